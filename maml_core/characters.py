@@ -1,0 +1,118 @@
+"""N-way K-shot episodes of characters (section 5.2), from Omniglot or from glyphs."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .episodes import Episodes
+from .glyphs import draw_glyphs
+from .omniglot import load_omniglot
+
+SPLIT = {"train": 1100, "validation": 100, "test": 423}
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Pictures and where they come from: images uint8 [C, 20, 28, 28], source "omniglot" or "glyphs"."""
+
+    images: Tensor
+    source: str
+
+    def split(self, part: str) -> "Characters":
+        """One part of the code's split: "train" (1,100 characters), "validation" (100) or "test" (423).
+
+        The code shuffles the characters with Python's `random`, seed 1. It shuffles the order in which the
+        file system happens to list them; ours is sorted, so that everyone has the same split.
+        """
+        if part not in SPLIT:
+            raise ValueError(f"part must be one of {', '.join(SPLIT)}, not {part!r}.")
+        order = list(range(len(self.images)))
+        random.Random(1).shuffle(order)
+        start = {"train": 0, "validation": SPLIT["train"], "test": SPLIT["train"] + SPLIT["validation"]}[part]
+        return Characters(self.images[order[start : start + SPLIT[part]]], self.source)
+
+
+def load_characters(source: str = "auto", root: Path | str | None = None, download: bool = False) -> Characters:
+    """Omniglot where it can be had, else glyphs.
+
+    source:    "omniglot" (an error where there is none), "glyphs", or "auto"
+    download:  whether torchvision may fetch Omniglot
+    Raises FileNotFoundError or ValueError as `load_omniglot` does; "auto" passes over a missing Omniglot, not
+    over a damaged one.
+    """
+    if source not in ("auto", "omniglot", "glyphs"):
+        raise ValueError(f'source must be "auto", "omniglot" or "glyphs", not {source!r}.')
+    if source != "glyphs":
+        try:
+            return Characters(load_omniglot(root, download), "omniglot")
+        except FileNotFoundError:
+            if source == "omniglot":
+                raise
+    return Characters(draw_glyphs(), "glyphs")
+
+
+@dataclass(frozen=True)
+class CharacterTasks:
+    """p(T): N characters, K drawings of each to adapt on and Q others to be judged by.
+
+    images:     uint8 [C, D, 28, 28], C characters in D drawings
+    ways:       N, distinct characters in a task
+    shots:      K, support drawings of each
+    queries:    Q, query drawings of each; the paper's code takes K
+    rotations:  turn each character of a task by 0, 90, 180 or 270 degrees, support and query alike (the code
+                does, at test as well); two rotations of one character never meet in a task
+    """
+
+    images: Tensor
+    ways: int
+    shots: int
+    queries: int | None = None
+    rotations: bool = True
+
+    def __post_init__(self) -> None:
+        characters, drawings = self.images.shape[:2]
+        queries = self.shots if self.queries is None else self.queries
+        if min(self.ways, self.shots, queries) < 1:
+            raise ValueError(f"ways, shots and queries must be at least 1, not {self.ways}, {self.shots}, {queries}.")
+        if self.ways > characters:
+            raise ValueError(f"{self.ways} ways need {self.ways} characters, and there are {characters}: lower ways.")
+        if self.shots + queries > drawings:
+            raise ValueError(
+                f"{self.shots} shots and {queries} queries need {self.shots + queries} drawings of a character, "
+                f"and there are {drawings}: lower one of them."
+            )
+        object.__setattr__(self, "queries", queries)
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        """`tasks` tasks: x float [T, N*K, 1, 28, 28] in 0..1 (ink is 1), y int64 [T, N*K] = 0 0 .. 1 1 .. N-1.
+
+        Characters are drawn without replacement in a task, so which one is label 0 is random already.
+        """
+        characters, drawings = self.images.shape[:2]
+        device = self.images.device
+
+        def rand(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=device)
+
+        # The largest of independent random numbers are a uniform choice without replacement.
+        chosen = rand(tasks, characters).topk(self.ways).indices  # [T, N]
+        drawn = rand(tasks, self.ways, drawings).topk(self.shots + self.queries).indices  # [T, N, K+Q]
+        x = self.images[chosen[..., None], drawn]  # [T, N, K+Q, 28, 28]
+        if self.rotations:
+            x = rotate(x, torch.randint(4, (tasks, self.ways), generator=generator, device=device))
+        x = x[:, :, :, None].float() / 255
+        y = torch.arange(self.ways, device=device)[:, None].expand(tasks, self.ways, self.shots + self.queries)
+        K = self.shots
+        return Episodes(*(part.flatten(1, 2) for part in (x[:, :, :K], y[:, :, :K], x[:, :, K:], y[:, :, K:])))
+
+
+def rotate(x: Tensor, quarters: Tensor) -> Tensor:
+    """Turn x [T, N, D, S, S] by quarters [T, N] x 90 degrees: a permutation of the pixels, looked up."""
+    size = x.shape[-1]
+    pixels = torch.arange(size * size, device=x.device).view(size, size)
+    turned = torch.stack([torch.rot90(pixels, k).flatten() for k in range(4)])  # [4, S*S]
+    index = turned[quarters][:, :, None].expand(*x.shape[:3], -1)
+    return x.flatten(-2).gather(-1, index).unflatten(-1, (size, size))

@@ -1,0 +1,60 @@
+"""Episodes: a meta-batch of tasks, every tensor with the task axis `T` in front.
+
+The paper samples tasks T_i from a distribution p(T) and, from each, points to adapt on and points
+to judge the adapted weights by (Algorithm 2). Few-shot learning calls the first the support set and the
+second the query set.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """A meta-batch of T tasks with N ways and K shots (regression: N = 1).
+
+    support_x: [T, N*K, ...]    what a task adapts on (D_i in the paper)
+    support_y: [T, N*K]         labels 0..N-1 (int64), or targets (float)
+    query_x:   [T, N*Q, ...]    what the adapted weights are judged by (D'_i)
+    query_y:   [T, N*Q]
+    """
+
+    support_x: Tensor
+    support_y: Tensor
+    query_x: Tensor
+    query_y: Tensor
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The four tensors, in the order of the fields."""
+        return self.support_x, self.support_y, self.query_x, self.query_y
+
+    def __len__(self) -> int:
+        return len(self.support_x)
+
+    def __getitem__(self, tasks: int | slice) -> "Episodes":
+        """One task without the task axis (`episodes[3]`), or some of them (`episodes[:8]`)."""
+        return Episodes(*(t[tasks] for t in self.tensors()))
+
+    def __iter__(self) -> Iterator["Episodes"]:
+        """One task after the other, without the task axis: Algorithm 1's `for all T_i`."""
+        return (self[i] for i in range(len(self)))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Episodes":
+        """The same episodes elsewhere; `dtype` changes floating-point tensors only, labels stay integers."""
+        return Episodes(*(t.to(device, dtype if t.is_floating_point() else None) for t in self.tensors()))
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{f.name} {list(getattr(self, f.name).shape)}" for f in fields(self))
+        return f"Episodes({shapes})"
+
+
+class TaskDistribution(Protocol):
+    """p(T): anything that draws a meta-batch of tasks. Your own needs just this one method."""
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        """`tasks` tasks drawn independently, with no randomness but the generator's."""
+        ...

@@ -1,0 +1,128 @@
+"""MAML on the task axis: inner loop, meta-objective, meta-gradient.
+
+The idea: stack the weights of T tasks, phi [T, ...], and add up the tasks' losses. Task i's loss does not
+depend on task j's weights, so the gradient of the *sum* with respect to phi holds, in row i, task i's own
+gradient. One differentiation serves all tasks: no loop over them, no meta-learning library.
+
+In the paper's symbols:
+    inner step       phi_i = theta - alpha * grad_theta L_i(theta)                        (equation 1)
+    meta-objective   min over theta of sum_i L_i(phi_i), judged on the query points       (section 2.2)
+    meta-gradient    grad_theta sum_i L_i(phi_i), through the inner steps
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .episodes import Episodes
+from .networks import Network, Weights
+
+
+@dataclass(frozen=True)
+class Learner:
+    """How one task learns: a network and the settings of the inner loop.
+
+    alpha:        size of an inner step
+    steps:        inner steps in meta-training
+    inner_loss:   "sum": summed over the N*K support points and divided by K, as the paper's code has it,
+                  which is N times the mean; "mean": the mean over the support points
+    first_order:  take the inner gradient for a constant (section 5.2's first-order approximation)
+    """
+
+    network: Network
+    alpha: float
+    steps: int = 1
+    inner_loss: str = "sum"
+    first_order: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise ValueError(f"alpha must be greater than 0, not {self.alpha}: it is the size of an inner step.")
+        if self.steps < 0:
+            raise ValueError(f"steps must be 0 or more, not {self.steps}.")
+        if self.inner_loss not in ("sum", "mean"):
+            raise ValueError(f'inner_loss must be "sum" or "mean", not {self.inner_loss!r}.')
+
+    def point_losses(self, weights: Weights, x: Tensor, y: Tensor) -> Tensor:
+        """The loss of every point: x [T, B, ...], y [T, B] -> [T, B]."""
+        return self.network.loss(self.network.forward(weights, x), y)
+
+    def support_loss(self, weights: Weights, x: Tensor, y: Tensor) -> Tensor:
+        """L_i(theta) of every task, on its support set: [T]."""
+        scale = self.network.ways if self.inner_loss == "sum" else 1
+        return scale * self.point_losses(weights, x, y).mean(-1)
+
+
+def stack(network: Network, theta: Weights, tasks: int) -> Weights:
+    """phi before the first step: theta for every task, [T, ...]. A view: nothing is copied until weights differ."""
+    return {name: w if name in network.frozen else w.expand(tasks, *w.shape) for name, w in theta.items()}
+
+
+def inner_step(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
+    """Equation 1 for all tasks at once: phi [T, ...] -> phi - alpha * (each task's own gradient)."""
+    frozen = {name: phi[name] for name in phi if name in learner.network.frozen}
+    adapted = {name: phi[name] for name in phi if name not in frozen}
+
+    def sum_over_tasks(weights: Weights) -> Tensor:
+        return learner.support_loss({**frozen, **weights}, x, y).sum()
+
+    gradient = torch.func.grad(sum_over_tasks)(adapted)
+    if learner.first_order:
+        gradient = {name: g.detach() for name, g in gradient.items()}
+    return {name: w if name in frozen else w - learner.alpha * gradient[name] for name, w in phi.items()}
+
+
+def adapt(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int | None = None) -> Weights:
+    """The inner loop: theta -> phi [T, ...] after `steps` (default: the learner's) steps on the support sets.
+
+    x: [T, N*K, ...], y: [T, N*K].
+    """
+    phi = stack(learner.network, theta, len(x))
+    for _ in range(learner.steps if steps is None else steps):
+        phi = inner_step(learner, phi, x, y)
+    return phi
+
+
+def query_losses(learner: Learner, theta: Weights, episodes: Episodes) -> Tensor:
+    """L_i(phi_i) of every task: the mean over its query points after adaptation, [T]."""
+    phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
+    return learner.point_losses(phi, episodes.query_x, episodes.query_y).mean(-1)
+
+
+def meta_objective(learner: Learner, theta: Weights, episodes: Episodes) -> Tensor:
+    """(1/T) sum_i L_i(phi_i). The paper's code, too, divides by the number of tasks; Adam cancels such factors."""
+    return query_losses(learner, theta, episodes).mean()
+
+
+MetaGradient = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
+
+
+def meta_gradient(
+    learner: Learner, theta: Weights, episodes: Episodes, chunk: int | None = None
+) -> tuple[Weights, Tensor]:
+    """The gradient of the meta-objective with respect to theta, and the query losses [T].
+
+    `chunk`: this many tasks at a time (the last may be fewer), for memory and caches; the gradient is the same.
+    """
+    return chunked(lambda theta, part: _meta_gradient_of_sum(learner, theta, part), theta, episodes, chunk)
+
+
+def _meta_gradient_of_sum(learner: Learner, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+    def objective(theta: Weights) -> tuple[Tensor, Tensor]:
+        losses = query_losses(learner, theta, episodes)
+        return losses.sum(), losses
+
+    return torch.func.grad(objective, has_aux=True)(theta)
+
+
+def chunked(gradient_of_sum: MetaGradient, theta: Weights, episodes: Episodes, chunk: int | None = None):
+    """Add up `gradient_of_sum` over chunks of tasks and divide by T."""
+    tasks = len(episodes)
+    total, losses = None, []
+    for start in range(0, tasks, chunk or tasks):
+        gradient, part = gradient_of_sum(theta, episodes[start : start + (chunk or tasks)])
+        total = gradient if total is None else {name: total[name] + g for name, g in gradient.items()}
+        losses.append(part)
+    return {name: g / tasks for name, g in total.items()}, torch.cat(losses)

@@ -1,0 +1,163 @@
+"""The paper's three networks, as functions of (weights, x).
+
+Weights are a dictionary of tensors. Each may be shared (`[in, out]`) or carry the task axis
+(`[T, in, out]`), and one forward serves both: a matrix product broadcasts over leading dimensions, so with
+the task axis in front, T small products become one batched GEMM and no line of the forward speaks of tasks.
+The convolution joins in by im2col: cut out the 3x3 patches, then it is a matrix product as well.
+
+Silent choices of the paper's code that live here (see the README's table):
+  - TensorFlow's SAME padding: at stride 2 the odd row goes to the bottom and to the right;
+  - batch norm always uses the batch's own mean and variance, at test too, with epsilon 1e-3;
+  - it has a shift beta and no scale gamma; beta is meta-learned, but not adapted (`Network.frozen`);
+  - the code adds a bias in front of each batch norm, which the mean takes out again: it stays 0, so it is left out.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as the inner loop sees it; your own needs the same four things.
+
+    init:     generator -> weights, without the task axis
+    forward:  (weights, x [T, B, ...]) -> outputs [T, B] or [T, B, N]
+    loss:     (outputs, y [T, B]) -> the loss of each point [T, B]
+    ways:     N, classes told apart (regression: 1)
+    frozen:   weights that are meta-learned but not adapted in the inner loop
+    """
+
+    init: Callable[[torch.Generator], Weights]
+    forward: Callable[[Weights, Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    ways: int = 1
+    frozen: frozenset[str] = frozenset()
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Equation 3 for each point: logits [..., B, N], labels y [..., B] -> [..., B]."""
+    return -F.log_softmax(logits, -1).gather(-1, y[..., None]).squeeze(-1)
+
+
+def squared_error(prediction: Tensor, y: Tensor) -> Tensor:
+    """Equation 2 for each point: prediction and y [..., B] -> [..., B]."""
+    return (prediction - y) ** 2
+
+
+def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """x w + b: x [T, B, in], w [in, out] or [T, in, out], b [out] or [T, out] -> [T, B, out]."""
+    return x @ w + b[..., None, :]
+
+
+def batch_norm(z: Tensor, beta: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Normalize z [T, P, F] over its P points, task by task, and shift by beta [F].
+
+    Mean and variance are written out because vmap over `F.batch_norm(training=True)` returns wrong second
+    derivatives without an error, and MAML lives on second derivatives.
+    """
+    centred = z - z.mean(-2, keepdim=True)
+    variance = (centred * centred).mean(-2, keepdim=True)
+    return centred * torch.rsqrt(variance + epsilon) + beta[..., None, :]
+
+
+def same_padding(size: int, kernel: int = 3, stride: int = 2) -> tuple[int, int]:
+    """TensorFlow's SAME padding of one side: (before, after); what is odd goes after."""
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def patches(x: Tensor) -> Tensor:
+    """im2col for a 3x3 kernel at stride 2: x [T, B, H, W, C] -> [T, B, H/2, W/2, 9*C] (halves rounded up)."""
+    height, width = x.shape[2:4]
+    x = F.pad(x, (0, 0, *same_padding(width), *same_padding(height)))
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    windows = [x[:, :, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for i in range(3) for j in range(3)]
+    return torch.cat(windows, -1)
+
+
+def sinusoid_network() -> Network:
+    """Section 5.1: 1-40-40-1 with ReLU, weights from a truncated normal (0.01), no normalization."""
+    sizes = (1, 40, 40, 1)
+
+    def init(generator: torch.Generator) -> Weights:
+        weights = {}
+        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:]), 1):
+            weights[f"w{i}"] = _truncated_normal((fan_in, fan_out), generator)
+            weights[f"b{i}"] = torch.zeros(fan_out, device=generator.device)
+        return weights
+
+    def forward(weights: Weights, x: Tensor) -> Tensor:
+        """x [T, B, 1] -> predictions [T, B]."""
+        h = torch.relu(linear(x, weights["w1"], weights["b1"]))
+        h = torch.relu(linear(h, weights["w2"], weights["b2"]))
+        return linear(h, weights["w3"], weights["b3"]).squeeze(-1)
+
+    return Network(init, forward, squared_error)
+
+
+def conv_network(ways: int, filters: int = 64) -> Network:
+    """Section 5.2: four blocks of 3x3 convolution (stride 2), batch norm and ReLU; mean; linear.
+
+    Convolutions start Glorot-uniform, the linear weight from N(0, 1) as in the code, biases and betas at 0.
+    """
+    blocks = range(1, 5)
+
+    def init(generator: torch.Generator) -> Weights:
+        weights, channels, device = {}, 1, generator.device
+        for i in blocks:
+            bound = math.sqrt(6 / (9 * channels + 9 * filters))
+            uniform = torch.rand((3, 3, channels, filters), generator=generator, device=device)
+            weights[f"conv{i}"] = bound * (2 * uniform - 1)
+            weights[f"beta{i}"] = torch.zeros(filters, device=device)
+            channels = filters
+        weights["w5"] = torch.randn((filters, ways), generator=generator, device=device)
+        weights["b5"] = torch.zeros(ways, device=device)
+        return weights
+
+    def forward(weights: Weights, x: Tensor) -> Tensor:
+        """x [T, B, 1, 28, 28] -> logits [T, B, N]."""
+        h = x.movedim(2, -1)  # channels last, so that a patch is one row of the matrix product
+        for i in blocks:
+            columns = patches(h)
+            z = columns.flatten(1, 3) @ weights[f"conv{i}"].flatten(-4, -2)
+            h = torch.relu(batch_norm(z, weights[f"beta{i}"])).unflatten(1, columns.shape[1:4])
+        return linear(h.mean((2, 3)), weights["w5"], weights["b5"])
+
+    return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in blocks))
+
+
+def mlp_network(ways: int) -> Network:
+    """Section 5.2's network without convolutions: 256-128-64-64 with batch norm and ReLU, then linear."""
+    sizes = (28 * 28, 256, 128, 64, 64)
+    layers = range(1, 5)
+
+    def init(generator: torch.Generator) -> Weights:
+        weights = {}
+        for i in layers:
+            weights[f"w{i}"] = _truncated_normal((sizes[i - 1], sizes[i]), generator)
+            weights[f"beta{i}"] = torch.zeros(sizes[i], device=generator.device)
+        weights["w5"] = _truncated_normal((sizes[-1], ways), generator)
+        weights["b5"] = torch.zeros(ways, device=generator.device)
+        return weights
+
+    def forward(weights: Weights, x: Tensor) -> Tensor:
+        """x [T, B, 1, 28, 28] -> logits [T, B, N]."""
+        h = x.flatten(2)
+        for i in layers:
+            h = torch.relu(batch_norm(h @ weights[f"w{i}"], weights[f"beta{i}"]))
+        return linear(h, weights["w5"], weights["b5"])
+
+    return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in layers))
+
+
+def _truncated_normal(shape: tuple[int, int], generator: torch.Generator, std: float = 0.01) -> Tensor:
+    """TensorFlow's truncated normal: nothing beyond two standard deviations."""
+    w = torch.empty(shape, device=generator.device)
+    return torch.nn.init.trunc_normal_(w, std=std, a=-2 * std, b=2 * std, generator=generator)

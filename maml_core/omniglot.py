@@ -1,0 +1,132 @@
+"""Omniglot (Lake, Salakhutdinov, Tenenbaum 2015): 1,623 characters, each drawn by 20 people.
+
+`load_omniglot` gives one uint8 tensor from, in this order: our cache (one file), an unpacked tree in
+torchvision's layout, torchvision's download.
+"""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .progress import progress
+
+CHARACTERS, DRAWINGS, SIZE = 1623, 20, 28
+PARTS = {"images_background": 964, "images_evaluation": 659}
+CACHE = "omniglot-28x28-v1.pt"
+
+
+def data_root() -> Path:
+    """Where data lives: the environment variable MAML_DATA, else `data/` of the checkout, else `./data`."""
+    if os.environ.get("MAML_DATA"):
+        return Path(os.environ["MAML_DATA"]).expanduser()
+    checkout = Path(__file__).resolve().parent.parent
+    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "data"
+
+
+def load_omniglot(root: Path | str | None = None, download: bool = False, timeout: float = 10.0) -> Tensor:
+    """All of Omniglot: uint8 [1623, 20, 28, 28], ink 255 on paper 0.
+
+    Classes come in the order of their paths: 964 background characters, then 659 evaluation characters;
+    drawings in the order of their drawers. Pictures are scaled from 105x105 with a Lanczos filter on grey values.
+
+    root:      default `data_root()`
+    download:  when neither cache nor tree is there, let torchvision fetch it (`timeout` in seconds for each
+               answer of the network)
+    Raises FileNotFoundError when there is no Omniglot, and ValueError when what is there is damaged.
+    """
+    root = data_root() if root is None else Path(root)
+    cache = root / CACHE
+    if cache.exists():
+        return _read_cache(cache)
+    tree = root / "omniglot-py"
+    if not any((tree / part).is_dir() for part in PARTS):
+        if not download:
+            raise FileNotFoundError(
+                f"No Omniglot under {root}: unpack images_background.zip and images_evaluation.zip into {tree}, "
+                "or allow the download, or set MAML_DATA to a folder that has it."
+            )
+        _download(root, timeout)
+    images = _read_tree(tree)
+    _write_cache(images, cache)
+    return images
+
+
+def _read_cache(cache: Path) -> Tensor:
+    remedy = f"Delete {cache} and it is made anew from the images."
+    try:
+        images = torch.load(cache, weights_only=True)
+    except Exception as error:
+        raise ValueError(f"The cache of Omniglot cannot be read ({type(error).__name__}). {remedy}") from error
+    if not isinstance(images, Tensor) or images.shape != (CHARACTERS, DRAWINGS, SIZE, SIZE):
+        raise ValueError(f"The cache of Omniglot does not hold 1623 x 20 pictures. {remedy}")
+    return images
+
+
+def _write_cache(images: Tensor, cache: Path) -> None:
+    """Write beside, then rename: a reader sees the whole cache or none. A read-only folder goes without."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".part", delete=False) as part:
+            try:
+                torch.save(images, part)
+                part.close()
+                os.replace(part.name, cache)
+            except BaseException:
+                os.unlink(part.name)
+                raise
+    except OSError as error:
+        print(f"Omniglot was read but not cached ({error}); the next start reads the images again.")
+
+
+def _read_tree(tree: Path) -> Tensor:
+    remedy = f"Delete {tree} and unpack both archives again."
+    folders = []
+    for part, expected in PARTS.items():
+        found = sorted(folder for folder in (tree / part).glob("*/*") if folder.is_dir())
+        if len(found) != expected:
+            raise ValueError(f"{tree / part} has {len(found)} characters instead of {expected}. {remedy}")
+        folders += found
+    images = np.empty((CHARACTERS, DRAWINGS, SIZE, SIZE), np.uint8)
+    for folder, out in zip(progress(folders, "reading Omniglot"), images):
+        files = sorted(folder.glob("*.png"))
+        if len(files) != DRAWINGS:
+            raise ValueError(f"{folder} has {len(files)} drawings instead of {DRAWINGS}. {remedy}")
+        for i, file in enumerate(files):
+            out[i] = _read_image(file, remedy)
+    return torch.from_numpy(images)
+
+
+def _read_image(file: Path, remedy: str) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            # The files are 1-bit, and Pillow silently resizes those with NEAREST: grey first, then Lanczos.
+            grey = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    except OSError as error:
+        raise ValueError(f"{file} is not a readable picture. {remedy}") from error
+    return 255 - np.asarray(grey)
+
+
+def _download(root: Path, timeout: float) -> None:
+    try:
+        from torchvision.datasets import Omniglot
+    except ImportError as error:
+        raise FileNotFoundError("Downloading Omniglot needs torchvision: pip install torchvision.") from error
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout)  # torchvision sets none: a network that drops packets would hang for ever
+    try:
+        for background in (True, False):
+            Omniglot(str(root), background=background, download=True)
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"Omniglot could not be downloaded ({error}): try again later, or unpack its two archives into "
+            f"{root / 'omniglot-py'} by hand."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)

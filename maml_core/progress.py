@@ -1,0 +1,29 @@
+"""One progress bar for everything that takes longer than a breath."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def progress(items: Iterable, label: str, total: int | None = None, show: bool = True) -> Any:
+    """`items` with a tqdm bar on stderr; without tqdm, or with `show=False`, the same items without a bar.
+
+    What comes back can be iterated and has tqdm's `set_postfix_str`.
+    """
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return _Silent(items)
+    # Plain tqdm, not tqdm.auto: a widget bar would be a widget output in every committed notebook.
+    return tqdm(items, desc=label, total=total, disable=not show, file=sys.stderr, mininterval=0.5)
+
+
+class _Silent:
+    def __init__(self, items: Iterable) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator:
+        return iter(self.items)
+
+    def set_postfix_str(self, text: str) -> None:
+        """tqdm's method, without effect."""
