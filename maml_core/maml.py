@@ -96,20 +96,9 @@ def meta_objective(learner: Learner, theta: Weights, episodes: Episodes) -> Tens
     return query_losses(learner, theta, episodes).mean()
 
 
-MetaGradient = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
+def gradient_of_sum(learner: Learner, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+    """grad_theta sum_i L_i(phi_i) and the losses L_i(phi_i) [T]: what is compiled, and what chunks add up."""
 
-
-def meta_gradient(
-    learner: Learner, theta: Weights, episodes: Episodes, chunk: int | None = None
-) -> tuple[Weights, Tensor]:
-    """The gradient of the meta-objective with respect to theta, and the query losses [T].
-
-    `chunk`: this many tasks at a time (the last may be fewer), for memory and caches; the gradient is the same.
-    """
-    return chunked(lambda theta, part: _meta_gradient_of_sum(learner, theta, part), theta, episodes, chunk)
-
-
-def _meta_gradient_of_sum(learner: Learner, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
     def objective(theta: Weights) -> tuple[Tensor, Tensor]:
         losses = query_losses(learner, theta, episodes)
         return losses.sum(), losses
@@ -117,12 +106,25 @@ def _meta_gradient_of_sum(learner: Learner, theta: Weights, episodes: Episodes) 
     return torch.func.grad(objective, has_aux=True)(theta)
 
 
-def chunked(gradient_of_sum: MetaGradient, theta: Weights, episodes: Episodes, chunk: int | None = None):
-    """Add up `gradient_of_sum` over chunks of tasks and divide by T."""
+def meta_gradient(
+    learner: Learner, theta: Weights, episodes: Episodes, chunk: int | None = None
+) -> tuple[Weights, Tensor]:
+    """The gradient of the meta-objective with respect to theta, and the query losses [T].
+
+    chunk: this many tasks at a time (the last may be fewer), for memory and caches; the gradient is the same.
+    """
+    return chunked(lambda theta, part: gradient_of_sum(learner, theta, part), theta, episodes, chunk)
+
+
+GradientOfSum = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
+
+
+def chunked(
+    gradient: GradientOfSum, theta: Weights, episodes: Episodes, chunk: int | None = None
+) -> tuple[Weights, Tensor]:
+    """Add up the gradients of chunks of tasks and divide by T: a sum does not mind how it is bracketed."""
     tasks = len(episodes)
-    total, losses = None, []
-    for start in range(0, tasks, chunk or tasks):
-        gradient, part = gradient_of_sum(theta, episodes[start : start + (chunk or tasks)])
-        total = gradient if total is None else {name: total[name] + g for name, g in gradient.items()}
-        losses.append(part)
-    return {name: g / tasks for name, g in total.items()}, torch.cat(losses)
+    size = chunk or tasks
+    parts = [gradient(theta, episodes[start : start + size]) for start in range(0, tasks, size)]
+    mean = {name: sum(part[name] for part, _ in parts) / tasks for name in theta}
+    return mean, torch.cat([losses for _, losses in parts])

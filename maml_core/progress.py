@@ -25,5 +25,5 @@ class _Silent:
     def __iter__(self) -> Iterator:
         return iter(self.items)
 
-    def set_postfix_str(self, text: str) -> None:
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
         """tqdm's method, without effect."""

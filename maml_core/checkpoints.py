@@ -1,0 +1,69 @@
+"""Weights and trainings on disk: written whole or not at all, loaded without running code."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .networks import Network, Weights
+
+SHIPPED = Path(__file__).parent / "trained"
+
+
+def save(content: Any, path: Path) -> None:
+    """Write beside, flush to disk, rename: whoever reads `path` sees the old content or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as part:
+        try:
+            if path.suffix == ".json":
+                part.write((json.dumps(content, indent=2) + "\n").encode())
+            else:
+                torch.save(content, part)
+            part.flush()
+            os.fsync(part.fileno())
+            os.replace(part.name, path)
+        except BaseException:
+            os.unlink(part.name)
+            raise
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A dictionary that `save` wrote. Raises FileNotFoundError, or ValueError with the remedy."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: train first, or check the path.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is truncated or was not written by "
+            "maml_core. Train again, or take another copy."
+        ) from error
+    if not isinstance(content, dict) or "theta" not in content:
+        raise ValueError(f"{path} holds no weights of maml_core: choose a file that `train` wrote.")
+    return content
+
+
+def check_weights(theta: Weights, network: Network, path: Path) -> Weights:
+    """theta, if it fits the network; else a ValueError says where it does not."""
+    expected = network.init(torch.Generator().manual_seed(0))
+    for name in expected.keys() | theta.keys():
+        ours, theirs = (list(w[name].shape) if name in w else "nothing" for w in (expected, theta))
+        if ours != theirs:
+            raise ValueError(
+                f"{path} is a checkpoint of another network: {name} is {theirs} there and {ours} in this recipe. "
+                "Name the recipe that it was trained with."
+            )
+    return theta
+
+
+def load_shipped(name: str) -> tuple[Weights, dict[str, Any]]:
+    """The trained initialization theta that the package ships for a recipe, and what is known of its training."""
+    path = SHIPPED / f"{name}.pt"
+    if not path.exists():
+        have = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.pt")))
+        raise FileNotFoundError(f"No weights are shipped for {name} (there are for {have}): train it first.")
+    return load(path)["theta"], json.loads(path.with_suffix(".json").read_text())

@@ -1,0 +1,60 @@
+"""Meta-test: adapt to new tasks and judge the adapted weights, by number of inner steps."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from .episodes import Episodes, TaskDistribution
+from .maml import Learner, inner_step, stack
+from .networks import Weights
+
+
+def point_scores(output: Tensor, y: Tensor) -> Tensor:
+    """What a point contributes to the reported figure, [T, B]: 1 if classified right, or the squared error."""
+    if y.is_floating_point():
+        return (output - y) ** 2
+    return (output.argmax(-1) == y).float()
+
+
+def scores_by_step(learner: Learner, theta: Weights, episodes: Episodes, steps: Iterable[int]) -> dict[int, Tensor]:
+    """Each task's mean query score after each of the given numbers of inner steps: {steps: [T]}."""
+    steps = sorted(set(steps))
+    phi = stack(learner.network, theta, len(episodes))
+    scores = {}
+    for step in range(steps[-1] + 1):
+        if step:
+            phi = inner_step(learner, phi, episodes.support_x, episodes.support_y)
+        if step in steps:
+            output = learner.network.forward(phi, episodes.query_x)
+            scores[step] = point_scores(output, episodes.query_y).mean(-1)
+    return scores
+
+
+@torch.no_grad()
+def evaluate(
+    learner: Learner,
+    theta: Weights,
+    tasks: TaskDistribution,
+    steps: Iterable[int],
+    generator: torch.Generator,
+    test_tasks: int = 600,
+    batch: int = 50,
+) -> dict[int, Tensor]:
+    """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classes) or mean squared error.
+
+    batch: tasks adapted at a time; it bounds the memory and changes no score.
+    """
+    if test_tasks < 2:
+        raise ValueError(f"test_tasks must be at least 2 for an interval, not {test_tasks}.")
+    parts = []
+    for start in range(0, test_tasks, batch):
+        episodes = tasks.sample(min(batch, test_tasks - start), generator)
+        parts.append(scores_by_step(learner, theta, episodes, steps))
+    return {step: torch.cat([part[step] for part in parts]).cpu() for step in parts[0]}
+
+
+def mean_and_ci95(scores: Tensor) -> tuple[float, float]:
+    """The mean over tasks and the half-width of its 95% interval, 1.96 * sd / sqrt(n), as the paper's code has it."""
+    scores = scores.double()
+    return scores.mean().item(), 1.96 * scores.std(correction=0).item() / len(scores) ** 0.5

@@ -1,0 +1,112 @@
+"""The paper's settings by name (appendix A and the authors' code), as data.
+
+The paper's code differs from its text here and there, and both are silent on much; `Recipe`'s fields say
+what is chosen, and the README has the table.
+"""
+
+import difflib
+from dataclasses import dataclass, replace
+
+from .characters import Characters, CharacterTasks
+from .episodes import TaskDistribution
+from .maml import Learner
+from .networks import Network, conv_network, mlp_network, sinusoid_network
+from .sinusoid import SinusoidTasks
+
+NETWORKS = {"sinusoid": lambda ways: sinusoid_network(), "conv": conv_network, "mlp": mlp_network}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a meta-training, apart from the seed.
+
+    network:          "sinusoid", "conv" or "mlp"
+    ways, shots:      N and K
+    queries:          query points per class in training and at test; the code takes K, so None means K
+    alpha:            size of an inner step
+    inner_steps:      inner steps in meta-training; 0 is no adaptation: plain training on all tasks together
+    test_steps:       inner steps at test, ascending; the last is the one that is reported
+    meta_batch:       T, tasks per meta-iteration
+    meta_iterations:  how long the paper trains
+    inner_loss:       "sum" over points divided by K, as the code has it, or "mean"
+    """
+
+    name: str
+    network: str
+    ways: int
+    shots: int
+    alpha: float
+    inner_steps: int
+    test_steps: tuple[int, ...]
+    meta_batch: int
+    meta_iterations: int = 60_000
+    queries: int | None = None
+    inner_loss: str = "sum"
+    first_order: bool = False
+    rotations: bool = True
+    meta_learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
+        if self.network not in NETWORKS:
+            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {self.network!r}.")
+        for field in ("meta_batch", "meta_iterations"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}.")
+
+    @property
+    def is_regression(self) -> bool:
+        return self.network == "sinusoid"
+
+    def build_network(self) -> Network:
+        return NETWORKS[self.network](self.ways)
+
+    def build_learner(self) -> Learner:
+        return Learner(self.build_network(), self.alpha, self.inner_steps, self.inner_loss, self.first_order)
+
+    def build_tasks(self, characters: Characters | None = None, queries: int | None = None) -> TaskDistribution:
+        """p(T) of this recipe: on `characters` (one part of the split), or sine waves.
+
+        queries: another number of query points per class than in training.
+        """
+        queries = queries or self.queries
+        if self.is_regression:
+            return SinusoidTasks(self.shots, queries)
+        return CharacterTasks(characters.images, self.ways, self.shots, queries, self.rotations)
+
+
+def _omniglot(ways: int, shots: int, network: str = "conv", inner_loss: str = "sum") -> Recipe:
+    name = f"omniglot-{ways}way-{shots}shot" + ("-mlp" if network == "mlp" else "")
+    if ways == 5:
+        return Recipe(name, network, 5, shots, 0.4, 1, (0, 1, 3), 32, inner_loss=inner_loss)
+    return Recipe(name, network, 20, shots, 0.1, 5, (0, 1, 5), 16, inner_loss=inner_loss)
+
+
+def _sinusoid(shots: int) -> Recipe:
+    return Recipe(f"sinusoid-{shots}shot", "sinusoid", 1, shots, 0.01, 1, (0, 1, 5, 10), 25, 70_000)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _sinusoid(5),
+        _sinusoid(10),
+        _sinusoid(20),
+        # The paper's baseline: one network regressed to all waves together, fine-tuned at test (section 5.1).
+        replace(_sinusoid(10), name="sinusoid-pretrained", inner_steps=0),
+        _omniglot(5, 1),
+        _omniglot(5, 5),
+        _omniglot(20, 1),
+        _omniglot(20, 5),
+        _omniglot(5, 1, "mlp"),
+        _omniglot(5, 5, "mlp"),
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name; a ValueError names the nearest ones."""
+    if name in RECIPES:
+        return RECIPES[name]
+    near = difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.4) or list(RECIPES)
+    raise ValueError(f"There is no recipe {name!r}; did you mean {' or '.join(near)}?")
