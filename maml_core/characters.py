@@ -21,6 +21,9 @@ class Characters:
     images: Tensor
     source: str
 
+    def to(self, device: torch.device | str) -> "Characters":
+        return Characters(self.images.to(device), self.source)
+
     def split(self, part: str) -> "Characters":
         """One part of the code's split: "train" (1,100 characters), "validation" (100) or "test" (423).
 

@@ -10,8 +10,6 @@ import torch
 
 from .networks import Network, Weights
 
-SHIPPED = Path(__file__).parent / "trained"
-
 
 def save(content: Any, path: Path) -> None:
     """Write beside, flush to disk, rename: whoever reads `path` sees the old content or the new."""
@@ -58,12 +56,3 @@ def check_weights(theta: Weights, network: Network, path: Path) -> Weights:
                 "Name the recipe that it was trained with."
             )
     return theta
-
-
-def load_shipped(name: str) -> tuple[Weights, dict[str, Any]]:
-    """The trained initialization theta that the package ships for a recipe, and what is known of its training."""
-    path = SHIPPED / f"{name}.pt"
-    if not path.exists():
-        have = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.pt")))
-        raise FileNotFoundError(f"No weights are shipped for {name} (there are for {have}): train it first.")
-    return load(path)["theta"], json.loads(path.with_suffix(".json").read_text())

@@ -123,7 +123,7 @@ def train(
     chunk = None if recipe.is_regression else _chunk(recipe)
     trainer = MetaTrainer(learner, tasks, generator, recipe.meta_batch, recipe.meta_learning_rate, chunk, compiled)
     run = {"recipe": asdict(recipe), "seed": seed, "wall_seconds": 0.0, "history": [], "best": None}
-    run |= {"device": device, "torch": torch.__version__} | (facts or {})
+    run |= {"device": device, "torch": str(torch.__version__)} | (facts or {})
     if resume:
         run |= _resume(trainer, out, recipe, say)
     elif (out / "checkpoint.pt").exists():
@@ -147,10 +147,11 @@ def train(
         losses.clear()
         better = run["best"] is None or (score < run["best"]["validation"]) == recipe.is_regression
         run["wall_seconds"] = round(time.monotonic() - started, 1)
+        run["iterations"] = trainer.iteration
         if better:
             run["best"] = {"iteration": trainer.iteration, "validation": score, "ci95": ci95}
             told = {key: value for key, value in run.items() if key != "history"}
-            checkpoints.save({"theta": trainer.theta, **told}, out / "weights.pt")
+            checkpoints.save({"theta": trainer.theta, "iteration": trainer.iteration, **told}, out / "weights.pt")
         checkpoints.save({**trainer.state(), **run}, out / "checkpoint.pt")
         checkpoints.save(run, out / "history.json")
 

@@ -1,0 +1,199 @@
+"""The command line: python -m maml_core train | evaluate | recipes."""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import checkpoints
+from .characters import Characters, load_characters
+from .recipes import RECIPES, Recipe, find_recipe
+from .results import SHIPPED, load_shipped, measure, publish
+from .training import ENGINES, describe, train
+
+DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
+
+  python -m maml_core recipes                          what there is to train
+  python -m maml_core train sinusoid-5shot             the paper's regression, minutes on a CPU
+  python -m maml_core train omniglot-5way-1shot --iterations 200
+  python -m maml_core evaluate omniglot-5way-1shot     the weights that come with the package
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0, or 2 with one sentence on stderr for anything that a user can put right."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except (ValueError, FileNotFoundError) as error:
+        print(f"maml_core: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m maml_core", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("recipe", metavar="RECIPE", help="a setting of the paper by name; `recipes` lists them")
+    common.add_argument("--seed", type=int, default=0, help="of all randomness (default 0)")
+    common.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    common.add_argument("--data", choices=("auto", "omniglot", "glyphs"), default="auto",
+                        help="auto: Omniglot from disk, else downloaded, else made-up glyphs")  # fmt: skip
+    common.add_argument("--no-download", action="store_true", help="never fetch Omniglot from the network")
+    overrides = common.add_argument_group("changes to the recipe")
+    overrides.add_argument("--alpha", type=float, help="size of an inner step")
+    overrides.add_argument("--ways", type=int, help="N, classes in a task")
+    overrides.add_argument("--shots", type=int, help="K, support points per class")
+    overrides.add_argument("--queries", type=int, help="query points per class (default K)")
+    overrides.add_argument("--inner-loss", choices=("sum", "mean"),
+                           help="sum over the support points divided by K, or their mean")  # fmt: skip
+
+    go = commands.add_parser("train", parents=[common], help="meta-train a recipe",
+                             description="Meta-train a recipe; weights and history go to --out.")  # fmt: skip
+    go.add_argument("--iterations", type=int, help="meta-iterations (default: the paper's)")
+    go.add_argument("--out", type=Path, help="folder of the training (default runs/RECIPE, or the next one free)")
+    go.add_argument("--resume", action="store_true", help="go on with the training in --out (default runs/RECIPE)")
+    go.add_argument("--engine", choices=ENGINES, default="auto", help="auto compiles where that is won back")
+    go.add_argument("--validate-every", type=int, default=1000, metavar="N", help="meta-iterations (default 1000)")
+    go.add_argument("--first-order", action="store_const", const=True, help="drop the second derivatives")
+    go.add_argument("--meta-batch", type=int, help="tasks in a meta-iteration")
+    go.set_defaults(run=_train)
+
+    judge = commands.add_parser("evaluate", parents=[common], help="adapt to new test tasks and measure",
+                                description="Evaluate the shipped weights, or --weights, on test tasks.")  # fmt: skip
+    judge.add_argument("--weights", type=Path, help="a weights.pt or checkpoint.pt that `train` wrote")
+    judge.add_argument("--tasks", type=int, default=600, help="test tasks (default 600, as the paper)")
+    judge.add_argument("--part", choices=("test", "validation", "train"), default="test", help="of the characters")
+    judge.add_argument("--json", action="store_true", help="print one JSON object")
+    judge.set_defaults(run=_evaluate)
+
+    give = commands.add_parser("publish", help="ship the weights of finished trainings with the package")
+    give.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a folder that `train` wrote")
+    give.set_defaults(run=_publish)
+
+    commands.add_parser("recipes", help="list the recipes").set_defaults(run=_recipes)
+    return parser
+
+
+def _recipes(options: argparse.Namespace) -> None:
+    print(f"{'recipe':28}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
+    for r in RECIPES.values():
+        shipped = "yes" if (SHIPPED / f"{r.name}.pt").exists() else ""
+        print(f"{r.name:28}{r.network:>10}{r.alpha:7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    recipe = _changed(find_recipe(options.recipe), options)
+    recipe.build_learner()  # refuses a bad alpha before data are read
+    _check_device(options.device)
+    characters = _characters(recipe, options)
+    tasks, validation = (
+        recipe.build_tasks(characters and characters.split(part).to(options.device)) for part in ("train", "validation")
+    )
+    out = options.out or (Path("runs") / recipe.name if options.resume else _free_folder(recipe.name))
+    facts = {"data": characters.source if characters else "sinusoid", "commit": _commit()}
+    print(f"Training {recipe.name} on {facts['data']} into {out}")
+    result = train(
+        recipe, tasks, validation, out, options.iterations, options.seed, options.device,
+        options.engine, options.resume, options.validate_every, facts,
+    )  # fmt: skip
+    best, last = result["best"], result["history"][-1]
+    print(f"After {result['iteration']:,} meta-iterations and {result['wall_seconds']:.0f} s: {describe(recipe, last)}")
+    print(f"Best on validation: {describe(recipe, best)} after {best['iteration']:,}, kept in {out / 'weights.pt'}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    recipe = find_recipe(options.recipe)
+    if options.weights:
+        story = checkpoints.load(options.weights)
+        theta = story["theta"]
+    else:
+        theta, story = load_shipped(recipe.name)
+    if story["recipe"]["name"] == recipe.name:  # settings such as --inner-loss go with the weights
+        recipe = Recipe(**story["recipe"])
+    recipe = _changed(recipe, options)
+    network = recipe.build_learner().network
+    checkpoints.check_weights(theta, network, options.weights or f"The shipped {recipe.name}")
+    _check_device(options.device)
+    if options.tasks < 2:
+        raise ValueError(f"--tasks must be at least 2 for an interval, not {options.tasks}.")
+    characters = _characters(recipe, options)
+    theta = {name: w.to(options.device) for name, w in theta.items()}
+    result = measure(recipe, theta, characters, options.seed, options.tasks, options.part)
+    result["iterations"] = story["iteration"]
+    print(json.dumps(result) if options.json else _for_people(recipe, result))
+
+
+def _publish(options: argparse.Namespace) -> None:
+    for run in options.runs:
+        recipe = Recipe(**checkpoints.load(run / "weights.pt")["recipe"])
+        characters = None if recipe.is_regression else load_characters("omniglot")
+        print(_for_people(recipe, publish(run, characters)["evaluation"]))
+
+
+def _for_people(recipe: Recipe, result: dict[str, Any]) -> str:
+    head = f"{recipe.name} on {result['tasks']} tasks of {result['data']}"
+    if recipe.is_regression:
+        mse, ci95 = result["mse"], result["ci95"]
+        rows = [f"  mean squared error after {step:>2} steps: {mse[step]:.3f} ± {ci95[step]:.3f}" for step in mse]
+    else:
+        rows = [f"  accuracy after {step:>2} steps: {100 * a:6.2f}%" for step, a in result["accuracy_by_step"].items()]
+        rows.append(f"  reported: {100 * result['accuracy']:.2f} ± {100 * result['ci95']:.2f}% (95% interval)")
+    return "\n".join([head, *rows])
+
+
+def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """The recipe with what the command line changes of it."""
+    given = {f.name: getattr(options, f.name, None) for f in fields(Recipe) if f.name != "name"}
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def _characters(recipe: Recipe, options: argparse.Namespace) -> Characters | None:
+    if recipe.is_regression:
+        return None
+    characters = load_characters(options.data, download=not options.no_download)
+    if characters.source == "glyphs" and options.data == "auto":
+        print("Omniglot is not here and could not be fetched: these are made-up glyphs, whose numbers compare with "
+              "no paper's.", file=sys.stderr)  # fmt: skip
+    return characters
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"--device must be cpu or cuda, not {device!r}.") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("There is no CUDA GPU that torch can use here: leave --device out to run on the CPU.")
+
+
+def _free_folder(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2 and so on: a new training never overwrites an old one."""
+    folder, number = Path("runs") / name, 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{name}-{number}"
+    return folder
+
+
+def _commit() -> str | None:
+    """The checkout's commit, for the record of a training."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
