@@ -1,31 +1,21 @@
 """Weights and trainings on disk: written whole or not at all, loaded without running code."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .files import write_whole
 from .networks import Network, Weights
 
 
 def save(content: Any, path: Path) -> None:
-    """Write beside, flush to disk, rename: whoever reads `path` sees the old content or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as part:
-        try:
-            if path.suffix == ".json":
-                part.write((json.dumps(content, indent=2) + "\n").encode())
-            else:
-                torch.save(content, part)
-            part.flush()
-            os.fsync(part.fileno())
-            os.replace(part.name, path)
-        except BaseException:
-            os.unlink(part.name)
-            raise
+    """Write a checkpoint, or JSON where the name ends in .json, whole or not at all."""
+    if path.suffix == ".json":
+        write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
+    else:
+        write_whole(path, lambda file: torch.save(content, file))
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -6,13 +6,14 @@ torchvision's layout, torchvision's download.
 
 import os
 import socket
-import tempfile
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .files import write_whole
 from .progress import progress
 
 CHARACTERS, DRAWINGS, SIZE = 1623, 20, 28
@@ -68,18 +69,11 @@ def _read_cache(cache: Path) -> Tensor:
 
 
 def _write_cache(images: Tensor, cache: Path) -> None:
-    """Write beside, then rename: a reader sees the whole cache or none. A read-only folder goes without."""
+    """A folder that cannot be written to goes without."""
     try:
-        with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".part", delete=False) as part:
-            try:
-                torch.save(images, part)
-                part.close()
-                os.replace(part.name, cache)
-            except BaseException:
-                os.unlink(part.name)
-                raise
+        write_whole(cache, lambda file: torch.save(images, file))
     except OSError as error:
-        print(f"Omniglot was read but not cached ({error}); the next start reads the images again.")
+        print(f"Omniglot was read but not cached ({error}); the next start reads the images again.", file=sys.stderr)
 
 
 def _read_tree(tree: Path) -> Tensor:

@@ -1,0 +1,78 @@
+# One environment, .venv, serves every target. Written for GNU make 3.81 (macOS) and any POSIX shell.
+
+# The Python that makes the environment; empty: the first of CANDIDATES that will do.
+PYTHON ?=
+CANDIDATES = $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11)
+# More options for JupyterLab, e.g. make lab LAB_FLAGS="--port 9999 --no-browser"
+LAB_FLAGS ?=
+
+NEW_ENOUGH = import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))
+RUN = .venv/bin/python
+# Without this JupyterLab opens with the question whether to fetch its news. A user's own settings come before it.
+SETTINGS = .venv/share/jupyter/lab/settings
+NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+# Slow cells are an error: a reader waits for them too. Seconds.
+CELL_TIMEOUT = 120
+
+.PHONY: help lab test notebooks figures clean
+
+help:
+	@echo "make lab        open the notebooks in JupyterLab (the first call installs everything into .venv)"
+	@echo "make test       run the unit tests, then every notebook, comparing its outputs with the saved ones"
+	@echo "make notebooks  execute the notebooks and save their outputs"
+	@echo "make figures    draw the figures anew"
+	@echo "make clean      remove .venv and caches; data/ and runs/ stay"
+
+# The server's root is the repository: notebooks show pictures from ../figures.
+# JupyterLab refuses to run as root unless told, and without a screen it could only find a text browser.
+lab: .venv/.installed
+	@set --; \
+	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
+	if [ "$$(uname)" != Darwin ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY$$BROWSER" ]; then set -- "$$@" --no-browser; fi; \
+	exec $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	  --LabApp.default_url=/lab/tree/notebooks/01_sinusoid.ipynb "$$@" $(LAB_FLAGS)
+
+test: .venv/.installed
+	@start=$$(date +%s); status=0; \
+	$(RUN) -m pytest tests && \
+	$(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) notebooks || status=$$?; \
+	echo "Tests and notebooks took $$(($$(date +%s) - start)) s."; \
+	exit $$status
+
+notebooks: .venv/.installed
+	$(RUN) notebooks/execute.py
+
+figures: .venv/.installed
+	$(RUN) -m maml_core.figures
+
+clean:
+	rm -rf .venv .pytest_cache build dist *.egg-info notebooks/.ipynb_checkpoints
+	find maml_core tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp is written last, so that a failed or interrupted installation is taken up again.
+# An environment without a working pip is half made: it is replaced.
+# Debian splits `venv` off: without python3-venv, `import ensurepip` fails and `python -m venv` leaves a half-made folder.
+.venv/.installed: requirements.txt pyproject.toml
+	@if $(RUN) -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && $(RUN) -m pip --version >/dev/null 2>&1; then :; else \
+	  rm -rf .venv; chosen=; bare=; found=; \
+	  for python in $(CANDIDATES); do \
+	    if version=$$("$$python" -c '$(NEW_ENOUGH)' 2>/dev/null); then \
+	      if "$$python" -c 'import venv, ensurepip' 2>/dev/null; then chosen=$$python; break; fi; \
+	      bare=$${bare:-$$python}; \
+	    elif [ -n "$$version" ]; then found="$$found $$python is $$version,"; fi; \
+	  done; \
+	  if [ -n "$$chosen" ]; then \
+	    echo "Making .venv with $$chosen ($$version)"; \
+	    "$$chosen" -m venv .venv || { rm -rf .venv; echo "$$chosen could not make .venv: its message is above." >&2; exit 1; }; \
+	  elif [ -n "$$bare" ]; then \
+	    echo "$$bare cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install $${bare##*/}-venv) and call make again." >&2; exit 1; \
+	  else \
+	    echo "Python 3.11 or newer is needed, but$${found:- none was found,} so install one (Debian: apt install python3 python3-venv; macOS: brew install python) or name one: make PYTHON=/path/to/python3 lab." >&2; exit 1; \
+	  fi; \
+	fi
+	@echo "Installing requirements.txt into .venv: some minutes and, with torch's GPU libraries, about 6 GB."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt || \
+	  { echo "The installation failed: pip's message is above, and the next call of make goes on from here." >&2; exit 1; }
+	@mkdir -p $(SETTINGS)
+	@echo '$(NO_NEWS)' > $(SETTINGS)/overrides.json
+	@touch $@

@@ -1,0 +1,76 @@
+"""Pictures of characters: sheets, an episode with its labels, predictions that turn right or wrong."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..episodes import Episodes
+from .style import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def picture_sheet(pictures: Tensor, colours: Tensor | None = None, gap: int = 4) -> Tensor:
+    """Lay out pictures [rows, columns, S, S] (0..1, ink is 1) as one RGB picture, black on white.
+
+    colours: RGB of each picture's frame, [rows, columns, 3]; none is no frame.
+    """
+    rows, columns, size, _ = pictures.shape
+    cell = size + 2 * gap
+    sheet = torch.ones(rows, cell, columns, cell, 3)
+    if colours is not None:
+        sheet[:, 1 : cell - 1, :, 1 : cell - 1] = colours[:, None, :, None]
+    inner = slice(gap - 1, gap + size + 1)
+    sheet[:, inner, :, inner] = 1.0
+    sheet[:, gap : gap + size, :, gap : gap + size] = (1 - pictures).permute(0, 2, 1, 3)[..., None]
+    return sheet.reshape(rows * cell, columns * cell, 3)
+
+
+def draw_characters(ax: "Axes", images: Tensor) -> None:
+    """Characters in rows, their drawings in columns: uint8 [C, D, 28, 28]."""
+    show_sheet(ax, picture_sheet(images.float() / 255, gap=2))
+    ax.set(xlabel="drawers", ylabel="characters")
+
+
+def draw_episode(axes: "tuple[Axes, Axes]", task: Episodes, ways: int) -> None:
+    """One task without the task axis: support on the left, query on the right, a row for each label."""
+    for ax, x, name in zip(axes, (task.support_x, task.query_x), ("support", "query")):
+        pictures = x[:, 0].unflatten(0, (ways, -1))
+        show_sheet(ax, picture_sheet(pictures))
+        label_rows(ax, ways, pictures.shape[-1] + 8)
+        ax.set_title(f"{name}: {ways} characters x {pictures.shape[1]}")
+
+
+def draw_predictions(ax: "Axes", x: Tensor, y: Tensor, predicted: Tensor, ways: int) -> None:
+    """Query pictures x [N*Q, 1, 28, 28], a row for each class, framed by whether `predicted` [N*Q] is right.
+
+    The predicted label stands below each picture that is wrong.
+    """
+    pictures, wrong = x[:, 0].unflatten(0, (ways, -1)), (predicted != y).unflatten(0, (ways, -1))
+    frame = torch.where(wrong[..., None], _rgb("wrong"), _rgb("right"))
+    show_sheet(ax, picture_sheet(pictures, frame))
+    cell = pictures.shape[-1] + 8
+    label_rows(ax, ways, cell)
+    labels = predicted.unflatten(0, (ways, -1))
+    for row, column in wrong.nonzero().tolist():
+        ax.text((column + 1) * cell - 5, (row + 1) * cell - 5, f"{labels[row, column]}", color=COLOURS["wrong"],
+                ha="right", va="bottom", fontsize=11, fontweight="bold")  # fmt: skip
+
+
+def show_sheet(ax: "Axes", sheet: Tensor) -> None:
+    ax.imshow(sheet.numpy(), interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+
+
+def label_rows(ax: "Axes", ways: int, cell: int) -> None:
+    ax.set_yticks([(i + 0.5) * cell for i in range(ways)], [f"label {i}" for i in range(ways)])
+    ax.tick_params(length=0)
+
+
+def _rgb(concept: str) -> Tensor:
+    value = COLOURS[concept].lstrip("#")
+    return torch.tensor([int(value[i : i + 2], 16) / 255 for i in (0, 2, 4)])

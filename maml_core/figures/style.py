@@ -1,0 +1,50 @@
+"""The house style: Okabe and Ito's colours, which stay apart for colour-blind readers, one per concept."""
+
+COLOURS = {
+    "target": "#000000",
+    "support": "#000000",
+    "before": "#999999",
+    "maml": "#0072B2",
+    "first order": "#E69F00",
+    "baseline": "#D55E00",
+    "right": "#009E73",
+    "wrong": "#D55E00",
+    "task 0": "#009E73",
+    "task 1": "#CC79A7",
+    "task 2": "#56B4E9",
+    "paper": "#000000",
+}
+
+# Readable at the 800 pixels of a column, and on white in JupyterLab's dark theme too.
+RC = {
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 100,
+    "savefig.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "font.size": 10,
+    "lines.linewidth": 2,
+}
+
+
+# What has no concept of its own, such as four waves in one picture.
+CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults for a whole notebook or script."""
+    import matplotlib
+
+    matplotlib.rcParams.update(RC)
+    matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=CYCLE)

@@ -1,0 +1,21 @@
+"""What tests share: the characters that are on disk (Omniglot, else glyphs; never the network) and float64 tasks."""
+
+import pytest
+import torch
+
+from maml_core.characters import Characters, load_characters
+
+
+@pytest.fixture(scope="session")
+def characters() -> Characters:
+    return load_characters("auto", download=False)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+def pytest_report_header() -> str:
+    source = load_characters("auto", download=False).source
+    return f"characters: {source}" + ("" if source == "omniglot" else " (no Omniglot on disk; its own tests are skipped)")

@@ -1,0 +1,72 @@
+"""The notebooks as they are committed: executed in order, free of leftovers, easy to read. (nbval runs them.)"""
+
+import re
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+EXPECTED = {"01_sinusoid.ipynb", "02_hessian_vector_product.ipynb", "03_omniglot.ipynb"}
+LONGEST, TYPICAL = 25, 14
+
+
+@pytest.fixture(params=sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
+def notebook(request: pytest.FixtureRequest) -> NotebookNode:
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """Its code cells."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    """All outputs of all its cells."""
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def test_all_notebooks_are_there() -> None:
+    assert EXPECTED <= {path.name for path in FOLDER.glob("*.ipynb")}
+
+
+def test_was_executed_top_to_bottom(notebook: NotebookNode) -> None:
+    # nbval passes a cell that was never executed, so that nothing else would notice
+    cells = code_cells(notebook)
+    assert cells
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+def test_saved_no_errors_and_no_progress_bars(notebook: NotebookNode) -> None:
+    assert not [output.evalue for output in outputs(notebook) if output.output_type == "error"]
+    assert not [output.text for output in outputs(notebook) if output.get("name") == "stderr"]
+
+
+def test_saved_no_widgets(notebook: NotebookNode) -> None:
+    assert "widgets" not in notebook.metadata
+    types = {mime for output in outputs(notebook) for mime in output.get("data", {})}
+    assert not {mime for mime in types if mime.startswith("application/vnd.jupyter.widget")}
+
+
+def test_panels_are_saved_as_pictures(notebook: NotebookNode) -> None:
+    # GitHub shows no widgets: without a picture its readers would see nothing
+    for cell in code_cells(notebook):
+        if "Panel(" in cell.source:
+            assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
+
+
+def test_code_cells_are_short(notebook: NotebookNode) -> None:
+    lengths = [len(cell.source.splitlines()) for cell in code_cells(notebook)]
+    assert max(lengths) <= LONGEST
+    assert median(lengths) <= TYPICAL
+
+
+def test_defines_no_classes(notebook: NotebookNode) -> None:
+    assert not [cell.source for cell in code_cells(notebook) if re.search(r"^\s*class\s+\w+", cell.source, re.M)]
+
+
+def test_has_as_much_prose_as_code(notebook: NotebookNode) -> None:
+    prose = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
+    assert prose >= sum(len(cell.source) for cell in code_cells(notebook))
