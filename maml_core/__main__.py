@@ -77,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--json", action="store_true", help="print one JSON object")
     judge.set_defaults(run=_evaluate)
 
-    give = commands.add_parser("publish", help="ship the weights of finished trainings with the package")
-    give.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a folder that `train` wrote")
+    give = commands.add_parser("publish", help="ship a training's best weights with the package")
+    give.add_argument("folder", type=Path, metavar="FOLDER", help="that `train` wrote")
     give.set_defaults(run=_publish)
 
     commands.add_parser("recipes", help="list the recipes").set_defaults(run=_recipes)
@@ -135,10 +135,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    for run in options.runs:
-        recipe = Recipe(**checkpoints.load(run / "weights.pt")["recipe"])
-        characters = None if recipe.is_regression else load_characters("omniglot")
-        print(_for_people(recipe, publish(run, characters)["evaluation"]))
+    recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
+    characters = None if recipe.is_regression else load_characters("omniglot")
+    print(_for_people(recipe, publish(options.folder, characters)["evaluation"]))
 
 
 def _for_people(recipe: Recipe, result: dict[str, Any]) -> str:

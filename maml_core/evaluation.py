@@ -39,11 +39,12 @@ def evaluate(
     steps: Iterable[int],
     generator: torch.Generator,
     test_tasks: int = 600,
-    batch: int = 50,
+    batch: int = 25,
 ) -> dict[int, Tensor]:
     """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classes) or mean squared error.
 
-    batch: tasks adapted at a time; it bounds the memory and changes no score.
+    batch: tasks drawn and adapted at a time, which bounds the memory; together with the generator it decides which
+    tasks are drawn.
     """
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for an interval, not {test_tasks}.")

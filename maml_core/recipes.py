@@ -75,11 +75,11 @@ class Recipe:
         return CharacterTasks(characters.images, self.ways, self.shots, queries, self.rotations)
 
 
-def _omniglot(ways: int, shots: int, network: str = "conv", inner_loss: str = "sum") -> Recipe:
+def _omniglot(ways: int, shots: int, network: str = "conv") -> Recipe:
     name = f"omniglot-{ways}way-{shots}shot" + ("-mlp" if network == "mlp" else "")
     if ways == 5:
-        return Recipe(name, network, 5, shots, 0.4, 1, (0, 1, 3), 32, inner_loss=inner_loss)
-    return Recipe(name, network, 20, shots, 0.1, 5, (0, 1, 5), 16, inner_loss=inner_loss)
+        return Recipe(name, network, 5, shots, 0.4, 1, (0, 1, 3), 32)
+    return Recipe(name, network, 20, shots, 0.1, 5, (0, 1, 5), 16)
 
 
 def _sinusoid(shots: int) -> Recipe:
@@ -94,7 +94,10 @@ RECIPES = {
         _sinusoid(20),
         # The paper's baseline: one network regressed to all waves together, fine-tuned at test (section 5.1).
         replace(_sinusoid(10), name="sinusoid-pretrained", inner_steps=0),
-        _omniglot(5, 1),
+        # The code's inner loss is the sum; on 5-way 1-shot the mean does better as far as we trained (8,000
+        # meta-iterations of each, see notebook 03). So the mean is what the plain name stands for and ships.
+        replace(_omniglot(5, 1), inner_loss="mean"),
+        replace(_omniglot(5, 1), name="omniglot-5way-1shot-sum"),
         _omniglot(5, 5),
         _omniglot(20, 1),
         _omniglot(20, 5),

@@ -1,21 +1,26 @@
 """Figures in one style: every function draws on an axes, with one colour per concept in all chapters."""
 
 from .hessian import draw_agreement, draw_error_against_epsilon
+from .learning import draw_learning_curves
 from .omniglot import draw_characters, draw_episode, draw_predictions, picture_sheet
 from .plane import draw_plane
+from .shipped import data_banner, shipped_picture
 from .sinusoid import draw_adaptation, draw_error_against_steps
 from .style import COLOURS, use_style
 
 __all__ = [
     "COLOURS",
+    "data_banner",
     "draw_adaptation",
     "draw_agreement",
     "draw_characters",
     "draw_episode",
     "draw_error_against_epsilon",
     "draw_error_against_steps",
+    "draw_learning_curves",
     "draw_plane",
     "draw_predictions",
     "picture_sheet",
+    "shipped_picture",
     "use_style",
 ]

@@ -43,13 +43,13 @@ def draw_episode(axes: "tuple[Axes, Axes]", task: Episodes, ways: int) -> None:
         ax.set_title(f"{name}: {ways} characters x {pictures.shape[1]}")
 
 
-def draw_predictions(ax: "Axes", x: Tensor, y: Tensor, predicted: Tensor, ways: int) -> None:
+def draw_predictions(ax: "Axes", x: Tensor, y: Tensor, predicted: Tensor, ways: int, framed: bool = True) -> None:
     """Query pictures x [N*Q, 1, 28, 28], a row for each class, framed by whether `predicted` [N*Q] is right.
 
     The predicted label stands below each picture that is wrong.
     """
     pictures, wrong = x[:, 0].unflatten(0, (ways, -1)), (predicted != y).unflatten(0, (ways, -1))
-    frame = torch.where(wrong[..., None], _rgb("wrong"), _rgb("right"))
+    frame = torch.where(wrong[..., None], _rgb("wrong"), _rgb("right")) if framed else None
     show_sheet(ax, picture_sheet(pictures, frame))
     cell = pictures.shape[-1] + 8
     label_rows(ax, ways, cell)

@@ -33,7 +33,7 @@ def draw_adaptation(
         thin = 0 < steps < last
         ax.plot(x, y, color=colour, lw=1.2 if thin else 2, ls=":" if thin else "-", label=name)
     ax.plot(support_x, support_y, "^", color=COLOURS["support"], ms=7, mec="white", label="support", zorder=3)
-    ax.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-6.2, 6.2))
+    ax.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-7.8, 6.2))
 
 
 def draw_error_against_steps(

@@ -12,6 +12,7 @@ COLOURS = {
     "task 0": "#009E73",
     "task 1": "#CC79A7",
     "task 2": "#56B4E9",
+    "inner sum": "#CC79A7",
     "paper": "#000000",
 }
 

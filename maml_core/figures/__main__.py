@@ -1,0 +1,141 @@
+"""`make figures`: draw every picture of the README and the fallbacks of chapter 3, from shipped weights and results.
+
+What shows Omniglot needs its images; without them those pictures stay as they are, and a line says so.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import torch  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from .. import plane  # noqa: E402
+from ..characters import Characters, CharacterTasks, load_characters  # noqa: E402
+from ..evaluation import evaluate, mean_and_ci95  # noqa: E402
+from ..maml import Learner, adapt  # noqa: E402
+from ..recipes import Recipe, find_recipe  # noqa: E402
+from ..results import load_shipped  # noqa: E402
+from ..sinusoid import SinusoidTasks, wave  # noqa: E402
+from . import draw_adaptation, draw_characters, draw_error_against_steps, draw_learning_curves  # noqa: E402
+from . import draw_plane, draw_predictions, use_style  # noqa: E402
+from .shipped import FOLDER  # noqa: E402
+
+
+def sinusoid_adaptation() -> Figure:
+    """One wave and ten points: MAML beside the pretrained network, after 0, 1 and 10 steps."""
+    x, amplitude, phase = torch.linspace(-5, 5, 201), torch.tensor([[4.0]]), torch.tensor([[1.0]])
+    task = SinusoidTasks(10).points_on(amplitude, phase, torch.Generator().manual_seed(1))
+    learner = find_recipe("sinusoid-10shot").build_learner()
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+    names = ("sinusoid-10shot", "sinusoid-pretrained")
+    titles = ("MAML: one step finds the wave", "Pretrained on all waves: ten do not")
+    for ax, name, concept, title in zip(axes, names, ("maml", "baseline"), titles):
+        phis = {n: adapt(learner, load_shipped(name)[0], task.support_x, task.support_y, n) for n in (0, 1, 10)}
+        curves = {n: learner.network.forward(phi, x[None, :, None])[0] for n, phi in phis.items()}
+        draw_adaptation(ax, x, wave(x, amplitude[0], phase[0]), curves, task.support_x[0], task.support_y[0], concept)
+        ax.legend(ncols=3, loc="lower center", fontsize=8)
+        ax.set_title(title)
+    axes[1].set_ylabel("")
+    return figure
+
+
+def error_against_steps() -> Figure:
+    """The paper's Figure 3: error against inner steps at test, K = 5 and 10."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+    steps = list(range(11))
+    for ax, shots in zip(axes, (5, 10)):
+        curves = {}
+        for concept, name in (("maml", f"sinusoid-{shots}shot"), ("baseline", "sinusoid-pretrained")):
+            learner, theta = find_recipe(name).build_learner(), load_shipped(name)[0]
+            tasks = SinusoidTasks(shots, queries=100)
+            scores = evaluate(learner, theta, tasks, steps, torch.Generator().manual_seed(0))
+            curves[concept] = (steps, *zip(*(mean_and_ci95(score) for score in scores.values())))
+        draw_error_against_steps(ax, curves)
+        ax.set_title(f"K = {shots}")
+    axes[1].set_ylabel("")
+    return figure
+
+
+def theta_between_tasks() -> Figure:
+    """The paper's Figure 1, computed: where one step helps most is not where the loss is lowest."""
+    optima = torch.tensor([[-1.9, 1.2], [2.0, 1.6], [0.6, -2.2]])
+    curvatures = torch.tensor([[2.4, 1.4], [0.6, 0.3], [0.3, 0.6]])
+    tasks = plane.plane_tasks(optima, curvatures, torch.tensor([0.5, 0.4, 0.6]))
+    network = plane.plane_network((-2.8, -2.6))
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4.1))
+    titles = ("Lowest loss before the step", "Lowest loss after it: MAML")
+    for ax, steps, concept, title in zip(axes, (0, 1), ("baseline", "maml"), titles):
+        path = plane.descend(Learner(network, 0.45, steps), tasks, iterations=3000)
+        phi = adapt(Learner(network, 0.45, 1), {"theta": path[-1]}, tasks.support_x, tasks.support_y)["theta"]
+        draw_plane(ax, tasks, optima, path, phi, concept)
+        ax.set_title(title)
+    return figure
+
+
+def learning_curves() -> Figure:
+    """Validation accuracy of the two trainings on 5-way 1-shot that are shipped."""
+    figure, ax = plt.subplots(figsize=(8, 3))
+    names = {"inner loss: mean": "omniglot-5way-1shot", "inner loss: sum / K": "omniglot-5way-1shot-sum"}
+    draw_learning_curves(ax, {label: load_shipped(name)[1] for label, name in names.items()})
+    ax.set_title("Omniglot, 5-way 1-shot: the mean as inner loss learns faster")
+    return figure
+
+
+def omniglot_characters(characters: Characters) -> Figure:
+    """Eight characters by their twenty drawers."""
+    figure, ax = plt.subplots(figsize=(8, 3.3))
+    draw_characters(ax, characters.split("train").images[:8])
+    ax.set_title("Omniglot: eight characters, each by its 20 drawers")
+    return figure
+
+
+def omniglot_predictions(characters: Characters) -> Figure:
+    """One test task: its support pictures, and the query pictures before and after three inner steps."""
+    theta, story = load_shipped("omniglot-5way-1shot")
+    learner = Recipe(**story["recipe"]).build_learner()
+    tasks = CharacterTasks(characters.split("test").images, ways=5, shots=1, queries=6)
+    task = tasks.sample(1, torch.Generator().manual_seed(11))
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.6, 6, 6])
+    draw_predictions(axes[0], task.support_x[0], task.support_y[0], task.support_y[0], 5, framed=False)
+    axes[0].set_title("support")
+    figure.suptitle("Omniglot: five new characters, learned from one picture each", x=0.01, ha="left", fontsize=11)
+    for ax, steps in zip(axes[1:], (0, 3)):
+        phi = adapt(learner, theta, task.support_x, task.support_y, steps)
+        predicted = learner.network.forward(phi, task.query_x)[0].argmax(-1)
+        draw_predictions(ax, task.query_x[0], task.query_y[0], predicted, 5)
+        right = (predicted == task.query_y[0]).float().mean().item()
+        ax.set_title(f"query, after {steps} steps: {100 * right:.0f}% right")
+        ax.set_yticks([])
+    return figure
+
+
+def draw_all() -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of every picture that can be drawn here."""
+    for draw in (sinusoid_adaptation, error_against_steps, theta_between_tasks, learning_curves):
+        yield draw.__name__, draw()
+    characters = load_characters()
+    if characters.source == "omniglot":
+        for draw in (omniglot_characters, omniglot_predictions):
+            yield draw.__name__, draw(characters)
+    else:
+        print("Omniglot is not on disk: the pictures that show it stay as they are.")
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Draw them all into figures/."""
+    use_style()
+    folder.mkdir(exist_ok=True)
+    for name, figure in draw_all():
+        # Without the software's version in it, the same picture is the same file.
+        figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+        plt.close(figure)
+        print(f"{folder.name}/{name}.png")
+
+
+if __name__ == "__main__":
+    main()
