@@ -125,7 +125,7 @@ class EpisodePanel(Panel):
         self.alpha = _slider(widgets.FloatSlider, "alpha", learner.alpha, 0.01, 2.0, 0.01)
         self.shots = _slider(widgets.IntSlider, "K", 1, 1, self.MOST_SHOTS, 1)
         self.steps = _slider(widgets.IntSlider, "steps", steps, 0, 10, 1)
-        super().__init__([self.alpha, self.shots, self.steps], (8, 3.0))
+        super().__init__([self.alpha, self.shots, self.steps], (8, 2.7))
 
     def _support(self) -> tuple[Tensor, Tensor]:
         """The first K drawings of each class: [1, N*K, 1, 28, 28] and [1, N*K]."""
@@ -147,7 +147,8 @@ class EpisodePanel(Panel):
             draw_predictions(ax, query_x[0], query_y, predicted, ways)
             ax.set_yticks([])
             numbers.append((predicted == query_y).float().mean().item())
-            ax.set_title(f"after {steps} steps: {100 * numbers[-1]:.0f}% right")
+            after = f"{steps} steps of {learner.alpha:.2f}" if steps else "no step"
+            ax.set_title(f"{after}: {100 * numbers[-1]:.0f}% right")
         return f"query accuracy {100 * numbers[0]:.1f}% → {100 * numbers[1]:.1f}% ({len(query_y)} pictures)"
 
 
