@@ -30,8 +30,8 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is truncated or was not written by "
             "maml_core. Train again, or take another copy."
         ) from error
-    if not isinstance(content, dict) or "theta" not in content:
-        raise ValueError(f"{path} holds no weights of maml_core: choose a file that `train` wrote.")
+    if not isinstance(content, dict) or not {"theta", "recipe", "iteration"} <= content.keys():
+        raise ValueError(f"{path} is no checkpoint of maml_core: choose a file that `train` wrote.")
     return content
 
 

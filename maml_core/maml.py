@@ -10,6 +10,7 @@ In the paper's symbols:
     meta-gradient    grad_theta sum_i L_i(phi_i), through the inner steps
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,8 +39,8 @@ class Learner:
     first_order: bool = False
 
     def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be greater than 0, not {self.alpha}: it is the size of an inner step.")
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"alpha must be greater than 0 and finite, not {self.alpha}: it is the size of a step.")
         if self.steps < 0:
             raise ValueError(f"steps must be 0 or more, not {self.steps}.")
         if self.inner_loss not in ("sum", "mean"):

@@ -7,6 +7,7 @@ torchvision's layout, torchvision's download.
 import os
 import socket
 import sys
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,14 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
     if cache.exists():
         return _read_cache(cache)
     tree = root / "omniglot-py"
-    if not any((tree / part).is_dir() for part in PARTS):
-        if not download:
-            raise FileNotFoundError(
-                f"No Omniglot under {root}: unpack images_background.zip and images_evaluation.zip into {tree}, "
-                "or allow the download, or set MAML_DATA to a folder that has it."
-            )
+    missing = [part for part in PARTS if not (tree / part).is_dir()]
+    if missing and download:  # one part alone is a download that was cut off
         _download(root, timeout)
+    elif len(missing) == len(PARTS):
+        raise FileNotFoundError(
+            f"No Omniglot under {root}: unpack images_background.zip and images_evaluation.zip into {tree}, "
+            "or allow the download, or set MAML_DATA to a folder that has it."
+        )
     images = _read_tree(tree)
     _write_cache(images, cache)
     return images
@@ -63,7 +65,8 @@ def _read_cache(cache: Path) -> Tensor:
         images = torch.load(cache, weights_only=True)
     except Exception as error:
         raise ValueError(f"The cache of Omniglot cannot be read ({type(error).__name__}). {remedy}") from error
-    if not isinstance(images, Tensor) or images.shape != (CHARACTERS, DRAWINGS, SIZE, SIZE):
+    whole = isinstance(images, Tensor) and images.shape == (CHARACTERS, DRAWINGS, SIZE, SIZE)
+    if not whole or images.dtype != torch.uint8:
         raise ValueError(f"The cache of Omniglot does not hold 1623 x 20 pictures. {remedy}")
     return images
 
@@ -101,7 +104,7 @@ def _read_image(file: Path, remedy: str) -> np.ndarray:
         with Image.open(file) as image:
             # The files are 1-bit, and Pillow silently resizes those with NEAREST: grey first, then Lanczos.
             grey = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow has all three for damaged files
         raise ValueError(f"{file} is not a readable picture. {remedy}") from error
     return 255 - np.asarray(grey)
 
@@ -117,7 +120,7 @@ def _download(root: Path, timeout: float) -> None:
     try:
         for background in (True, False):
             Omniglot(str(root), background=background, download=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise FileNotFoundError(
             f"Omniglot could not be downloaded ({error}): try again later, or unpack its two archives into "
             f"{root / 'omniglot-py'} by hand."

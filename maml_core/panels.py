@@ -75,7 +75,7 @@ class SinusoidPanel(Panel):
 
     def __init__(self, learner: Learner, maml: Weights, pretrained: Weights, seed: int = 0) -> None:
         self._learner = learner
-        self._thetas = {"maml": maml, "baseline": pretrained}
+        self._thetas = {"maml": _own(maml), "baseline": _own(pretrained)}
         self._seed = seed
         self.alpha = _slider(widgets.FloatSlider, "alpha", learner.alpha, 0.001, 0.1, 0.001)
         self.shots = _slider(widgets.IntSlider, "K", 10, 1, self.MOST_SHOTS, 1)
@@ -118,7 +118,7 @@ class EpisodePanel(Panel):
     MOST_SHOTS, QUERIES = 5, 6
 
     def __init__(self, learner: Learner, theta: Weights, images: Tensor, steps: int = 3, seed: int = 0) -> None:
-        self._learner, self._theta = learner, theta
+        self._learner, self._theta = learner, _own(theta)
         generator = torch.Generator().manual_seed(seed)
         ways = learner.network.ways
         self._task = CharacterTasks(images, ways, self.MOST_SHOTS, self.QUERIES).sample(1, generator)
@@ -150,6 +150,11 @@ class EpisodePanel(Panel):
             after = f"{steps} steps of {learner.alpha:.2f}" if steps else "no step"
             ax.set_title(f"{after}: {100 * numbers[-1]:.0f}% right")
         return f"query accuracy {100 * numbers[0]:.1f}% → {100 * numbers[1]:.1f}% ({len(query_y)} pictures)"
+
+
+def _own(theta: Weights) -> Weights:
+    """A copy, so that what a later cell does to theta does not move the panel."""
+    return {name: w.clone() for name, w in theta.items()}
 
 
 def _draw_support(ax: Any, pictures: Tensor, columns: int) -> None:

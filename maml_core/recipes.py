@@ -50,9 +50,12 @@ class Recipe:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
         if self.network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {self.network!r}.")
-        for field in ("meta_batch", "meta_iterations"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}.")
+        for field in ("ways", "shots", "queries", "meta_batch", "meta_iterations"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ValueError(f"{field} must be at least 1, not {value}.")
+        if self.is_regression and self.ways != 1:
+            raise ValueError(f"ways must be 1 for a regression, not {self.ways}: there are no classes to tell apart.")
 
     @property
     def is_regression(self) -> bool:

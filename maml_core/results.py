@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from . import checkpoints
 from .characters import Characters
+from .episodes import seeded_generator
 from .evaluation import evaluate, mean_and_ci95
 from .networks import Weights
 from .recipes import Recipe
@@ -44,7 +43,7 @@ def measure(
     queries: query points per class, when not the recipe's own.
     """
     device = next(iter(theta.values())).device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = seeded_generator(seed, device)
     tasks = recipe.build_tasks(characters and characters.split(part).to(device), queries)
     scores = evaluate(recipe.build_learner(), theta, tasks, recipe.test_steps, generator, test_tasks)
     table = {str(step): mean_and_ci95(score) for step, score in scores.items()}

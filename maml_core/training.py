@@ -1,5 +1,6 @@
 """Meta-training: Algorithm 2's outer loop, with Adam as the meta-optimizer."""
 
+import copy
 import os
 import shutil
 import time
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoints
-from .episodes import TaskDistribution
+from .episodes import TaskDistribution, seeded_generator
 from .evaluation import evaluate, mean_and_ci95
 from .maml import Learner, chunked, gradient_of_sum
 from .progress import progress
@@ -55,8 +56,13 @@ class MetaTrainer:
 
     def step(self) -> Tensor:
         """One meta-iteration (Algorithm 2, lines 3 to 10); returns the mean query loss after adaptation, a scalar."""
-        episodes = self.tasks.sample(self.meta_batch, self.generator)
-        gradient, losses = chunked(self._gradient, self.theta, episodes, self.chunk)
+        before = self.generator.get_state()
+        try:
+            episodes = self.tasks.sample(self.meta_batch, self.generator)
+            gradient, losses = chunked(self._gradient, self.theta, episodes, self.chunk)
+        except BaseException:  # an interrupted iteration has not been: resuming draws the same tasks again
+            self.generator.set_state(before)
+            raise
         for name, w in self.theta.items():
             w.grad = gradient[name]
         self.optimizer.step()
@@ -64,10 +70,10 @@ class MetaTrainer:
         return losses.mean()
 
     def state(self) -> dict[str, Any]:
-        """All that is needed to go on as if nothing had happened."""
+        """A copy of all that is needed to go on as if nothing had happened."""
         return {
-            "theta": self.theta,
-            "optimizer": self.optimizer.state_dict(),
+            "theta": {name: w.clone() for name, w in self.theta.items()},
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "generator": self.generator.get_state(),
             "iteration": self.iteration,
         }
@@ -115,19 +121,25 @@ def train(
     `facts` are noted in them. Raises ValueError for a folder that holds another training.
     """
     iterations = recipe.meta_iterations if iterations is None else iterations
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, not {iterations}.")
+    for name, value in (("iterations", iterations), ("validate_every", validate_every)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}.")
     compiled, why = choose_engine(recipe, iterations, engine)
     learner = recipe.build_learner()
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = seeded_generator(seed, device)
     chunk = None if recipe.is_regression else _chunk(recipe)
     trainer = MetaTrainer(learner, tasks, generator, recipe.meta_batch, recipe.meta_learning_rate, chunk, compiled)
     run = {"recipe": asdict(recipe), "seed": seed, "wall_seconds": 0.0, "history": [], "best": None}
     run |= {"device": device, "torch": str(torch.__version__)} | (facts or {})
     if resume:
-        run |= _resume(trainer, out, recipe, say)
+        run |= _resume(trainer, out, run)
+        say(f"Going on after meta-iteration {trainer.iteration:,}.")
     elif (out / "checkpoint.pt").exists():
         raise ValueError(f"{out} already holds a training: add --resume to go on with it, or choose another --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{out} cannot be made a folder ({error.strerror}): choose another --out.") from error
     say(why)
 
     started = time.monotonic() - run["wall_seconds"]
@@ -177,20 +189,26 @@ def _chunk(recipe: Recipe) -> int:
     return max(fitting, default=1)
 
 
-def _resume(trainer: MetaTrainer, out: Path, recipe: Recipe, say: Callable[[str], None]) -> dict[str, Any]:
-    """Put the trainer where the checkpoint left it; returns what the checkpoint says of the run."""
+def _resume(trainer: MetaTrainer, out: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Put the trainer where the checkpoint left it; returns what the checkpoint says of the run so far."""
     path = out / "checkpoint.pt"
     state = checkpoints.load(path)
-    if Recipe(**state["recipe"]) != recipe:
-        raise ValueError(f"{path} was trained with other settings than these: resume it with its own, or choose another --out.")
+    if not {"optimizer", "generator", "history", "best", "wall_seconds"} <= state.keys():
+        raise ValueError(f"{path} holds weights but no training to go on with: name a folder that `train` wrote.")
+    for what, ours, theirs in (
+        ("settings", Recipe(**run["recipe"]), Recipe(**state["recipe"])),
+        ("seed", run["seed"], state.get("seed")),
+        ("data", run.get("data"), state.get("data")),
+    ):
+        if ours != theirs:
+            raise ValueError(f"{path} was trained with other {what}: resume it with its own, or choose another --out.")
     trainer.load_state(state)
-    say(f"Going on after meta-iteration {trainer.iteration:,}.")
     return {key: state[key] for key in ("wall_seconds", "history", "best")}
 
 
 def validation_score(recipe: Recipe, learner: Learner, trainer: MetaTrainer, validation: TaskDistribution) -> tuple[float, float]:
     """Accuracy after the recipe's test steps, or mean squared error after 1 step, on 300 tasks: the same ones each time."""
-    generator = torch.Generator(trainer.generator.device).manual_seed(1)
+    generator = seeded_generator(1, trainer.generator.device)
     step = 1 if recipe.is_regression else recipe.test_steps[-1]
     return mean_and_ci95(evaluate(learner, trainer.theta, validation, [step], generator, test_tasks=300)[step])
 

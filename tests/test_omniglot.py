@@ -121,7 +121,6 @@ def test_damaged_cache_says_to_delete_it(root, damage):
     assert str(cache) in str(refusal.value)
 
 
-@pytest.mark.xfail(strict=True, reason="_read_cache checks the shape and not the dtype")
 def test_cache_of_another_type_is_refused(root):
     load_omniglot(root)
     torch.save(torch.zeros(5, 2, 28, 28), root / omniglot.CACHE)
@@ -169,13 +168,15 @@ def test_unreadable_picture_names_the_file(root):
         assert str(file) in str(refusal.value) and not (root / omniglot.CACHE).exists()
 
 
-@pytest.mark.xfail(strict=True, raises=SyntaxError, reason="Pillow reports some damage as SyntaxError, not OSError")
-def test_picture_with_a_broken_chunk_names_the_file(root):
+@pytest.mark.parametrize("chunk, length", [(b"IHDR", 12), (b"IDAT", 100)])
+def test_picture_with_a_broken_chunk_names_the_file(root, chunk, length):
+    """A chunk that is shorter than it is: Pillow looks for the next one in the midst of it."""
     file = file_of(root, 2, 1)
-    damaged = bytearray(file.read_bytes())
-    damaged[damaged.index(b"IDAT") - 1] += 40  # its length: what follows is no chunk then
-    file.write_bytes(bytes(damaged).replace(b"IEND", b"\x00\x01\x02\x03"))
-    with pytest.raises(ValueError) as refusal:
+    content = file.read_bytes()
+    at = content.index(chunk)
+    assert int.from_bytes(content[at - 4 : at], "big") > length
+    file.write_bytes(content[: at - 4] + length.to_bytes(4, "big") + content[at:])
+    with pytest.raises(ValueError, match="not a readable picture") as refusal:
         load_omniglot(root)
     assert str(file) in str(refusal.value)
 
@@ -216,7 +217,6 @@ def test_sockets_keep_their_timeout(tmp_path, monkeypatch, error):
         socket.setdefaulttimeout(before)
 
 
-@pytest.mark.xfail(strict=True, reason="http.client.HTTPException is no OSError: a connection cut short is a traceback")
 def test_connection_cut_short_names_the_remedy(tmp_path, monkeypatch):
     from http.client import IncompleteRead
 
@@ -241,7 +241,6 @@ def test_what_was_downloaded_is_read(root, tmp_path_factory, monkeypatch):
     assert load_omniglot(elsewhere, download=True).shape == (5, 2, 28, 28) and len(asked) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="one half on disk counts as a damaged tree, so a download cut off is not gone on with")
 def test_download_that_stopped_half_way_is_gone_on_with(root, monkeypatch):
     """The network went away between the two archives: the next start fetches the second."""
     parked = root / "parked"
@@ -320,8 +319,9 @@ def test_real_drawings_have_ink_but_mostly_paper(real):
 
 
 def test_real_drawings_of_a_character_differ(real):
-    for i, character in enumerate(real.flatten(2).numpy()):
-        assert len({drawing.tobytes() for drawing in character}) == 20, i
+    """But for one: in Braille's first character, number 240 here, Omniglot itself has the same file twice."""
+    different = [len({drawing.tobytes() for drawing in character}) for character in real.flatten(2).numpy()]
+    assert {i: n for i, n in enumerate(different) if n < 20} == {240: 19}
 
 
 def test_real_background_characters_come_first(real):

@@ -69,7 +69,7 @@ def test_every_slider_moves_the_picture(panel):
 
 
 def test_sinusoid_numbers_are_the_references():
-    """Points, wave and errors worked out again: 7 support points on a grid-free wave, 4 inner steps of 0.02."""
+    """Points, wave and errors worked out again: 7 support points, 4 inner steps of 0.02."""
     panel = sinusoid_panel(seed=3)
     panel.shots.value, panel.steps.value, panel.alpha.value = 7, 4, 0.02
     panel.amplitude.value, panel.phase.value = 2.5, 1.2
@@ -86,7 +86,7 @@ def test_sinusoid_numbers_are_the_references():
             curve = reference.sinusoid_forward(phi, grid).detach().numpy()
             expected.append(np.mean((curve - 2.5 * np.sin(grid[:, 0].numpy() - 1.2)) ** 2))
     assert numbers(panel.text.value) == pytest.approx(expected, abs=1.1e-3)
-    assert expected[1] < expected[0]  # so that a panel that mixes up before and after cannot pass
+    assert min(abs(a - b) for i, a in enumerate(expected) for b in expected[:i]) > 0.01  # none can pass for another
 
 
 def test_episode_numbers_are_the_references(images):
@@ -129,7 +129,7 @@ def test_stored_output_is_a_picture_a_text_and_a_widget(panel):
     assert png == panel.image.value
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
-        assert image.size == ((800, 320) if isinstance(panel, SinusoidPanel) else (800, 300))
+        assert image.size == ((800, 320) if isinstance(panel, SinusoidPanel) else (800, 270))
         assert len(image.convert("RGB").getcolors(1 << 24)) > 10  # not blank
     assert 0 < len(bundle["text/plain"]) < 100 and "\n" not in bundle["text/plain"]
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.model_id
@@ -167,7 +167,6 @@ def test_more_shots_keep_the_points(images):
     assert labels[0].tolist() == [label for label in range(5) for _ in range(3)]
 
 
-@pytest.mark.xfail(strict=True, reason="panels keep the caller's dictionary and tensors instead of copies")
 @pytest.mark.parametrize("change", ["rebound", "in place"])
 def test_later_changes_to_theta_do_not_reach_the_panel(change):
     """As a notebook may do after the panel's cell, and as a trainer does to its own theta."""
