@@ -147,7 +147,7 @@ class EpisodePanel(Panel):
             draw_predictions(ax, query_x[0], query_y, predicted, ways)
             ax.set_yticks([])
             numbers.append((predicted == query_y).float().mean().item())
-            after = f"{steps} steps of {learner.alpha:.2f}" if steps else "no step"
+            after = f"{steps} step{'s' * (steps > 1)} of {learner.alpha:.2f}" if steps else "no step"
             ax.set_title(f"{after}: {100 * numbers[-1]:.0f}% right")
         return f"query accuracy {100 * numbers[0]:.1f}% → {100 * numbers[1]:.1f}% ({len(query_y)} pictures)"
 
