@@ -12,9 +12,10 @@ import torch
 
 from . import checkpoints
 from .characters import Characters, load_characters
+from .engine import ENGINES
 from .recipes import RECIPES, Recipe, find_recipe
 from .results import SHIPPED, load_shipped, measure, publish
-from .training import ENGINES, describe, train
+from .training import describe, train
 
 DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
 

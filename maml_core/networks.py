@@ -59,8 +59,7 @@ def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 def batch_norm(z: Tensor, beta: Tensor, epsilon: float = 1e-3) -> Tensor:
     """Normalize z [T, P, F] over its P points, task by task, and shift by beta [F].
 
-    Mean and variance are written out because vmap over `F.batch_norm(training=True)` returns wrong second
-    derivatives without an error, and MAML lives on second derivatives.
+    Written out, since `F.batch_norm` knows no task axis, and so that one sees what is differentiated twice.
     """
     centred = z - z.mean(-2, keepdim=True)
     variance = (centred * centred).mean(-2, keepdim=True)

@@ -38,10 +38,11 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
 
     root:      default `data_root()`
     download:  when neither cache nor tree is there, let torchvision fetch it (`timeout` in seconds for each
-               answer of the network)
+               answer of the network); the environment variable MAML_DOWNLOAD=0 forbids it
     Raises FileNotFoundError when there is no Omniglot, and ValueError when what is there is damaged.
     """
     root = data_root() if root is None else Path(root)
+    download = download and os.environ.get("MAML_DOWNLOAD") != "0"
     cache = root / CACHE
     if cache.exists():
         return _read_cache(cache)

@@ -1,6 +1,10 @@
-"""What nbval does not compare: stderr, where progress bars go."""
+"""How the notebooks run under nbval: without the network, and without comparing stderr, where progress bars go."""
+
+import os
 
 import pytest
+
+os.environ["MAML_DOWNLOAD"] = "0"  # the kernels inherit it
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

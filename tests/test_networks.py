@@ -107,8 +107,8 @@ def test_cross_entropy_against_torch(generator):
     torch.testing.assert_close(cross_entropy(logits, y).flatten(), expected)
 
 
-def test_vmap_over_batch_norm_is_why_ours_is_written_out(generator):
-    """Ours has the same second derivatives under vmap as alone. PyTorch's `F.batch_norm` may not (see `batch_norm`)."""
+def test_second_derivatives_of_batch_norm(generator):
+    """Under vmap, too, ours has the second derivatives that PyTorch's `F.batch_norm` has alone."""
     x = torch.randn(3, 8, 2, generator=generator, dtype=torch.float64)
     w = torch.randn(3, 2, 2, generator=generator, dtype=torch.float64)
 

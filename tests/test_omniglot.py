@@ -225,6 +225,14 @@ def test_connection_cut_short_names_the_remedy(tmp_path, monkeypatch):
         load_omniglot(tmp_path, download=True)
 
 
+def test_a_download_can_be_forbidden(tmp_path, monkeypatch):
+    """As the notebooks' tests do: the class that would fetch must not even be made."""
+    monkeypatch.setenv("MAML_DOWNLOAD", "0")
+    no_download(monkeypatch, AssertionError)
+    with pytest.raises(FileNotFoundError, match="No Omniglot"):
+        load_omniglot(tmp_path, download=True)
+
+
 def test_what_was_downloaded_is_read(root, tmp_path_factory, monkeypatch):
     """A download that puts the tree where torchvision puts it; both halves are asked for."""
     elsewhere, asked = tmp_path_factory.mktemp("empty"), []

@@ -17,7 +17,8 @@ from maml_core.evaluation import evaluate, mean_and_ci95, scores_by_step
 from maml_core.maml import Learner, meta_objective
 from maml_core.recipes import find_recipe
 from maml_core.sinusoid import SinusoidTasks
-from maml_core.training import MetaTrainer, choose_engine, train
+from maml_core.engine import MetaTrainer, choose_engine
+from maml_core.training import train
 
 SMALL = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
 
