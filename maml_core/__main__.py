@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"maml_core: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -169,10 +169,9 @@ def _characters(recipe: Recipe, options: argparse.Namespace) -> Characters | Non
 
 
 def _check_device(device: str) -> None:
-    kind = device.partition(":")[0]
-    if kind not in ("cpu", "cuda"):
+    if device not in ("cpu", "cuda"):
         raise ValueError(f"--device must be cpu or cuda, not {device!r}.")
-    if kind == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("There is no CUDA GPU that torch can use here: leave --device out to run on the CPU.")
 
 

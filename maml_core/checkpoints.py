@@ -38,7 +38,7 @@ def load(path: Path) -> dict[str, Any]:
 def check_weights(theta: Weights, network: Network, path: Path) -> Weights:
     """theta, if it fits the network; else a ValueError says where it does not."""
     expected = network.init(torch.Generator().manual_seed(0))
-    for name in expected.keys() | theta.keys():
+    for name in sorted(expected.keys() | theta.keys()):
         ours, theirs = (list(w[name].shape) if name in w else "nothing" for w in (expected, theta))
         if ours != theirs:
             raise ValueError(

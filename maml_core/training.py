@@ -1,5 +1,6 @@
 """Meta-training: Algorithm 2's outer loop, with validation, checkpoints and a progress bar."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -51,7 +52,7 @@ def train(
     if resume:
         run |= _resume(trainer, out, run)
         say(f"Going on after meta-iteration {trainer.iteration:,}.")
-    elif (out / "checkpoint.pt").exists():
+    elif any((out / name).exists() for name in ("checkpoint.pt", "weights.pt")):
         raise ValueError(f"{out} already holds a training: add --resume to go on with it, or choose another --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -64,21 +65,16 @@ def train(
 
     def note() -> None:
         """Validate, remember the best theta, and write everything down."""
-        score, ci95 = validation_score(recipe, learner, trainer, validation)
-        run["history"].append(
-            {
-                "iteration": trainer.iteration,
-                "loss": torch.stack(losses).mean().item() if losses else None,
-                "validation": score,
-                "ci95": ci95,
-            }
-        )
-        losses.clear()
-        better = run["best"] is None or (score < run["best"]["validation"]) == recipe.is_regression
+        if not (run["history"] and run["history"][-1]["iteration"] == trainer.iteration):  # else cut off in the writing
+            score, ci95 = validation_score(recipe, learner, trainer, validation)
+            loss = torch.stack(losses).mean().item() if losses else None
+            run["history"].append({"iteration": trainer.iteration, "loss": loss, "validation": score, "ci95": ci95})
+            losses.clear()
+        row, best = run["history"][-1], run["best"]
         run["wall_seconds"] = round(time.monotonic() - started, 1)
         run["iterations"] = trainer.iteration
-        if better:
-            run["best"] = {"iteration": trainer.iteration, "validation": score, "ci95": ci95}
+        if best is None or best["iteration"] == trainer.iteration or _is_better(recipe, row, best):
+            run["best"] = {key: row[key] for key in ("iteration", "validation", "ci95")}
             told = {key: value for key, value in run.items() if key != "history"}
             checkpoints.save({"theta": trainer.theta, "iteration": trainer.iteration, **told}, out / "weights.pt")
         checkpoints.save({**trainer.state(), **run}, out / "checkpoint.pt")
@@ -121,6 +117,12 @@ def validation_score(recipe: Recipe, learner: Learner, trainer: MetaTrainer, val
     generator = seeded_generator(1, trainer.generator.device)
     step = 1 if recipe.is_regression else recipe.test_steps[-1]
     return mean_and_ci95(evaluate(learner, trainer.theta, validation, [step], generator, test_tasks=300)[step])
+
+
+def _is_better(recipe: Recipe, row: dict[str, Any], best: dict[str, Any]) -> bool:
+    """Errors are best when low, accuracies when high; anything is better than a nan."""
+    new, old = row["validation"], best["validation"]
+    return math.isnan(old) or (new < old if recipe.is_regression else new > old)
 
 
 def describe(recipe: Recipe, row: dict[str, Any]) -> str:

@@ -233,6 +233,7 @@ SINUSOID = "train sinusoid-5shot --iterations 1 "
         bad(SINUSOID + "--device gpu", "cpu or cuda"),
         bad("evaluate sinusoid-5shot --device gpu", "cpu or cuda"),
         bad("evaluate sinusoid-5shot --device meta", "cpu or cuda"),
+        bad("evaluate sinusoid-5shot --device cpu:x", "cpu or cuda"),
         bad("train sinusoid-5shot --iterations 0", "iterations must be at least 1"),
         bad("train sinusoid-5shot --iterations -4", "iterations must be at least 1"),
         bad(SINUSOID + "--validate-every 0", "validate"),

@@ -74,22 +74,25 @@ def test_training_lowers_the_loss_on_new_waves():
     assert all(loss.shape == () and loss > 0 for loss in losses) and trainer.iteration == 300
 
 
-def test_first_meta_iteration_is_adam_written_out():
-    """Adam's first step, from the reference's gradient: both moments are the gradient's own after their correction."""
+def test_meta_iterations_are_adam_written_out():
+    """Adam's first two steps by its paper's formulas, from the reference's gradient."""
     learner = Learner(networks.sinusoid_network(), 0.01)
     trainer = MetaTrainer(learner, SinusoidTasks(5), seeded(3), meta_batch=6, learning_rate=2e-3)
-    theta = {name: w.clone() for name, w in trainer.theta.items()}
     generator = seeded(0)
     generator.set_state(trainer.generator.get_state())
     loss = reference.mean_squared_error(reference.sinusoid_forward)
-    episodes = SinusoidTasks(5).sample(6, generator)
-    gradient = reference.meta_gradient(loss, loss, theta, episodes, 0.01)
-    reported = trainer.step()
-    for name, g in gradient.items():
-        torch.testing.assert_close(trainer.theta[name], theta[name] - 2e-3 * g / (g.abs() + 1e-8), rtol=0, atol=2e-5)
-        assert not torch.equal(trainer.theta[name], theta[name])
-    expected = meta_objective(learner, theta, episodes)
-    torch.testing.assert_close(reported, expected)
+    first, second = ({name: torch.zeros_like(w) for name, w in trainer.theta.items()} for _ in range(2))
+    for t in (1, 2):
+        theta = {name: w.clone() for name, w in trainer.theta.items()}
+        episodes = SinusoidTasks(5).sample(6, generator)
+        gradient = reference.meta_gradient(loss, loss, theta, episodes, 0.01)
+        torch.testing.assert_close(trainer.step(), meta_objective(learner, theta, episodes))
+        for name, g in gradient.items():
+            first[name] = 0.9 * first[name] + 0.1 * g
+            second[name] = 0.999 * second[name] + 0.001 * g**2
+            direction = first[name] / (1 - 0.9**t) / ((second[name] / (1 - 0.999**t)).sqrt() + 1e-8)
+            torch.testing.assert_close(trainer.theta[name], theta[name] - 2e-3 * direction, rtol=0, atol=2e-5)
+            assert not torch.equal(trainer.theta[name], theta[name])
 
 
 @pytest.mark.parametrize("chunk", [1, 4])
