@@ -13,7 +13,6 @@ COLOURS = {
     "task 1": "#CC79A7",
     "task 2": "#56B4E9",
     "inner sum": "#CC79A7",
-    "paper": "#000000",
 }
 
 # Readable at the 800 pixels of a column, and on white in JupyterLab's dark theme too.
