@@ -12,8 +12,10 @@ import torch
 
 from . import checkpoints
 from .characters import Characters, load_characters
-from .engine import ENGINES
+from .choices import ENGINES
+from .engine import PRECISIONS
 from .recipes import RECIPES, Recipe, find_recipe
+from .shards import Shard, join, leave
 from .results import SHIPPED, load_shipped, measure, publish
 from .training import describe, train
 
@@ -22,6 +24,7 @@ DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
   python -m maml_core recipes                          what there is to train
   python -m maml_core train sinusoid-5shot             the paper's regression, minutes on a CPU
   python -m maml_core train omniglot-5way-1shot --iterations 200
+  torchrun --nproc-per-node 2 -m maml_core train omniglot-20way-1shot    two processes share each meta-batch
   python -m maml_core evaluate omniglot-5way-1shot     the weights that come with the package
 """
 
@@ -64,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     go.add_argument("--iterations", type=int, help="meta-iterations (default: the paper's)")
     go.add_argument("--out", type=Path, help="folder of the training (default runs/RECIPE, or the next one free)")
     go.add_argument("--resume", action="store_true", help="go on with the training in --out (default runs/RECIPE)")
-    go.add_argument("--engine", choices=ENGINES, default="auto", help="auto compiles where that is won back")
+    go.add_argument("--engine", choices=ENGINES, default="auto",
+                    help="auto: graph on a GPU; on a CPU compiled where that is won back")  # fmt: skip
+    go.add_argument("--precision", choices=PRECISIONS, default="float32", help="of matrix products (tf32, bf16: on GPUs)")
+    go.add_argument("--chunk-tasks", type=int, metavar="N",
+                    help="tasks at a time; less memory, the same gradient (default: as fits)")  # fmt: skip
     go.add_argument("--validate-every", type=int, default=1000, metavar="N", help="meta-iterations (default 1000)")
     go.add_argument("--first-order", action="store_const", const=True, help="drop the second derivatives")
     go.add_argument("--meta-batch", type=int, help="tasks in a meta-iteration")
@@ -97,20 +104,33 @@ def _train(options: argparse.Namespace) -> None:
     recipe = _changed(find_recipe(options.recipe), options)
     recipe.build_learner()  # refuses a bad alpha before data are read
     _check_device(options.device)
-    characters = _characters(recipe, options)
+    if options.precision != "float32" and options.device == "cpu":
+        raise ValueError(f"--precision {options.precision} is for GPUs: leave it out on the CPU, where it is slower.")
+    shard, device = join(options.device)
+    try:
+        _train_shard(recipe, options, shard, device)
+    finally:
+        leave()
+
+
+def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, device: str) -> None:
+    with shard.first_one_first():
+        characters = _characters(recipe, options)
     tasks, validation = (
-        recipe.build_tasks(characters and characters.split(part).to(options.device)) for part in ("train", "validation")
+        recipe.build_tasks(characters and characters.split(part).to(device)) for part in ("train", "validation")
     )
     out = options.out or (Path("runs") / recipe.name if options.resume else _free_folder(recipe.name))
-    facts = {"data": characters.source if characters else "sinusoid", "commit": _commit()}
-    print(f"Training {recipe.name} on {facts['data']} into {out}")
+    facts = {"data": characters.source if characters else "sinusoid", "commit": _commit(), "processes": shard.world}
+    if shard.rank == 0:
+        print(f"Training {recipe.name} on {facts['data']} into {out}", flush=True)
     result = train(
-        recipe, tasks, validation, out, options.iterations, options.seed, options.device,
-        options.engine, options.resume, options.validate_every, facts,
+        recipe, tasks, validation, out, options.iterations, options.seed, device, options.engine,
+        options.resume, options.validate_every, facts, precision=options.precision, chunk=options.chunk_tasks, shard=shard,
     )  # fmt: skip
-    best, last = result["best"], result["history"][-1]
-    print(f"After {result['iteration']:,} meta-iterations and {result['wall_seconds']:.0f} s: {describe(recipe, last)}")
-    print(f"Best on validation: {describe(recipe, best)} after {best['iteration']:,}, kept in {out / 'weights.pt'}")
+    if shard.rank == 0:
+        best, last = result["best"], result["history"][-1]
+        print(f"After {result['iteration']:,} meta-iterations and {result['wall_seconds']:.0f} s: {describe(recipe, last)}")
+        print(f"Best on validation: {describe(recipe, best)} after {best['iteration']:,}, kept in {out / 'weights.pt'}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -1,32 +1,55 @@
-"""One meta-iteration: sample tasks, take the meta-gradient, move theta with Adam (Algorithm 2, lines 3 to 10)."""
+"""One meta-iteration: sample tasks, take the meta-gradient, move theta with Adam (Algorithm 2, lines 3 to 10).
 
-import copy
-import os
-import shutil
+The same three lines of code run on each engine:
+
+  eager      operator by operator
+  compiled   as one graph without Python: the whole meta-iteration, several in a row, where the meta-batch is one
+             chunk; where it is split into chunks, the gradient of a chunk
+  graph      on a GPU, sampling and Adam included, recorded as a CUDA graph and launched by one call
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .episodes import TaskDistribution
+from .adam import Moments, adam, no_moments
+from .compiling import capture, compile_whole
+from .episodes import Episodes, TaskDistribution
 from .maml import Learner, chunked, gradient_of_sum
-from .recipes import Recipe
+from .networks import Weights
+from .shards import Shard
 
-ENGINES = ("auto", "eager", "compiled")
+PRECISIONS = ("float32", "tf32", "bf16")
 
-# Meta-iterations from which compiling is won back. On 2 cores a compiled step saves 140 ms of 255 on 5-way 1-shot
-# and takes a minute to compile; on the sinusoid it saves 1 ms and takes 15 s.
-WORTH_COMPILING = {"sinusoid": 20_000, "conv": 1_000, "mlp": 2_000}
 
-# Pictures (support and query) in one chunk of tasks, so that its activations fit the CPU's caches.
-CHUNK_PICTURES = 80
+@dataclass(frozen=True)
+class State:
+    """All that a meta-iteration changes, but for the generator."""
+
+    theta: Weights
+    moments: Moments
+    iteration: int = 0
+
+    def tensors(self) -> list[Tensor]:
+        moments = self.moments
+        return [*self.theta.values(), *moments.first.values(), *moments.second.values(), moments.steps]
 
 
 class MetaTrainer:
-    """theta, its optimizer and its generator: all that a meta-iteration changes.
+    """Meta-training, step by step: `trainer = MetaTrainer(learner, tasks, generator, 25)`, then `trainer.step()`.
 
-    Usable on its own: `trainer = MetaTrainer(learner, tasks, generator, meta_batch=25)`, then `trainer.step()`.
-    `tasks` is any object with `sample(tasks, generator) -> Episodes`.
+    tasks:       any object with `sample(tasks, generator) -> Episodes`. One that also has `count(tasks) -> int` and
+                 `build(numbers, tasks) -> Episodes` (see `SinusoidTasks`) is sampled inside the compiled graph
+    meta_batch:  T, tasks per meta-iteration
+    chunk:       tasks at a time, for memory and caches; the gradient is the same
+    block:       meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
+    precision:   of matrix products: "float32", or on a GPU "tf32" or "bf16"
+    shard:       this process's part of the meta-batch
     """
 
     def __init__(
@@ -37,69 +60,179 @@ class MetaTrainer:
         meta_batch: int,
         learning_rate: float = 1e-3,
         chunk: int | None = None,
-        compiled: bool = False,
+        engine: str = "eager",
+        precision: str = "float32",
+        block: int = 1,
+        shard: Shard = Shard(),
     ) -> None:
-        self.tasks, self.generator, self.meta_batch, self.chunk = tasks, generator, meta_batch, chunk
-        self.theta = learner.network.init(generator)
-        self.optimizer = torch.optim.Adam(self.theta.values(), lr=learning_rate)
-        self.iteration = 0
-        self._gradient = lambda theta, episodes: gradient_of_sum(learner, theta, episodes)
-        if compiled:
-            self._gradient = torch.compile(self._gradient, fullgraph=True, dynamic=False)
+        shard.check(meta_batch)
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+        self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
+        self.learning_rate, self.precision, self.shard = learning_rate, precision, shard
+        self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
+        theta = learner.network.init(generator)
+        self._state = State(theta, no_moments(theta))
+        self._use(engine, block)
+
+    @property
+    def theta(self) -> Weights:
+        return self._state.theta
+
+    @property
+    def iteration(self) -> int:
+        return self._state.iteration
 
     def step(self) -> Tensor:
-        """One meta-iteration (Algorithm 2, lines 3 to 10); returns the mean query loss after adaptation, a scalar."""
-        before = self.generator.get_state()
+        """One meta-iteration; returns the mean query loss after adaptation, a scalar on the device."""
+        return self.run(1)[0]
+
+    def run(self, iterations: int) -> Tensor:
+        """So many meta-iterations; returns their mean query losses [iterations], still on the device."""
+        losses, left = [], iterations
+        while left:
+            size = self.block if left >= self.block else 1
+            losses.append(self._advance(size))
+            left -= size
+        return torch.cat(losses)
+
+    def gradient(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+        """The meta-gradient at theta, as a mean over tasks, and the tasks' query losses [T]."""
+        with in_precision(self.precision, self.generator.device):
+            gradient, losses = chunked(self._gradient_of_sum, theta, self.shard.part(episodes), self.chunk)
+        return self.shard.average(gradient, losses)
+
+    def prepare(self, say: Callable[[str], None] = print) -> None:
+        """Compile or record now instead of in the first step, and say how long it took; eager where that fails."""
+        if self.engine == "eager":
+            return
+        state, started = self.state(), time.monotonic()
         try:
-            episodes = self.tasks.sample(self.meta_batch, self.generator)
-            gradient, losses = chunked(self._gradient, self.theta, episodes, self.chunk)
-        except BaseException:  # an interrupted iteration has not been: resuming draws the same tasks again
-            self.generator.set_state(before)
-            raise
-        for name, w in self.theta.items():
-            w.grad = gradient[name]
-        self.optimizer.step()
-        self.iteration += 1
-        return losses.mean()
+            self.run(self.block)
+            say(f"The {self.engine} engine was ready after {time.monotonic() - started:.0f} s.")
+        except (RuntimeError, OSError) as error:  # what torch raises when compiler or driver fail
+            self._use("eager")
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            say(f"Engine: eager, since the {'compilation' if not self._on_gpu else 'recording'} failed: {reason[0][:200]}")
+        finally:
+            self.load_state(state)
 
     def state(self) -> dict[str, Any]:
         """A copy of all that is needed to go on as if nothing had happened."""
-        return {
-            "theta": {name: w.clone() for name, w in self.theta.items()},
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+        moments = self._state.moments
+        copied = {
+            "theta": self.theta, "first_moment": moments.first, "second_moment": moments.second,
+        }  # fmt: skip
+        state: dict[str, Any] = {key: {name: w.clone() for name, w in value.items()} for key, value in copied.items()}
+        return state | {
+            "adam_steps": moments.steps.clone(),
             "generator": self.generator.get_state(),
             "iteration": self.iteration,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        for name, w in self.theta.items():
-            w.copy_(state["theta"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Go on from what `state` returned. In place, since a CUDA graph knows tensors by their address."""
+        moments = Moments(state["first_moment"], state["second_moment"], state["adam_steps"])
+        for ours, theirs in zip(self._state.tensors(), State(state["theta"], moments).tensors(), strict=True):
+            ours.copy_(theirs)
         self.generator.set_state(state["generator"])
-        self.iteration = state["iteration"]
+        self._state = State(self._state.theta, self._state.moments, state["iteration"])
+
+    # One engine or the other.
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.generator.device.type == "cuda"
+
+    def _use(self, engine: str, block: int = 1) -> None:
+        learner = self.learner
+
+        def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+            return gradient_of_sum(learner, theta, episodes)
+
+        self.engine, self.block, self._replay, self._compiled_block = engine, 1, None, None
+        self._gradient_of_sum = gradient
+        device = self.generator.device.type
+        if engine == "compiled" and self.chunk is None and self.shard.world == 1:
+            self.block, self._compiled_block = block, compile_whole(self._block_of_iterations(), device)
+        elif engine in ("compiled", "graph"):
+            self._gradient_of_sum = compile_whole(gradient, device)
+
+    def _advance(self, size: int) -> Tensor:
+        """`size` meta-iterations, all or none: interrupted ones have not been, and resuming draws the same tasks."""
+        old, drawn = self._state, self.generator.get_state()
+        try:
+            if self.engine == "graph":
+                return self._advance_graph()
+            if self._compiled_block and size == self.block:
+                with in_precision(self.precision, self.generator.device):
+                    theta, moments, losses = self._compiled_block(old.theta, old.moments, self._draw(size))
+            else:
+                episodes = self.tasks.sample(self.meta_batch, self.generator)
+                theta, moments, losses = self._iterate(old.theta, old.moments, episodes)
+            self._state = State(theta, moments, old.iteration + size)
+            return losses
+        except BaseException:
+            if self._state is old:
+                self.generator.set_state(drawn)
+            raise
+
+    def _iterate(self, theta: Weights, moments: Moments, episodes: Episodes) -> tuple[Weights, Moments, Tensor]:
+        gradient, losses = self.gradient(theta, episodes)
+        theta, moments = adam(theta, gradient, moments, self.learning_rate)
+        return theta, moments, losses.mean()[None]
+
+    def _draw(self, size: int) -> Tensor | list[Episodes]:
+        """What `size` meta-batches are made of: random numbers [size, count], or the episodes themselves."""
+        if hasattr(self.tasks, "build"):
+            shape = (size, self.tasks.count(self.meta_batch))
+            return torch.rand(shape, generator=self.generator, device=self.generator.device)
+        return [self.tasks.sample(self.meta_batch, self.generator) for _ in range(size)]
+
+    def _block_of_iterations(self) -> Callable[..., tuple[Weights, Moments, Tensor]]:
+        learner, tasks, meta_batch, learning_rate = self.learner, self.tasks, self.meta_batch, self.learning_rate
+        builds = hasattr(tasks, "build")
+
+        def block(theta: Weights, moments: Moments, drawn: Any) -> tuple[Weights, Moments, Tensor]:
+            losses = []
+            for part in drawn:
+                episodes = tasks.build(part, meta_batch) if builds else part
+                gradient, task_losses = chunked(lambda t, e: gradient_of_sum(learner, t, e), theta, episodes)
+                theta, moments = adam(theta, gradient, moments, learning_rate)
+                losses.append(task_losses.mean())
+            return theta, moments, torch.stack(losses)
+
+        return block
+
+    # The GPU's way: all tensors stay where they are.
+
+    def advance_in_place(self) -> Tensor:
+        """One meta-iteration that writes theta and moments where they lie and asks the device for no value: [1]."""
+        episodes = self.tasks.sample(self.meta_batch, self.generator)
+        theta, moments, loss = self._iterate(self._state.theta, self._state.moments, episodes)
+        for ours, new in zip(self._state.tensors(), State(theta, moments).tensors(), strict=True):
+            ours.copy_(new)
+        return loss
+
+    def _advance_graph(self) -> Tensor:
+        if self._replay is None:
+            before = self.state()
+            self._replay = capture(self.advance_in_place, self.generator)
+            self.load_state(before)
+        loss = self._replay().clone()
+        self._state = State(self._state.theta, self._state.moments, self.iteration + 1)
+        return loss
 
 
-def choose_engine(recipe: Recipe, iterations: int, engine: str = "auto") -> tuple[bool, str]:
-    """Whether to compile the meta-gradient, and a sentence that says why."""
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
-    if engine == "eager":
-        return False, "Engine: eager."
-    if engine == "auto" and iterations < WORTH_COMPILING[recipe.network]:
-        return False, f"Engine: eager ({iterations:,} meta-iterations are too few to win a compilation back)."
-    if not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "c++"), "g++", "clang++")):
-        return False, "Engine: eager (no C++ compiler was found; install g++ or clang++ to train twice as fast)."
-    return True, "Engine: compiled (the first meta-iteration compiles, which takes from 15 s to minutes)."
-
-
-def choose_chunk(recipe: Recipe) -> int | None:
-    """Tasks in a chunk: the largest divisor of the meta-batch that fits the caches; equal chunks compile once.
-
-    None, the whole meta-batch, for the sinusoid.
-    """
-    if recipe.is_regression:
-        return None
-    pictures = recipe.ways * (recipe.shots + (recipe.queries or recipe.shots))
-    fitting = [n for n in range(1, recipe.meta_batch + 1) if recipe.meta_batch % n == 0 and n * pictures <= CHUNK_PICTURES]
-    return max(fitting, default=1)
+@contextmanager
+def in_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Matrix products in float32, in TensorFloat-32 (10 bits of mantissa) or in bfloat16 (7 bits)."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    try:
+        with torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext():
+            yield
+    finally:
+        if precision == "tf32":
+            torch.set_float32_matmul_precision(before)

@@ -59,11 +59,17 @@ def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 def batch_norm(z: Tensor, beta: Tensor, epsilon: float = 1e-3) -> Tensor:
     """Normalize z [T, P, F] over its P points, task by task, and shift by beta [F].
 
-    Written out, since `F.batch_norm` knows no task axis, and so that one sees what is differentiated twice.
+    Written out, since `F.batch_norm` knows no task axis, and so that one sees what is differentiated twice. The
+    variance is taken about a constant s, E[(z - s)^2] - (E[z] - s)^2, which holds for every s; at s = E[z] nothing
+    cancels. Its derivative needs the sums of d and of d*z in one sweep over the points, where that of
+    E[(z - E[z])^2] needs one sweep after the other.
     """
-    centred = z - z.mean(-2, keepdim=True)
-    variance = (centred * centred).mean(-2, keepdim=True)
-    return centred * torch.rsqrt(variance + epsilon) + beta[..., None, :]
+    share = 1 / z.shape[-2]
+    mean = (z * share).sum(-2, keepdim=True)
+    constant = mean.detach()
+    offset = z - constant
+    variance = (offset * offset * share).sum(-2, keepdim=True) - (mean - constant) ** 2
+    return (z - mean) * torch.rsqrt(variance + epsilon) + beta[..., None, :]
 
 
 def same_padding(size: int, kernel: int = 3, stride: int = 2) -> tuple[int, int]:
@@ -73,12 +79,23 @@ def same_padding(size: int, kernel: int = 3, stride: int = 2) -> tuple[int, int]
 
 
 def patches(x: Tensor) -> Tensor:
-    """im2col for a 3x3 kernel at stride 2: x [T, B, H, W, C] -> [T, B, H/2, W/2, 9*C] (halves rounded up)."""
+    """im2col for a 3x3 kernel at stride 2: x [T, B, H, W, C] -> [T, B, H/2, W/2, 9*C] (halves rounded up).
+
+    Rows and columns are parted into even and odd first. A window at stride 2 is then a plain slice of one part, and
+    the way back, which adds nine windows into a picture, touches just those that reach a pixel.
+    """
     height, width = x.shape[2:4]
-    x = F.pad(x, (0, 0, *same_padding(width), *same_padding(height)))
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    windows = [x[:, :, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for i in range(3) for j in range(3)]
-    return torch.cat(windows, -1)
+    top, left = same_padding(height)[0], same_padding(width)[0]
+    x = F.pad(x, (0, 0, left, 2 * columns + 2 - width - left, top, 2 * rows + 2 - height - top))
+    x = x.unflatten(3, (columns + 1, 2)).unflatten(2, (rows + 1, 2))  # [T, B, rows + 1, 2, columns + 1, 2, C]
+    parts = [half.unbind(4) for half in x.unbind(3)]
+
+    def window(i: int, j: int) -> Tensor:
+        return parts[i % 2][j % 2][:, :, i // 2 : i // 2 + rows, j // 2 : j // 2 + columns]
+
+    # stack, not cat: its second derivative is a stack again, cat's is a sum of nine padded tensors
+    return torch.stack([window(i, j) for i in range(3) for j in range(3)], -2).flatten(-2)
 
 
 def sinusoid_network() -> Network:

@@ -13,8 +13,13 @@ PHASE = (0.0, math.pi)
 X_RANGE = (-5.0, 5.0)
 
 
-def _uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
+def _between(low: float, high: float, unit: Tensor) -> Tensor:
+    """Numbers of [0, 1), stretched to [low, high)."""
+    return low + (high - low) * unit
+
+
+def _rand(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
 
 
 @dataclass(frozen=True)
@@ -39,18 +44,30 @@ class SinusoidTasks:
 
     def draw_waves(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Amplitudes and phases (radians) of `tasks` waves, each [T, 1]."""
-        return _uniform(*AMPLITUDE, (tasks, 1), generator), _uniform(*PHASE, (tasks, 1), generator)
+        return tuple(_between(*ends, _rand((tasks, 1), generator)) for ends in (AMPLITUDE, PHASE))
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """`tasks` new waves: support_x [T, K, 1], support_y [T, K], query_x [T, Q, 1], query_y [T, Q]."""
-        amplitude, phase = self.draw_waves(tasks, generator)
-        return self.points_on(amplitude, phase, generator)
+        return self.build(_rand((self.count(tasks),), generator), tasks)
+
+    def count(self, tasks: int) -> int:
+        """How many random numbers `tasks` tasks take: amplitude, phase, and an x for each point."""
+        return tasks * (2 + self.shots + (self.queries or self.shots))
+
+    def build(self, numbers: Tensor, tasks: int) -> Episodes:
+        """The tasks that `count(tasks)` numbers of [0, 1) stand for; without a generator, so it can be compiled."""
+        queries = self.queries or self.shots
+        parts = numbers.split([tasks, tasks, tasks * self.shots, tasks * queries])
+        amplitude, phase, support_x, query_x = (part.view(tasks, -1) for part in parts)
+        return self._episodes(_between(*AMPLITUDE, amplitude), _between(*PHASE, phase), support_x, query_x)
 
     def points_on(self, amplitude: Tensor, phase: Tensor, generator: torch.Generator) -> Episodes:
         """Episodes on given waves: amplitude and phase (radians) are [T, 1]."""
-        queries = self.queries or self.shots
-        support_x = _uniform(*self.x_range, (len(amplitude), self.shots), generator)
-        query_x = _uniform(*X_RANGE, (len(amplitude), queries), generator)
+        shapes = ((len(amplitude), points) for points in (self.shots, self.queries or self.shots))
+        return self._episodes(amplitude, phase, *(_rand(shape, generator) for shape in shapes))
+
+    def _episodes(self, amplitude: Tensor, phase: Tensor, support_x: Tensor, query_x: Tensor) -> Episodes:
+        support_x, query_x = _between(*self.x_range, support_x), _between(*X_RANGE, query_x)
         return Episodes(
             support_x[..., None], wave(support_x, amplitude, phase), query_x[..., None], wave(query_x, amplitude, phase)
         )

@@ -159,7 +159,7 @@ def test_out_of_another_training_is_refused(trained, capsys):
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "train", interrupted)

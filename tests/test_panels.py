@@ -184,8 +184,8 @@ def test_later_changes_to_theta_do_not_reach_the_panel(change):
 # What importing the package brings along, and which way imports go.
 
 ORDER = (
-    "files progress episodes sinusoid omniglot glyphs characters networks maml plane reference hvp recipes engine evaluation "
-    "checkpoints training results figures panels __main__"
+    "files progress episodes sinusoid omniglot glyphs characters networks maml plane reference hvp recipes "
+    "adam shards rewrite compiling engine choices evaluation checkpoints training results figures panels __main__"
 ).split()
 
 

@@ -1,7 +1,6 @@
 """Meta-training, evaluation, and what is kept on disk."""
 
 import copy
-import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -17,7 +16,7 @@ from maml_core.evaluation import evaluate, mean_and_ci95, scores_by_step
 from maml_core.maml import Learner, meta_objective
 from maml_core.recipes import find_recipe
 from maml_core.sinusoid import SinusoidTasks
-from maml_core.engine import MetaTrainer, choose_engine
+from maml_core.engine import MetaTrainer
 from maml_core.training import train
 
 SMALL = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
@@ -52,7 +51,7 @@ def assert_identical(ours, theirs) -> None:
 
 def training_state(content: dict) -> dict:
     """What decides how a training goes on."""
-    return {key: content[key] for key in ("theta", "optimizer", "generator", "iteration")}
+    return {key: content[key] for key in ("theta", "first_moment", "second_moment", "adam_steps", "generator", "iteration")}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -93,15 +92,6 @@ def test_meta_iterations_are_adam_written_out():
             direction = first[name] / (1 - 0.9**t) / ((second[name] / (1 - 0.999**t)).sqrt() + 1e-8)
             torch.testing.assert_close(trainer.theta[name], theta[name] - 2e-3 * direction, rtol=0, atol=2e-5)
             assert not torch.equal(trainer.theta[name], theta[name])
-
-
-@pytest.mark.parametrize("chunk", [1, 4])
-def test_chunks_do_not_change_the_step(chunk):
-    learner = Learner(networks.sinusoid_network(), 0.01)
-    whole, parts = (MetaTrainer(learner, SinusoidTasks(5), seeded(3), 6, chunk=size) for size in (None, chunk))
-    torch.testing.assert_close(whole.step(), parts.step())
-    for name in whole.theta:
-        torch.testing.assert_close(parts.theta[name].grad, whole.theta[name].grad, rtol=1e-4, atol=1e-7)
 
 
 def test_state_goes_on_in_another_trainer():
@@ -262,54 +252,6 @@ def test_facts_are_noted(tmp_path):
     kept = checkpoints.load(tmp_path / "weights.pt")
     assert kept["seed"] == 4 and kept["data"] == "sinusoid" and kept["commit"] == "abc"
     assert kept["recipe"]["name"] == SMALL.name and kept["device"] == "cpu"
-
-
-# Engines.
-
-
-def test_engine_is_chosen_by_what_is_won_back(monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    conv = find_recipe("omniglot-5way-1shot")
-    for recipe, iterations, engine, expected in (
-        (SMALL, 100, "auto", False),
-        (SMALL, 70_000, "auto", True),
-        (conv, 200, "auto", False),
-        (conv, 60_000, "auto", True),
-        (SMALL, 100, "compiled", True),
-        (conv, 60_000, "eager", False),
-    ):
-        compiled, why = choose_engine(recipe, iterations, engine)
-        assert compiled is expected, (recipe.name, iterations, engine)
-        assert ("compiled" if expected else "eager") in why and why.endswith(".")
-
-
-@pytest.mark.parametrize("engine", ["auto", "compiled"])
-def test_without_a_compiler_training_is_eager(monkeypatch, engine):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    compiled, why = choose_engine(SMALL, 70_000, engine)
-    assert compiled is False and "no C++ compiler" in why and "install g++" in why
-
-
-def test_unknown_engine_is_refused():
-    with pytest.raises(ValueError, match="auto, eager, compiled.*'fast'"):
-        choose_engine(SMALL, 10, "fast")
-
-
-@pytest.mark.skipif(
-    not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "c++"), "g++", "clang++")),
-    reason="there is no C++ compiler",
-)
-def test_compiled_gradient_equals_eager():
-    """The gradients of two meta-iterations; the second shows that weights are not compiled in."""
-    learner = Learner(networks.sinusoid_network(), 0.01)
-    eager, compiled = (MetaTrainer(learner, SinusoidTasks(5), seeded(0), 3, compiled=c) for c in (False, True))
-    for _ in range(2):
-        torch.testing.assert_close(compiled.step(), eager.step())
-        scale = max(w.grad.abs().max() for w in eager.theta.values())
-        for name, w in eager.theta.items():
-            assert (compiled.theta[name].grad - w.grad).abs().max() <= 1e-5 * scale, name
-        for name, w in compiled.theta.items():  # Adam makes much of rounding where a gradient is nearly 0
-            w.copy_(eager.theta[name])
 
 
 # Checkpoints.
