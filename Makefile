@@ -5,6 +5,8 @@ PYTHON ?=
 CANDIDATES = $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11)
 # More options for JupyterLab, e.g. make lab LAB_FLAGS="--port 9999 --no-browser"
 LAB_FLAGS ?=
+# More options for the benchmark, e.g. make bench BENCH_FLAGS="--workloads S --rounds 5"
+BENCH_FLAGS ?=
 
 NEW_ENOUGH = import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))
 RUN = .venv/bin/python
@@ -14,14 +16,15 @@ NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}
 # Slow cells are an error: a reader waits for them too. Seconds.
 CELL_TIMEOUT = 120
 
-.PHONY: help lab test notebooks figures clean
+.PHONY: help lab test notebooks figures bench clean
 
 help:
 	@echo "make lab        open the notebooks in JupyterLab (the first call installs everything into .venv)"
 	@echo "make test       run the unit tests, then every notebook, comparing its outputs with the saved ones"
 	@echo "make notebooks  execute the notebooks and save their outputs"
 	@echo "make figures    draw the figures anew"
-	@echo "make clean      remove .venv and caches; data/ and runs/ stay"
+	@echo "make bench      time the training beside other MAML libraries (installs them into .venv-bench)"
+	@echo "make clean      remove .venv, .venv-bench and caches; data/ and runs/ stay"
 
 # The server's root is the repository: notebooks show pictures from ../figures.
 # JupyterLab refuses to run as root unless told, and without a screen it could only find a text browser.
@@ -45,8 +48,11 @@ notebooks: .venv/.installed
 figures: .venv/.installed
 	$(RUN) -m maml_core.figures
 
+bench: .venv-bench/.installed
+	.venv-bench/bin/python -m bench $(BENCH_FLAGS)
+
 clean:
-	rm -rf .venv .pytest_cache build dist *.egg-info notebooks/.ipynb_checkpoints
+	rm -rf .venv .venv-bench .pytest_cache build dist *.egg-info notebooks/.ipynb_checkpoints
 	find maml_core tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last, so that a failed or interrupted installation is taken up again.
@@ -76,3 +82,7 @@ clean:
 	@mkdir -p $(SETTINGS)
 	@echo '$(NO_NEWS)' > $(SETTINGS)/overrides.json
 	@touch $@
+
+# The peers are needed here only. The stamp is left out while one of them is missing: the next call tries again.
+.venv-bench/.installed: .venv/.installed bench/environment.py
+	@$(RUN) bench/environment.py .venv-bench

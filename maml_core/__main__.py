@@ -13,10 +13,10 @@ import torch
 from . import checkpoints
 from .characters import Characters, load_characters
 from .choices import ENGINES
-from .engine import PRECISIONS
+from .precision import PRECISIONS
 from .recipes import RECIPES, Recipe, find_recipe
-from .shards import Shard, join, leave
 from .results import SHIPPED, load_shipped, measure, publish
+from .shards import Shard, join, leave
 from .training import describe, train
 
 DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.

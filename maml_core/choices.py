@@ -11,8 +11,9 @@ ENGINES = ("auto", "eager", "compiled", "graph")
 # and takes 45 s to compile; on the sinusoid it saves 3 ms and takes 25 s.
 WORTH_COMPILING = {"sinusoid": 10_000, "conv": 500, "mlp": 2_000}
 
-# Pictures (support and query) in one chunk of tasks, so that its activations fit the CPU's caches.
-CHUNK_PICTURES = 40
+# What fits the CPU's caches, by measurement: pictures (support and query) in one chunk, for the activations, and
+# tasks in it, for their weights.
+CHUNK_PICTURES, CHUNK_TASKS = 80, 4
 
 # Bytes that a picture's activations take per inner step and once for the query set, both derivatives included.
 PICTURE_BYTES = 4_000_000
@@ -53,7 +54,7 @@ def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1) -> int | N
         return None
     tasks = recipe.meta_batch // world
     pictures = recipe.ways * (recipe.shots + (recipe.queries or recipe.shots))
-    limit = CHUNK_PICTURES
+    limit = min(CHUNK_PICTURES, CHUNK_TASKS * pictures)
     if device.startswith("cuda"):
         limit = torch.cuda.mem_get_info(device)[0] // 2 // (PICTURE_BYTES * (recipe.inner_steps + 1))
     return max((n for n in range(1, tasks + 1) if tasks % n == 0 and n * pictures <= limit), default=1)

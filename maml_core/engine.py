@@ -9,8 +9,7 @@ The same three lines of code run on each engine:
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +21,8 @@ from .compiling import capture, compile_whole
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, chunked, gradient_of_sum
 from .networks import Weights
+from .precision import PRECISIONS, in_precision
 from .shards import Shard
-
-PRECISIONS = ("float32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -222,17 +220,3 @@ class MetaTrainer:
         loss = self._replay().clone()
         self._state = State(self._state.theta, self._state.moments, self.iteration + 1)
         return loss
-
-
-@contextmanager
-def in_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Matrix products in float32, in TensorFloat-32 (10 bits of mantissa) or in bfloat16 (7 bits)."""
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-    try:
-        with torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext():
-            yield
-    finally:
-        if precision == "tf32":
-            torch.set_float32_matmul_precision(before)

@@ -14,10 +14,11 @@ from maml_core import compiling, maml, networks, reference
 from maml_core.adam import adam, no_moments
 from maml_core.characters import CharacterTasks
 from maml_core.choices import choose_block, choose_chunk, choose_engine
-from maml_core.engine import MetaTrainer, in_precision
+from maml_core.engine import MetaTrainer
 from maml_core.episodes import Episodes
 from maml_core.evaluation import scores_by_step
 from maml_core.maml import Learner, gradient_of_sum
+from maml_core.precision import in_precision
 from maml_core.recipes import RECIPES, find_recipe
 from maml_core.shards import Shard
 from maml_core.sinusoid import SinusoidTasks
@@ -302,7 +303,8 @@ def test_chunks_are_equal_and_fit():
         for world in (1, 2):
             chunk = choose_chunk(recipe, world=world) or recipe.meta_batch // world
             assert chunk >= 1 and (recipe.is_regression or (recipe.meta_batch // world) % chunk == 0)
-    assert choose_chunk(CONV) == 4 and choose_chunk(SINUSOID) is None
+    assert choose_chunk(CONV) == 4 and choose_chunk(find_recipe("omniglot-20way-1shot")) == 2
+    assert choose_chunk(SINUSOID) is None
     assert choose_block(SINUSOID) > 1 == choose_block(CONV)
 
 

@@ -185,7 +185,7 @@ def test_later_changes_to_theta_do_not_reach_the_panel(change):
 
 ORDER = (
     "files progress episodes sinusoid omniglot glyphs characters networks maml plane reference hvp recipes "
-    "adam shards rewrite compiling engine choices evaluation checkpoints training results figures panels __main__"
+    "adam precision shards rewrite compiling engine choices evaluation checkpoints training results figures panels __main__"
 ).split()
 
 

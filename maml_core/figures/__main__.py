@@ -23,6 +23,7 @@ from ..results import load_shipped  # noqa: E402
 from ..sinusoid import SinusoidTasks, wave  # noqa: E402
 from . import draw_adaptation, draw_characters, draw_error_against_steps, draw_learning_curves  # noqa: E402
 from . import draw_plane, draw_predictions, use_style  # noqa: E402
+from .benchmark import benchmark, load_benchmark  # noqa: E402
 from .shipped import FOLDER  # noqa: E402
 
 
@@ -118,6 +119,8 @@ def draw_all() -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every picture that can be drawn here."""
     for draw in (sinusoid_adaptation, error_against_steps, theta_between_tasks, learning_curves):
         yield draw.__name__, draw()
+    if measured := load_benchmark():
+        yield "benchmark", benchmark(measured)
     characters = load_characters()
     if characters.source == "omniglot":
         for draw in (omniglot_characters, omniglot_predictions):

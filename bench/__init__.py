@@ -1,0 +1,1 @@
+"""Time and memory of maml_core beside its peers: `make bench`."""

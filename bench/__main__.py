@@ -1,0 +1,118 @@
+"""`python -m bench`: time maml_core and its peers on one machine, in turn, after checking everyone's gradient."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import report
+from .check import GradientCheck
+from .machine import Onlookers, count_flop, describe_machine, sgemm_gflops
+from .sides import SIDES, Side, build_sides, default_sides
+from .sweeps import SWEEPS, run_sweeps
+from .timing import Clock, run_rounds
+from .workloads import RECIPE_NAMES, Workload, build_workload
+
+OUT = Path(__file__).resolve().parents[1] / "figures" / "benchmark.json"
+
+# glibc gives large blocks back to the system and fetches them again, page by page: on some machines that makes an
+# eager meta-step several times as long, and times swing. All sides run with this off.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--workloads", nargs="*", choices=list(RECIPE_NAMES), default=list(RECIPE_NAMES))
+    parser.add_argument("--sides", nargs="+", choices=list(SIDES), help="default: all that this device has")
+    parser.add_argument("--rounds", type=int, default=9, help="samples of each side, at least")
+    parser.add_argument("--seconds", type=float, default=60, help="sample each workload for at least so long")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--sweeps", nargs="*", choices=SWEEPS, default=SWEEPS, help="time and memory against inner steps and tasks"
+    )
+    parser.add_argument(
+        "--compile-once", action="store_true", help="do not compile once more, to check compiled engines in float64 too"
+    )
+    parser.add_argument("--quick", action="store_true", help="one round, and one size of each sweep: a smoke test")
+    parser.add_argument("--out", type=Path, default=OUT, help="what is not measured now stays in this file")
+    return parser.parse_args(arguments)
+
+
+def check_sides(
+    workload: Workload, sides: list[Side], compile_once: bool = False
+) -> list[tuple[Side, dict[str, Any]]]:
+    """Each side with its gradient's errors; one that is wrong ends the run."""
+    print(f"{workload.name}: looking for calm tasks, and checking gradients on them", flush=True)
+    check = GradientCheck(workload)
+    checked = []
+    for side in sides:
+        if side.compiles:
+            print(f"{workload.name}: {side.name} compiles, which takes minutes the first time", flush=True)
+        errors = check.errors(side, in_float64=not (side.compiles and compile_once))
+        float64 = "" if errors.float64 is None else f"; in float64 {errors.float64:.0e}"
+        told = f"{errors.float32:.0e} (float32 explains {errors.limit:.0e}){float64}"
+        print(f"{workload.name}: {side.name}: gradient error {told}", flush=True)
+        if errors.wrong:
+            sys.exit(f"{workload.name}: the gradient of {side.name} is wrong, so nothing is timed.")
+        checked.append((side, {"gradient_error": errors.float32, "gradient_error_float64": errors.float64}))
+    return checked
+
+
+def measure(workload: Workload, options: argparse.Namespace, peak: float) -> list[dict[str, Any]]:
+    """Check, warm up and time the sides on one workload: the rows of the benchmark."""
+    recipe, flop = workload.recipe, count_flop(workload)
+    sides = build_sides(options.sides or default_sides(options.device), workload)
+    checked = check_sides(workload, sides, options.compile_once)
+    clocks = []
+    for side, _ in checked:
+        print(f"{workload.name}: {side.name} warms up", flush=True)
+        clocks.append(Clock(side.start(), side.steps_per_call))
+        clocks[-1].warm_up()
+    print(f"{workload.name}: sampling", flush=True)
+    with Onlookers() as others:
+        rounds = run_rounds(clocks, options.rounds, options.seconds)
+    if others.cores and others.cores > 0.1:
+        told = f"other processes kept {others.cores:.1f} cores busy meanwhile, so repeat it on a quiet machine"
+        print(f"{workload.name}: {told}")
+    rows = []
+    for (side, errors), clock in zip(checked, clocks):
+        row = {"workload": workload.name, "recipe": recipe.name, "data": workload.data, "tasks": recipe.meta_batch}
+        row |= {"steps": recipe.inner_steps, "implementation": side.name, "detail": side.detail}
+        row |= {"device": workload.device.type, "median_ms": clock.median, "quartiles_ms": clock.quartiles}
+        row |= {"best_ms": clock.best, "rounds": rounds, "others_cores": others.cores}
+        row |= {"gflop": flop / 1e9, "floor_fraction": flop / 1e6 / peak / clock.median}
+        rows.append(row | errors)
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Measure, write the JSON, print the table; returns what was written."""
+    options = parse(arguments)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32, on every side
+    if options.quick:
+        options.rounds, options.seconds = 1, 0
+    peak = sgemm_gflops(options.device)
+    print(f"Matrix products: {peak:.0f} GFLOP/s at best", flush=True)
+    result = {"machine": describe_machine(options.device), "sgemm_gflops": peak, "rows": [], "sweeps": []}
+    for name in options.workloads:
+        workload = build_workload(name, options.device)
+        result["rows"] += measure(workload, options, peak)
+    result["sweeps"] = run_sweeps(options.sweeps, options.device, options.quick)
+    if options.out.exists():
+        result = report.merge(json.loads(options.out.read_text()), result)
+    report.add_ratios(result["rows"])
+    result["goals"] = report.goals(result["rows"], options.device)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(report.table(result["rows"]), report.goals_table(result["goals"]), sep="\n\n")
+    return result
+
+
+if __name__ == "__main__":
+    if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], os.environ | ALLOCATOR)
+    main()

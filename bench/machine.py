@@ -1,0 +1,133 @@
+"""The machine: what it is called, and how fast it multiplies matrices."""
+
+import ctypes
+import datetime
+import gc
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from maml_core.choices import choose_chunk
+from maml_core.maml import meta_gradient
+
+from .workloads import Workload
+
+PEERS = ("torchopt", "higher", "jax", "jaxlib", "learn2learn")
+
+
+def describe_machine(device: str) -> dict[str, Any]:
+    """What a reader needs to know about where the numbers are from."""
+    facts = {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "date": datetime.date.today().isoformat(),
+    }
+    if device == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name()
+    for peer in PEERS:
+        try:
+            facts[peer] = importlib.metadata.version(peer)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return facts
+
+
+def cpu_name() -> str:
+    """The processor's name as Linux has it, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def sgemm_gflops(device: str, size: int | None = None, repeats: int = 12) -> float:
+    """GFLOP per second of the best of several float32 matrix products of n x n."""
+    n = size or (8192 if device == "cuda" else 2048)
+    a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        a @ b
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - started)
+    return 2 * n**3 / best / 1e9
+
+
+class Onlookers:
+    """How many cores other processes keep busy: `with Onlookers() as others: ...`, then `others.cores` (Linux)."""
+
+    cores: float | None = None
+
+    def __enter__(self) -> "Onlookers":
+        self._started, self._before = time.perf_counter(), self._seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            self.cores = max(0.0, (self._seconds() - self._before) / (time.perf_counter() - self._started))
+
+    @staticmethod
+    def _seconds() -> float | None:
+        """CPU seconds of all processes so far, without this one's."""
+        try:
+            fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        except OSError:
+            return None
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+        own = os.times()
+        all_processes = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        return all_processes - own.user - own.system
+
+
+def count_flop(workload: Workload) -> int:
+    """FLOP of one meta-gradient in matrix products (2 for a multiplication and addition), by our eager engine."""
+    with FlopCounterMode(display=False) as counter:
+        chunk = choose_chunk(workload.recipe, workload.device.type)
+        meta_gradient(workload.learner, workload.theta, workload.episodes, chunk)
+    return counter.get_total_flops()
+
+
+def peak_memory(device: str) -> int:
+    """Bytes held at most so far; on Linux since `forget_peak`."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return used if sys.platform == "darwin" else 1024 * used
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def forget_peak(device: str) -> int:
+    """Start to look for the peak anew; returns the bytes held now.
+
+    `ru_maxrss` alone would not do on Linux: a child inherits its parent's peak. Nor would it do to leave free memory
+    in the allocator's hands, where it counts as used already and is then used again.
+    """
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return peak_memory(device)
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (AttributeError, OSError):
+        pass  # not Linux with glibc: the peak of importing stays in, and small points show as 0
+    return peak_memory(device)

@@ -1,0 +1,98 @@
+"""What is measured: four of the paper's settings, taken from `maml_core.recipes` so that they cannot drift."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from maml_core import reference
+from maml_core.characters import load_characters
+from maml_core.episodes import Episodes, TaskDistribution, seeded_generator
+from maml_core.maml import Learner
+from maml_core.networks import Weights
+from maml_core.recipes import Recipe, find_recipe
+
+RECIPE_NAMES = {
+    "S": "sinusoid-10shot",
+    "O": "omniglot-5way-1shot",
+    "O20": "omniglot-20way-1shot",
+    "O5": "omniglot-5way-5shot",
+}
+
+
+@dataclass(frozen=True)
+class Presampled:
+    """A task distribution that always draws the same episodes, so that all sides work on the same ones."""
+
+    episodes: Episodes
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        return self.episodes
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One setting with all that a side needs to run it.
+
+    tasks:     what a meta-step draws from: the sinusoid itself, which is part of what is timed, or `Presampled`
+    theta:     initial weights, as `Network.init` makes them
+    episodes:  one meta-batch, on which gradients are compared
+    data:      "sinusoid", "omniglot" or "glyphs"
+    """
+
+    name: str
+    recipe: Recipe
+    tasks: TaskDistribution
+    theta: Weights
+    episodes: Episodes
+    data: str
+
+    @property
+    def learner(self) -> Learner:
+        return self.recipe.build_learner()
+
+    @property
+    def is_regression(self) -> bool:
+        return self.recipe.is_regression
+
+    @property
+    def device(self) -> torch.device:
+        return self.episodes.query_x.device
+
+
+def build_workload(
+    name: str, device: str = "cpu", tasks: int | None = None, inner_steps: int | None = None, seed: int = 0
+) -> Workload:
+    """The workload of that name; `tasks` and `inner_steps` other than the recipe's are for the sweeps."""
+    recipe = find_recipe(RECIPE_NAMES[name])
+    recipe = replace(recipe, meta_batch=tasks or recipe.meta_batch, inner_steps=inner_steps or recipe.inner_steps)
+    generator = seeded_generator(seed, device)
+    theta = recipe.build_network().init(generator)
+    if recipe.is_regression:
+        distribution = recipe.build_tasks()
+        episodes = distribution.sample(recipe.meta_batch, generator)
+        return Workload(name, recipe, distribution, theta, episodes, "sinusoid")
+    characters = load_characters("auto", download=False).to(device)
+    episodes = recipe.build_tasks(characters.split("train")).sample(recipe.meta_batch, generator)
+    return Workload(name, recipe, Presampled(episodes), theta, episodes, characters.source)
+
+
+def reference_gradient(workload: Workload, theta: Weights, episodes: Episodes) -> dict[str, Tensor]:
+    """The plain loop's meta-gradient, in the dtype of its arguments."""
+    learner = workload.learner
+    forward = reference.sinusoid_forward if workload.is_regression else reference.conv_forward
+    if workload.is_regression:
+        inner = outer = reference.mean_squared_error(forward)
+    else:
+        outer = reference.mean_cross_entropy(forward)
+        inner = reference.sum_over_shots(forward, learner.network.ways) if learner.inner_loss == "sum" else outer
+    return reference.meta_gradient(
+        inner, outer, theta, episodes, learner.alpha, learner.steps, learner.network.frozen
+    )
+
+
+def tasks_at_a_time(chunk: int | None) -> str:
+    """How a side goes through the tasks, in words."""
+    if chunk is None:
+        return "all tasks at once"
+    return "one task at a time" if chunk == 1 else f"{chunk} tasks at a time"

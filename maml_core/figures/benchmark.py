@@ -1,0 +1,118 @@
+"""Time and memory of a meta-step beside other MAML libraries, from what `make bench` measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .shipped import FOLDER
+
+FILE = FOLDER / "benchmark.json"
+
+# One colour per family of implementations: blue is ours everywhere.
+FAMILIES = {
+    "maml_core": "#0072B2",
+    "jax": "#E69F00",
+    "torchopt": "#D55E00",
+    "learn2learn": "#CC79A7",
+    "higher": "#009E73",
+    "plain": "#999999",
+}
+TITLES = {
+    "S": "Sinusoid, 10-shot",
+    "O": "Omniglot, 5-way 1-shot",
+    "O20": "Omniglot, 20-way 1-shot",
+    "O5": "Omniglot, 5-way 5-shot",
+}
+SWEEPS = {"steps": "inner steps (32 tasks)", "tasks": "tasks (1 inner step)"}
+MEASURES = {"median_ms": "ms per meta-step", "peak_mb": "peak memory in MB"}
+
+
+def load_benchmark(path: Path = FILE) -> dict[str, Any] | None:
+    """What `make bench` wrote, or None where it has not."""
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def colour(row: dict[str, Any]) -> str:
+    return FAMILIES[row["implementation"].split()[0]]
+
+
+def plain_numbers(axis: Any, digits: tuple[float, ...]) -> None:
+    """Label a logarithmic axis 1, 10, 100, at these first digits, instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def draw_times(ax: Any, rows: list[dict[str, Any]], title: str) -> None:
+    """One workload: a bar per implementation, the fastest on top; its line goes over the middle half of samples."""
+    rows = sorted(rows, key=lambda row: row["median_ms"], reverse=True)
+    places, times = range(len(rows)), [row["median_ms"] for row in rows]
+    spread = [[abs(row["median_ms"] - row["quartiles_ms"][i]) for row in rows] for i in (0, 1)]
+    ax.barh(places, times, xerr=spread, color=[colour(row) for row in rows], height=0.75, error_kw={"elinewidth": 1})
+    for place, row in zip(places, rows):
+        ax.annotate(
+            f"{row['median_ms']:.3g}",
+            (row["quartiles_ms"][1], place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    ax.set_xscale("log")
+    ax.set_xlim(min(times) / 2.5, max(times) * 2.5)
+    plain_numbers(ax.xaxis, (1.0,) if max(times) > 20 * min(times) else (1.0, 2.0, 5.0))
+    ax.set_yticks(places, [row["implementation"] for row in rows], fontsize=8)
+    for label, row in zip(ax.get_yticklabels(), rows):
+        label.set_fontweight("bold" if row["implementation"].startswith("maml_core") else "normal")
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("ms per meta-step")
+    ax.set_title(title)
+
+
+def draw_sweep(ax: Any, points: list[dict[str, Any]], sweep: str, measure: str) -> None:
+    """Time or peak memory against inner steps or tasks, a line per implementation."""
+    markers = iter("osD^")
+    for name in dict.fromkeys(point["implementation"] for point in points):
+        mine = [point for point in points if point["implementation"] == name and point["sweep"] == sweep]
+        x, y = [point[sweep] for point in mine], [point[measure] for point in mine]
+        ax.plot(x, y, marker=next(markers), markersize=5, color=colour({"implementation": name}), label=name)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ticks = sorted({point[sweep] for point in points if point["sweep"] == sweep})
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    plain_numbers(ax.yaxis, (1.0, 2.0, 5.0))
+    ax.minorticks_off()
+    ax.set_xlabel(SWEEPS[sweep])
+    ax.set_ylabel(MEASURES[measure])
+
+
+def benchmark(result: dict[str, Any], device: str = "cpu") -> Any:
+    """The whole figure: a panel of bars per workload, below them time and memory against steps and tasks."""
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in result["rows"] if row["device"] == device]
+    points = [point for point in result["sweeps"] if point["device"] == device]
+    workloads = [name for name in TITLES if any(row["workload"] == name for row in rows)]
+    lines = (len(workloads) + 1) // 2
+    heights = [2.6 * lines, 4.6] if points else [2.6 * lines]  # inches
+    figure = plt.figure(figsize=(8, sum(heights)))
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
+    axes = parts[0, 0].subplots(lines, 2, squeeze=False).flat
+    for ax, name in zip(axes, workloads):
+        draw_times(ax, [row for row in rows if row["workload"] == name], TITLES[name])
+    for ax in list(axes)[len(workloads) :]:
+        ax.set_axis_off()
+    if points:
+        grid = parts[1, 0].subplots(2, 2, sharex="col")
+        for line, measure in zip(grid, MEASURES):
+            for ax, sweep in zip(line, SWEEPS):
+                draw_sweep(ax, points, sweep, measure)
+        grid[0, 0].legend()
+        for ax in grid[0]:
+            ax.set_xlabel("")
+        for ax in grid[:, 1]:
+            ax.set_ylabel("")
+        parts[1, 0].suptitle("Omniglot, 5-way 1-shot: time and memory against size", x=0.01, ha="left", fontsize=11)
+    return figure

@@ -1,0 +1,163 @@
+"""The benchmark's own machinery; the peers are not installed here, and need not be."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import __main__ as driver
+from bench import environment, report, sides
+from bench.check import GradientCheck, relative_error
+from bench.machine import Onlookers, count_flop, forget_peak, peak_memory, sgemm_gflops
+from bench.sides.plain import PlainLoop
+from bench.timing import Clock, run_rounds
+from bench.workloads import RECIPE_NAMES, Workload, build_workload
+from maml_core.figures.benchmark import benchmark, load_benchmark
+from maml_core.recipes import RECIPES
+
+
+@pytest.fixture(scope="module")
+def sinusoid() -> Workload:
+    return build_workload("S")
+
+
+class Skewed(PlainLoop):
+    """A side whose gradient is 1% too long."""
+
+    name = "skewed"
+
+    def gradient(self, theta, episodes):
+        return {name: 1.01 * g for name, g in super().gradient(theta, episodes).items()}
+
+
+@pytest.mark.parametrize("name", RECIPE_NAMES)
+def test_workloads_are_the_recipes(name: str, characters) -> None:
+    recipe = RECIPES[RECIPE_NAMES[name]]
+    workload = build_workload(name)
+    assert workload.recipe == recipe
+    assert len(workload.episodes) == recipe.meta_batch
+    assert workload.episodes.support_y.shape[1] == recipe.ways * recipe.shots
+    assert workload.learner.steps == recipe.inner_steps and not workload.learner.first_order
+    assert workload.data == ("sinusoid" if name == "S" else characters.source)
+    assert all(w.dtype == torch.float32 for w in workload.theta.values())
+
+
+def test_presampled_episodes_are_the_same_for_all() -> None:
+    workload = build_workload("O", tasks=2, inner_steps=3)
+    assert workload.recipe.meta_batch == 2 and workload.learner.steps == 3
+    assert workload.tasks.sample(2, torch.Generator()) is workload.tasks.sample(2, torch.Generator())
+
+
+def test_a_wrong_gradient_is_refused(sinusoid: Workload, capsys) -> None:
+    check = GradientCheck(sinusoid)
+    assert not check.errors(PlainLoop(sinusoid)).wrong
+    errors = check.errors(Skewed(sinusoid))
+    assert errors.wrong and errors.float64 == pytest.approx(0.01)
+    with pytest.raises(SystemExit, match="gradient of skewed is wrong"):
+        driver.check_sides(sinusoid, [Skewed(sinusoid)])
+
+
+def test_a_gradient_without_a_weight_or_with_nan_is_wrong(sinusoid: Workload) -> None:
+    check = GradientCheck(sinusoid)
+    assert relative_error({name: g for name, g in check.truth.items() if name != "b1"}, check.truth) == float("inf")
+    assert replace(check.errors(PlainLoop(sinusoid)), float32=float("nan")).wrong
+
+
+def test_missing_peers_give_one_line_each(sinusoid: Workload, monkeypatch) -> None:
+    peers = ["torchopt", "higher", "learn2learn", "jax"]
+    for peer in peers:
+        monkeypatch.setitem(sys.modules, peer, None)  # importing it fails, wherever the tests run
+        for name in [name for name in sys.modules if name == f"bench.sides.with_{peer}"]:
+            monkeypatch.delitem(sys.modules, name)
+    said: list[str] = []
+    assert [side.name for side in sides.build_sides(["plain", *peers], sinusoid, said.append)] == ["plain loop"]
+    assert [line.split()[0] for line in said] == peers
+    assert all("\n" not in line for line in said)
+
+
+def test_rounds_are_interleaved_and_divided_by_steps_per_call() -> None:
+    order: list[str] = []
+    clocks = [Clock(lambda name=name: order.append(name), steps_per_call=10) for name in "ab"]
+    run_rounds(clocks, rounds=2)
+    assert order == ["a", "b", "b", "a"]
+    assert all(len(clock.milliseconds) == 2 and clock.quartiles[0] <= clock.median for clock in clocks)
+
+
+def test_flop_of_the_sinusoid(sinusoid: Workload) -> None:
+    # A support and a query pass over 25 tasks x 10 points x 1,680 weights, each with its backward passes.
+    forward = 2 * 25 * 10 * (40 + 40 * 40 + 40)
+    assert 8 < count_flop(sinusoid) / forward < 13
+
+
+def test_peak_memory_is_seen() -> None:
+    before = forget_peak("cpu")
+    torch.ones(64 * 2**20).sum()
+    assert 200e6 < peak_memory("cpu") - before < 400e6 or sys.platform != "linux"
+
+
+def test_other_processes_are_noticed() -> None:
+    with Onlookers() as others:
+        subprocess.run([sys.executable, "-S", "-c", "while sum(__import__('os').times()[:2]) < 0.4: pass"], check=True)
+    assert others.cores is None or 0.3 < others.cores < 64
+
+
+def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(driver, "sgemm_gflops", lambda device: sgemm_gflops(device, size=512, repeats=3))
+    out = tmp_path / "benchmark.json"
+    driver.main("--workloads S --sides eager plain --rounds 2 --seconds 0 --sweeps --out".split() + [str(out)])
+    written = json.loads(out.read_text())
+    assert [row["implementation"] for row in written["rows"]] == ["maml_core eager", "plain loop"]
+    for row in written["rows"]:
+        assert (row["workload"], row["recipe"], row["device"]) == ("S", "sinusoid-10shot", "cpu")
+        assert row["gradient_error"] < 1e-5 and row["gradient_error_float64"] < 1e-6
+        assert 0 < row["floor_fraction"] < 1 and row["median_ms"] > 0
+        assert row["quartiles_ms"][0] <= row["median_ms"] <= row["quartiles_ms"][1]
+    ours, plain = written["rows"]
+    assert ours["ratio_to_ours"] == 1 < plain["ratio_to_ours"]
+    assert written["machine"]["torch"] == str(torch.__version__) and written["sgemm_gflops"] > 1
+    assert "maml_core eager" in capsys.readouterr().out
+    assert benchmark(load_benchmark(out)).axes[0].get_xlabel() == "ms per meta-step"
+
+
+def row(workload: str, implementation: str, milliseconds: float) -> report.Row:
+    told = {"workload": workload, "implementation": implementation, "device": "cpu"}
+    return told | {"median_ms": milliseconds, "best_ms": milliseconds}
+
+
+def test_goals_are_against_the_fastest_of_each_family() -> None:
+    rows = [row("S", "maml_core eager", 3), row("S", "maml_core compiled", 0.3)]
+    rows += [row("S", "jax jit", 0.9), row("S", "jax jit+scan", 0.5), row("S", "torchopt MetaSGD", 12)]
+    judged = report.goals(rows, "cpu")
+    assert [(goal["against"], goal["reached"]) for goal in judged] == [
+        ("jax jit+scan", True),
+        ("torchopt MetaSGD", False),
+    ]
+    assert judged[0]["ratio"] == pytest.approx(0.6)
+
+
+def test_what_is_not_measured_anew_stays() -> None:
+    steps, tasks = ({"sweep": sweep, "device": "cpu"} for sweep in ("steps", "tasks"))
+    old = {"rows": [row("S", "jax jit", 1), row("O", "jax", 2)], "sweeps": [steps, tasks], "goals": []}
+    merged = report.merge(old, {"rows": [row("S", "higher", 3)], "sweeps": [tasks | {"tasks": 8}], "sgemm_gflops": 1})
+    assert [(r["workload"], r["implementation"]) for r in merged["rows"]] == [("S", "higher"), ("O", "jax")]
+    assert merged["sweeps"] == [steps, tasks | {"tasks": 8}]
+
+
+def test_learn2learn_is_unpacked_without_its_parents_imports(tmp_path: Path) -> None:
+    import tarfile
+
+    source = tmp_path / "learn2learn-0.2.0"
+    modules = ("__init__.py", "algorithms/maml.py", "gym/__init__.py")
+    for name in ("PKG-INFO", *(f"learn2learn/{module}" for module in modules)):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text("raise ImportError" if name.endswith("__init__.py") else "")
+    with tarfile.open(tmp_path / "sdist.tar.gz", "w:gz") as archive:
+        archive.add(source, source.name)
+    environment.unpack_learn2learn(tmp_path / "sdist.tar.gz", tmp_path / "packages")
+    code = "import learn2learn.algorithms.maml"
+    subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path / "packages", check=True)
+    assert not (tmp_path / "packages/learn2learn/gym").exists()
