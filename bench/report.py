@@ -88,3 +88,28 @@ def goals_table(judged: list[Row]) -> str:
             f"(goal {goal['goal']:.3f}) {verdict}; quickest samples {goal['ratio_of_best']:.3f}"
         )
     return "\n".join(lines)
+
+
+LINES = {
+    "maml_core compiled": "**maml_core, compiled**",
+    "maml_core eager": "maml_core, eager",
+    "plain": "the loop over tasks (`reference.py`)",
+    "torchopt": "torchopt",
+    "higher": "higher",
+    "learn2learn": "learn2learn",
+    "jax": "JAX",
+}
+
+
+def readme_table(rows: list[Row], device: str = "cpu") -> str:
+    """The README's table: a line per library, its fastest way of each workload, in ms."""
+    columns = {"S": "sinusoid, 10-shot", "O": "5-way 1-shot", "O20": "20-way 1-shot", "O5": "5-way 5-shot"}
+    lines = ["| ms per meta-iteration | " + " | ".join(columns.values()) + " |", "|---|---|---|---|---|"]
+    for start, title in LINES.items():
+        cells = []
+        for workload in columns:
+            mine = [row for row in rows if (row["workload"], row["device"]) == (workload, device)]
+            times = [row["median_ms"] for row in mine if row["implementation"].startswith(start)]
+            cells.append("" if not times else f"{min(times):.2f}" if min(times) < 10 else f"{min(times):,.0f}")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

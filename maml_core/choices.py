@@ -44,17 +44,17 @@ def choose_block(recipe: Recipe) -> int:
     return 5 if recipe.is_regression else 1
 
 
-def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1) -> int | None:
+def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1, engine: str = "compiled") -> int | None:
     """Tasks in a chunk: the largest divisor of this process's tasks that fits; equal chunks compile once.
 
-    On the CPU it is the caches that they have to fit, on a GPU half of its free memory. None, all tasks, for the
-    sinusoid.
+    On the CPU it is the caches that they have to fit (the eager engine, whose calls cost more, takes more tasks to a
+    call), on a GPU half of its free memory. None, all tasks, for the sinusoid.
     """
     if recipe.is_regression:
         return None
     tasks = recipe.meta_batch // world
     pictures = recipe.ways * (recipe.shots + (recipe.queries or recipe.shots))
-    limit = min(CHUNK_PICTURES, CHUNK_TASKS * pictures)
+    limit = CHUNK_PICTURES if engine == "eager" else min(CHUNK_PICTURES, CHUNK_TASKS * pictures)
     if device.startswith("cuda"):
         limit = torch.cuda.mem_get_info(device)[0] // 2 // (PICTURE_BYTES * (recipe.inner_steps + 1))
     return max((n for n in range(1, tasks + 1) if tasks % n == 0 and n * pictures <= limit), default=1)

@@ -56,7 +56,7 @@ def train(
     generator = seeded_generator(seed, device)
     trainer = MetaTrainer(
         learner, tasks, generator, recipe.meta_batch, recipe.meta_learning_rate,
-        chunk or choose_chunk(recipe, device, shard.world), engine, precision, choose_block(recipe), shard,
+        chunk or choose_chunk(recipe, device, shard.world, engine), engine, precision, choose_block(recipe), shard,
     )  # fmt: skip
     writes = shard.rank == 0
     say = say if writes else lambda text: None

@@ -304,6 +304,7 @@ def test_chunks_are_equal_and_fit():
             chunk = choose_chunk(recipe, world=world) or recipe.meta_batch // world
             assert chunk >= 1 and (recipe.is_regression or (recipe.meta_batch // world) % chunk == 0)
     assert choose_chunk(CONV) == 4 and choose_chunk(find_recipe("omniglot-20way-1shot")) == 2
+    assert choose_chunk(CONV, engine="eager") == 8
     assert choose_chunk(SINUSOID) is None
     assert choose_block(SINUSOID) > 1 == choose_block(CONV)
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.report import readme_table
 from maml_core import reference
 from maml_core.compiling import has_compiler
 from maml_core.engine import MetaTrainer
+from maml_core.figures.benchmark import load_benchmark
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -46,3 +48,9 @@ def test_examples_gradient_is_the_loop_over_tasks(example):
     theirs = reference.meta_gradient(loss, loss, theta, episodes, 0.05, 3)
     for name, g in theirs.items():
         torch.testing.assert_close(ours[name], g, rtol=1e-10, atol=1e-12)
+
+
+def test_speed_table_is_the_benchmarks():
+    measured = load_benchmark()
+    assert readme_table(measured["rows"]) in README.read_text()
+    assert all(row["gradient_error"] < 0.1 for row in measured["rows"])

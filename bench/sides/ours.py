@@ -26,7 +26,7 @@ class Ours:
         self.name = f"maml_core {engine}"
         self.compiles = engine != "eager"
         recipe = workload.recipe
-        self.chunk = choose_chunk(recipe, workload.device.type)
+        self.chunk = choose_chunk(recipe, workload.device.type, engine=engine)
         self.block = choose_block(recipe) if engine == "compiled" else 1
         self.steps_per_call = 100 if workload.is_regression and self.compiles else 1
         self.detail = tasks_at_a_time(self.chunk) + (f", {self.block} meta-steps at a time" if self.block > 1 else "")

@@ -53,7 +53,7 @@ def draw_times(ax: Any, rows: list[dict[str, Any]], title: str) -> None:
     ax.barh(places, times, xerr=spread, color=[colour(row) for row in rows], height=0.75, error_kw={"elinewidth": 1})
     for place, row in zip(places, rows):
         ax.annotate(
-            f"{row['median_ms']:.3g}",
+            f"{row['median_ms']:,.0f}" if row["median_ms"] >= 100 else f"{row['median_ms']:.3g}",
             (row["quartiles_ms"][1], place),
             xytext=(4, 0),
             textcoords="offset points",
