@@ -122,11 +122,11 @@ def test_compiled_blocks_equal_single_eager_steps():
 
 
 @needs_compiler
-def test_any_number_of_compiled_trainers(monkeypatch):
+def test_any_number_of_compiled_trainers():
     """torch compiles a function for so many kinds of arguments and no more; each trainer has a function of its own."""
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
-    compiled = [compiling.compile_whole(lambda x, n=n: x * n + 1) for n in range(2)]
-    assert [f(torch.ones(2))[0].item() for f in compiled] == [1, 2]
+    with torch._dynamo.config.patch(recompile_limit=1):
+        compiled = [compiling.compile_whole(lambda x, n=n: x * n + 1) for n in range(2)]
+        assert [f(torch.ones(2))[0].item() for f in compiled] == [1, 2]
 
 
 def test_failing_compiler_falls_back_to_eager(monkeypatch):
