@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from . import checkpoints
-from .characters import Characters, load_characters
+from .characters import SPLITS, Characters, load_characters
 from .choices import ENGINES
 from .precision import PRECISIONS
 from .recipes import RECIPES, Recipe, find_recipe
@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     overrides.add_argument("--ways", type=int, help="N, classes in a task")
     overrides.add_argument("--shots", type=int, help="K, support points per class")
     overrides.add_argument("--queries", type=int, help="query points per class (default K)")
+    overrides.add_argument("--split", choices=tuple(SPLITS), help="of the characters: as the paper's code, or by alphabet")
+    overrides.add_argument("--no-rotations", dest="rotations", action="store_const", const=False,
+                           help="characters upright, in training and at test")  # fmt: skip
     overrides.add_argument("--inner-loss", choices=("sum", "mean"),
                            help="sum over the support points divided by K, or their mean")  # fmt: skip
 
@@ -94,10 +97,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recipes(options: argparse.Namespace) -> None:
-    print(f"{'recipe':28}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
+    print(f"{'recipe':34}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
     for r in RECIPES.values():
         shipped = "yes" if (SHIPPED / f"{r.name}.pt").exists() else ""
-        print(f"{r.name:28}{r.network:>10}{r.alpha:7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
+        print(f"{r.name:34}{r.network:>10}{r.alpha:7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -117,7 +120,7 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
     with shard.first_one_first():
         characters = _characters(recipe, options)
     tasks, validation = (
-        recipe.build_tasks(characters and characters.split(part).to(device)) for part in ("train", "validation")
+        recipe.build_tasks(characters and characters.split(part, recipe.split).to(device)) for part in ("train", "validation")
     )
     out = options.out or (Path("runs") / recipe.name if options.resume else _free_folder(recipe.name))
     facts = {"data": characters.source if characters else "sinusoid", "commit": _commit(), "processes": shard.world}

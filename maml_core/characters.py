@@ -11,7 +11,12 @@ from .episodes import Episodes
 from .glyphs import draw_glyphs
 from .omniglot import load_omniglot
 
-SPLIT = {"train": 1100, "validation": 100, "test": 423}
+# Characters of each part, by split. "alphabets" keeps alphabets whole: the test has the 20 alphabets of Omniglot's own
+# evaluation set, and of the 30 background alphabets the last three in the listing (Syriac, Tagalog, Tifinagh) validate.
+SPLITS = {
+    "characters": {"train": 1100, "validation": 100, "test": 423},
+    "alphabets": {"train": 869, "validation": 95, "test": 659},
+}
 
 
 @dataclass(frozen=True)
@@ -24,18 +29,26 @@ class Characters:
     def to(self, device: torch.device | str) -> "Characters":
         return Characters(self.images.to(device), self.source)
 
-    def split(self, part: str) -> "Characters":
-        """One part of the code's split: "train" (1,100 characters), "validation" (100) or "test" (423).
+    def split(self, part: str, by: str = "characters") -> "Characters":
+        """One part of a split: "train", "validation" or "test".
 
-        The code shuffles the characters with Python's `random`, seed 1. It shuffles the order in which the
-        file system happens to list them; ours is sorted, so that everyone has the same split.
+        by: "characters" is the code's, 1,100 / 100 / 423 characters of all 50 alphabets: those of the test have
+        brothers in training. The code shuffles them with Python's `random`, seed 1, starting from the order in which
+        the file system happens to list them; ours is sorted, so that everyone has the same split.
+        "alphabets" is Omniglot's own, 964 background characters (869 / 95) against 659 of alphabets that training
+        never saw. (Glyphs have no alphabets; on them it is just another split.)
         """
-        if part not in SPLIT:
-            raise ValueError(f"part must be one of {', '.join(SPLIT)}, not {part!r}.")
+        if by not in SPLITS:
+            raise ValueError(f"by must be one of {', '.join(SPLITS)}, not {by!r}.")
+        sizes = SPLITS[by]
+        if part not in sizes:
+            raise ValueError(f"part must be one of {', '.join(sizes)}, not {part!r}.")
         order = list(range(len(self.images)))
-        random.Random(1).shuffle(order)
-        start = {"train": 0, "validation": SPLIT["train"], "test": SPLIT["train"] + SPLIT["validation"]}[part]
-        return Characters(self.images[order[start : start + SPLIT[part]]], self.source)
+        if by == "characters":
+            random.Random(1).shuffle(order)
+        names = list(sizes)
+        start = sum(sizes[name] for name in names[: names.index(part)])
+        return Characters(self.images[order[start : start + sizes[part]]], self.source)
 
 
 def load_characters(source: str = "auto", root: Path | str | None = None, download: bool = False) -> Characters:

@@ -107,9 +107,12 @@ def patches(x: Tensor) -> Tensor:
     return torch.stack([window(i, j) for i in range(3) for j in range(3)], -2).flatten(-2)
 
 
-def sinusoid_network() -> Network:
-    """Section 5.1: 1-40-40-1 with ReLU, weights from a truncated normal (0.01), no normalization."""
-    sizes = (1, 40, 40, 1)
+def sinusoid_network(inputs: int = 1) -> Network:
+    """Section 5.1: 1-40-40-1 with ReLU, weights from a truncated normal (0.01), no normalization.
+
+    inputs: 1, or 3 for the oracle, which is told amplitude and phase.
+    """
+    sizes = (inputs, 40, 40, 1)
 
     def init(generator: torch.Generator) -> Weights:
         weights = {}
@@ -119,7 +122,7 @@ def sinusoid_network() -> Network:
         return weights
 
     def forward(weights: Weights, x: Tensor) -> Tensor:
-        """x [T, B, 1] -> predictions [T, B]."""
+        """x [T, B, inputs] -> predictions [T, B]."""
         h = torch.relu(linear(x, weights["w1"], weights["b1"]))
         h = torch.relu(linear(h, weights["w2"], weights["b2"]))
         return linear(h, weights["w3"], weights["b3"]).squeeze(-1)

@@ -44,7 +44,7 @@ def measure(
     """
     device = next(iter(theta.values())).device
     generator = seeded_generator(seed, device)
-    tasks = recipe.build_tasks(characters and characters.split(part).to(device), queries)
+    tasks = recipe.build_tasks(characters and characters.split(part, recipe.split).to(device), queries)
     scores = evaluate(recipe.build_learner(), theta, tasks, recipe.test_steps, generator, test_tasks)
     table = {str(step): mean_and_ci95(score) for step, score in scores.items()}
     mean = {step: round(value, 5) for step, (value, _) in table.items()}

@@ -30,11 +30,13 @@ class SinusoidTasks:
     queries:  query points of a task; the paper's code takes K
     x_range:  where support points fall. The paper's Figure 2 asks for all of them in one half, which is
               `(0, 5)` or `(-5, 0)`; query points always cover [-5, 5].
+    tells_wave:  the paper's oracle: amplitude and phase are inputs too, so x is [T, K, 3] instead of [T, K, 1]
     """
 
     shots: int
     queries: int | None = None
     x_range: tuple[float, float] = X_RANGE
+    tells_wave: bool = False
 
     def __post_init__(self) -> None:
         if self.shots < 1 or (self.queries is not None and self.queries < 1):
@@ -68,8 +70,13 @@ class SinusoidTasks:
 
     def _episodes(self, amplitude: Tensor, phase: Tensor, support_x: Tensor, query_x: Tensor) -> Episodes:
         support_x, query_x = _between(*self.x_range, support_x), _between(*X_RANGE, query_x)
+
+        def inputs(x: Tensor) -> Tensor:
+            told = (amplitude, phase) if self.tells_wave else ()
+            return torch.stack([x, *(value.expand_as(x) for value in told)], -1)
+
         return Episodes(
-            support_x[..., None], wave(support_x, amplitude, phase), query_x[..., None], wave(query_x, amplitude, phase)
+            inputs(support_x), wave(support_x, amplitude, phase), inputs(query_x), wave(query_x, amplitude, phase)
         )
 
 

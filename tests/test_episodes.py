@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from maml_core.characters import SPLIT, CharacterTasks, load_characters, rotate
+from maml_core.characters import SPLITS, CharacterTasks, load_characters, rotate
 from maml_core.glyphs import draw_glyphs
+from maml_core.omniglot import data_root
 from maml_core.sinusoid import SinusoidTasks, wave
 
 
@@ -94,15 +95,30 @@ def test_the_global_generator_is_left_alone(characters, generator):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_splits_are_disjoint_and_complete(characters):
-    parts = {part: characters.split(part).images for part in SPLIT}
-    assert {part: len(images) for part, images in parts.items()} == {"train": 1100, "validation": 100, "test": 423}
+@pytest.mark.parametrize("by, sizes", [("characters", (1100, 100, 423)), ("alphabets", (869, 95, 659))])
+def test_splits_are_disjoint_and_complete(characters, by, sizes):
+    parts = {part: characters.split(part, by).images for part in SPLITS[by]}
+    assert {part: len(images) for part, images in parts.items()} == dict(zip(("train", "validation", "test"), sizes))
     together = torch.cat(list(parts.values())).flatten(1)
     assert torch.equal(together.sum(0), characters.images.flatten(1).sum(0))
     keys = {bytes(character.numpy().tobytes()) for character in together}
     assert len(keys) == len(torch.unique(characters.images.flatten(1), dim=0))
     with pytest.raises(ValueError, match="train, validation, test"):
         characters.split("dev")
+    with pytest.raises(ValueError, match="by must be one of characters, alphabets"):
+        characters.split("train", "drawers")
+
+
+def test_alphabets_stay_whole(characters):
+    """Against the folders that Omniglot comes in: no alphabet has characters in two parts."""
+    trees = [data_root() / "omniglot-py" / part for part in ("images_background", "images_evaluation")]
+    if characters.source != "omniglot" or not all(tree.is_dir() for tree in trees):
+        pytest.skip("Omniglot's folders are not on disk")
+    alphabets = [folder.parent.name for tree in trees for folder in sorted(tree.glob("*/*"))]
+    train, validation, test = alphabets[:869], alphabets[869:964], alphabets[964:]
+    assert (len(set(train)), len(set(validation)), len(set(test))) == (27, 3, 20)
+    assert len(set(alphabets)) == 50
+    assert torch.equal(characters.split("test", "alphabets").images, characters.images[964:])
 
 
 def test_glyphs_are_the_same_every_time_and_differ_between_characters():
@@ -128,6 +144,17 @@ def test_sinusoid_points_lie_on_their_waves(generator):
 def test_sinusoid_support_in_one_half(generator):
     episodes = SinusoidTasks(10, x_range=(0, 5)).sample(100, generator)
     assert episodes.support_x.min() >= 0 and episodes.query_x.min() < -4
+
+
+def test_oracle_is_told_the_wave(generator):
+    """Amplitude and phase stand beside x, and the points are those that the others get."""
+    state = generator.get_state()
+    told = SinusoidTasks(5, queries=7, tells_wave=True).sample(20, generator)
+    untold = SinusoidTasks(5, queries=7).sample(20, generator.set_state(state))
+    assert told.support_x.shape == (20, 5, 3) and told.query_x.shape == (20, 7, 3)
+    x, amplitude, phase = told.query_x.unbind(-1)
+    torch.testing.assert_close(told.query_y, wave(x, amplitude, phase))
+    assert torch.equal(x[..., None], untold.query_x) and torch.equal(told.support_y, untold.support_y)
 
 
 @pytest.mark.parametrize(
