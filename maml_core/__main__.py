@@ -1,4 +1,4 @@
-"""The command line: python -m maml_core train | evaluate | recipes."""
+"""The command line: python -m maml_core train | evaluate | reproduce | study | publish | recipes."""
 
 import argparse
 import json
@@ -14,9 +14,12 @@ from . import checkpoints
 from .characters import SPLITS, Characters, load_characters
 from .choices import ENGINES
 from .precision import PRECISIONS
+from .progress import progress
 from .recipes import RECIPES, Recipe, find_recipe
-from .results import SHIPPED, load_shipped, measure, publish
+from .results import SHIPPED, STUDY_FOLDER, load_shipped, measure, publish
 from .shards import Shard, join, leave
+from .studies import MEASURED, STUDIES, TRAINED, run_study
+from .tables import accuracy_rows, accuracy_table, error_table, literature_table
 from .training import describe, train
 
 DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
@@ -26,6 +29,7 @@ DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
   python -m maml_core train omniglot-5way-1shot --iterations 200
   torchrun --nproc-per-node 2 -m maml_core train omniglot-20way-1shot    two processes share each meta-batch
   python -m maml_core evaluate omniglot-5way-1shot     the weights that come with the package
+  python -m maml_core reproduce                        the paper's tables with our column beside it
 """
 
 
@@ -87,6 +91,23 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--part", choices=("test", "validation", "train"), default="test", help="of the characters")
     judge.add_argument("--json", action="store_true", help="print one JSON object")
     judge.set_defaults(run=_evaluate)
+
+    table = commands.add_parser("reproduce", help="the paper's tables with our results beside it",
+                                description="Print the paper's Tables 1 and 2 with our results beside it.")  # fmt: skip
+    table.add_argument("--evaluate", action="store_true", help="measure the shipped weights again, on 600 new tasks each")
+    table.add_argument("--seed", type=int, default=1, help="of the tasks for --evaluate (default 1; the shipped: 0)")
+    table.set_defaults(run=_reproduce)
+
+    study = commands.add_parser("study", help="one question: trainings that differ in one factor, or a measurement",
+                                description="Run a study anew and write its results as JSON. " + ", ".join(STUDIES))  # fmt: skip
+    study.add_argument("study", metavar="STUDY", choices=STUDIES, help=" | ".join(STUDIES))
+    study.add_argument("--iterations", type=int, help="meta-iterations of each training (default: the shipped study's)")
+    study.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one training each (default 0 1)")
+    study.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    study.add_argument("--out", type=Path, default=Path("runs/studies"),
+                       help="folder of the trainings, which are gone on with (default runs/studies)")  # fmt: skip
+    study.add_argument("--results", type=Path, metavar="FILE", help="default: the shipped results, from which figures are drawn")
+    study.set_defaults(run=_study)
 
     give = commands.add_parser("publish", help="ship a training's best weights with the package")
     give.add_argument("folder", type=Path, metavar="FOLDER", help="that `train` wrote")
@@ -162,6 +183,38 @@ def _publish(options: argparse.Namespace) -> None:
     recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
     characters = None if recipe.is_regression else load_characters("omniglot")
     print(_for_people(recipe, publish(options.folder, characters)["evaluation"]))
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    again: dict[str, dict[str, Any]] = {}
+    if options.evaluate:
+        shipped = [name for name in RECIPES if (SHIPPED / f"{name}.pt").exists()]
+        characters = load_characters("omniglot")
+        for name in progress(shipped, "evaluating"):
+            again[name] = measure(find_recipe(name), load_shipped(name)[0], characters, options.seed)
+    print("Omniglot, accuracy in % (the paper's Table 1; first order as Nichol et al. 2018 report it)\n")
+    print(accuracy_table(accuracy_rows(again)))
+    print("\nOthers, as they report themselves\n")
+    print(literature_table())
+    print("\nSinusoid, 5-shot, mean squared error (the paper's Table 2)\n")
+    print(error_table(again))
+
+
+def _study(options: argparse.Namespace) -> None:
+    _check_device(options.device)
+    name = options.study
+    if name in MEASURED:
+        needs_characters = name != "error-against-steps"
+        result = MEASURED[name](load_characters("omniglot") if needs_characters else None)
+    else:
+        result = run_study(
+            TRAINED[name], load_characters("omniglot"), options.out, tuple(options.seeds), options.iterations,
+            options.device, {"commit": _commit()},
+        )  # fmt: skip
+    result |= {"study": name, "torch": str(torch.__version__), "commit": _commit()}
+    path = options.results or STUDY_FOLDER / f"{name}.json"
+    checkpoints.save(result, path)
+    print(f"{result['question']} {len(result['rows'])} rows in {path}")
 
 
 def _for_people(recipe: Recipe, result: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, inner_step, stack
 from .networks import Weights
+from .transduction import query_outputs
 
 
 def point_scores(output: Tensor, y: Tensor) -> Tensor:
@@ -17,8 +18,13 @@ def point_scores(output: Tensor, y: Tensor) -> Tensor:
     return (output.argmax(-1) == y).float()
 
 
-def scores_by_step(learner: Learner, theta: Weights, episodes: Episodes, steps: Iterable[int]) -> dict[int, Tensor]:
-    """Each task's mean query score after each of the given numbers of inner steps: {steps: [T]}."""
+def scores_by_step(
+    learner: Learner, theta: Weights, episodes: Episodes, steps: Iterable[int], sees: str = "query batch"
+) -> dict[int, Tensor]:
+    """Each task's mean query score after each of the given numbers of inner steps: {steps: [T]}.
+
+    sees: what batch norm takes its statistics over at the query (`transduction.query_outputs`).
+    """
     steps = sorted(set(steps))
     phi = stack(learner.network, theta, len(episodes))
     scores = {}
@@ -26,7 +32,7 @@ def scores_by_step(learner: Learner, theta: Weights, episodes: Episodes, steps: 
         if step:
             phi = inner_step(learner, phi, episodes.support_x, episodes.support_y)
         if step in steps:
-            output = learner.network.forward(phi, episodes.query_x)
+            output = query_outputs(learner.network, phi, episodes, sees)
             scores[step] = point_scores(output, episodes.query_y).mean(-1)
     return scores
 
@@ -40,18 +46,20 @@ def evaluate(
     generator: torch.Generator,
     test_tasks: int = 600,
     batch: int = 25,
+    sees: str = "query batch",
 ) -> dict[int, Tensor]:
     """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classes) or mean squared error.
 
     batch: tasks drawn and adapted at a time, which bounds the memory; together with the generator it decides which
     tasks are drawn.
+    sees: what batch norm takes its statistics over at the query (`transduction.query_outputs`).
     """
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for an interval, not {test_tasks}.")
     parts = []
     for start in range(0, test_tasks, batch):
         episodes = tasks.sample(min(batch, test_tasks - start), generator)
-        parts.append(scores_by_step(learner, theta, episodes, steps))
+        parts.append(scores_by_step(learner, theta, episodes, steps, sees))
     return {step: torch.cat([part[step] for part in parts]).cpu() for step in parts[0]}
 
 

@@ -56,17 +56,20 @@ def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     return x @ w + b[..., None, :]
 
 
-def batch_norm(z: Tensor, beta: Tensor, epsilon: float = 1e-3) -> Tensor:
+def batch_norm(z: Tensor, beta: Tensor, seen: int | None = None, epsilon: float = 1e-3) -> Tensor:
     """Normalize z [T, P, F] over its P points, task by task, and shift by beta [F].
+
+    seen: mean and variance are those of the first so many points only; by default of all of them.
 
     Written out, since `F.batch_norm` knows no task axis, and so that one sees what is differentiated twice. The
     variance is taken about a constant s, E[(z - s)^2] - (E[z] - s)^2, which holds for every s; at s = E[z] nothing
     cancels. Its derivative needs the sums of d and of d*z in one sweep over the points, where that of
     E[(z - E[z])^2] needs one sweep after the other.
     """
-    mean = mean_over_points(z)
+    counted = z if seen is None else z[..., :seen, :]
+    mean = mean_over_points(counted)
     constant = mean.detach()
-    variance = mean_over_points((z - constant) ** 2) - (mean - constant) ** 2
+    variance = mean_over_points((counted - constant) ** 2) - (mean - constant) ** 2
     return (z - mean) * torch.rsqrt(variance + epsilon) + beta[..., None, :]
 
 
@@ -149,13 +152,14 @@ def conv_network(ways: int, filters: int = 64) -> Network:
         weights["b5"] = torch.zeros(ways, device=device)
         return weights
 
-    def forward(weights: Weights, x: Tensor) -> Tensor:
-        """x [T, B, 1, 28, 28] -> logits [T, B, N]."""
+    def forward(weights: Weights, x: Tensor, seen: int | None = None) -> Tensor:
+        """x [T, B, 1, 28, 28] -> logits [T, B, N]; batch norm's statistics are of the first `seen` pictures, or all."""
         h = x.movedim(2, -1)  # channels last, so that a patch is one row of the matrix product
         for i in blocks:
             columns = patches(h)
+            pixels = None if seen is None else seen * columns.shape[2:4].numel()
             z = columns.flatten(1, 3) @ weights[f"conv{i}"].flatten(-4, -2)
-            h = torch.relu(batch_norm(z, weights[f"beta{i}"])).unflatten(1, columns.shape[1:4])
+            h = torch.relu(batch_norm(z, weights[f"beta{i}"], pixels)).unflatten(1, columns.shape[1:4])
         return linear(h.mean((2, 3)), weights["w5"], weights["b5"])
 
     return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in blocks))
@@ -175,11 +179,11 @@ def mlp_network(ways: int) -> Network:
         weights["b5"] = torch.zeros(ways, device=generator.device)
         return weights
 
-    def forward(weights: Weights, x: Tensor) -> Tensor:
-        """x [T, B, 1, 28, 28] -> logits [T, B, N]."""
+    def forward(weights: Weights, x: Tensor, seen: int | None = None) -> Tensor:
+        """x [T, B, 1, 28, 28] -> logits [T, B, N]; batch norm's statistics are of the first `seen` pictures, or all."""
         h = x.flatten(2)
         for i in layers:
-            h = torch.relu(batch_norm(h @ weights[f"w{i}"], weights[f"beta{i}"]))
+            h = torch.relu(batch_norm(h @ weights[f"w{i}"], weights[f"beta{i}"], seen))
         return linear(h, weights["w5"], weights["b5"])
 
     return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in layers))

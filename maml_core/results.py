@@ -12,20 +12,7 @@ from .networks import Weights
 from .recipes import Recipe
 
 SHIPPED = Path(__file__).parent / "trained"
-
-# The paper's Table 1 (accuracy and 95% interval, fractions) and Table 2 (5-shot, by number of inner steps).
-PAPER_ACCURACY = {
-    "omniglot-5way-1shot": (0.987, 0.004),
-    "omniglot-5way-5shot": (0.999, 0.001),
-    "omniglot-20way-1shot": (0.958, 0.003),
-    "omniglot-20way-5shot": (0.989, 0.002),
-    "omniglot-5way-1shot-mlp": (0.897, 0.011),
-    "omniglot-5way-5shot-mlp": (0.975, 0.006),
-}
-PAPER_MSE = {
-    "sinusoid-5shot": {1: 0.67, 5: 0.38, 10: 0.35},
-    "sinusoid-pretrained": {1: 2.41, 5: 2.23, 10: 2.19},
-}
+STUDY_FOLDER = SHIPPED / "studies"
 
 
 def measure(
@@ -36,16 +23,18 @@ def measure(
     test_tasks: int = 600,
     part: str = "test",
     queries: int | None = None,
+    sees: str = "query batch",
 ) -> dict[str, Any]:
     """The paper's protocol: adapt to 600 new tasks, mean and 95% interval, by number of inner steps.
 
     Runs where theta lies. characters: all of them (the split is taken here), or None for sine waves.
-    queries: query points per class, when not the recipe's own.
+    queries: query points per class, when not the recipe's own. sees: what batch norm takes its statistics over at
+    the query (`transduction.query_outputs`).
     """
     device = next(iter(theta.values())).device
     generator = seeded_generator(seed, device)
     tasks = recipe.build_tasks(characters and characters.split(part, recipe.split).to(device), queries)
-    scores = evaluate(recipe.build_learner(), theta, tasks, recipe.test_steps, generator, test_tasks)
+    scores = evaluate(recipe.build_learner(), theta, tasks, recipe.test_steps, generator, test_tasks, sees=sees)
     table = {str(step): mean_and_ci95(score) for step, score in scores.items()}
     mean = {step: round(value, 5) for step, (value, _) in table.items()}
     ci95 = {step: round(half, 5) for step, (_, half) in table.items()}
@@ -65,6 +54,7 @@ def measure(
         "steps": recipe.test_steps[-1],
         "accuracy_by_step": mean,
         "inner_loss": recipe.inner_loss,
+        "batch_norm_sees": sees,
         **facts,
     }
 
@@ -76,6 +66,15 @@ def load_shipped(name: str) -> tuple[Weights, dict[str, Any]]:
         have = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.pt"))) or "none"
         raise FileNotFoundError(f"No weights are shipped for {name} (shipped: {have}): train it first.")
     return checkpoints.load(path)["theta"], json.loads(path.with_suffix(".json").read_text())
+
+
+def load_study(name: str) -> dict[str, Any]:
+    """What `python -m maml_core study NAME` measured, as shipped."""
+    path = STUDY_FOLDER / f"{name}.json"
+    if not path.exists():
+        have = ", ".join(sorted(p.stem for p in STUDY_FOLDER.glob("*.json"))) or "none"
+        raise FileNotFoundError(f"No results are shipped for the study {name} (shipped: {have}).")
+    return json.loads(path.read_text())
 
 
 def publish(run: Path, characters: Characters | None) -> dict[str, Any]:

@@ -135,9 +135,12 @@ def _resume(trainer: MetaTrainer, out: Path, run: dict[str, Any]) -> dict[str, A
 def validation_score(
     recipe: Recipe, learner: Learner, trainer: MetaTrainer, validation: TaskDistribution
 ) -> tuple[float, float]:
-    """Accuracy after the recipe's test steps, or mean squared error after 1 step, on 300 tasks: the same ones each time."""
+    """Accuracy after the recipe's test steps, or mean squared error after 1 step, on 300 tasks: the same ones each time.
+
+    (The oracle, which takes no step at test, is judged before one.)
+    """
     generator = seeded_generator(1, trainer.generator.device)
-    step = 1 if recipe.is_regression else recipe.test_steps[-1]
+    step = min(1, recipe.test_steps[-1]) if recipe.is_regression else recipe.test_steps[-1]
     return mean_and_ci95(evaluate(learner, trainer.theta, validation, [step], generator, test_tasks=300)[step])
 
 

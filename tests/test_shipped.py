@@ -9,7 +9,8 @@ import torch
 from maml_core import checkpoints
 from maml_core.characters import Characters
 from maml_core.recipes import RECIPES, Recipe
-from maml_core.results import PAPER_ACCURACY, PAPER_MSE, SHIPPED, load_shipped, measure
+from maml_core.literature import PAPER_ACCURACY, PAPER_MSE
+from maml_core.results import SHIPPED, load_shipped, measure
 
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.pt"))
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()

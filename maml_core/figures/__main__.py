@@ -16,14 +16,13 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from .. import plane  # noqa: E402
 from ..characters import Characters, CharacterTasks, load_characters  # noqa: E402
-from ..evaluation import evaluate, mean_and_ci95  # noqa: E402
 from ..maml import Learner, adapt  # noqa: E402
 from ..recipes import Recipe, find_recipe  # noqa: E402
 from ..results import load_shipped  # noqa: E402
 from ..sinusoid import SinusoidTasks, wave  # noqa: E402
-from . import draw_adaptation, draw_characters, draw_error_against_steps, draw_learning_curves  # noqa: E402
-from . import draw_plane, draw_predictions, use_style  # noqa: E402
+from . import draw_adaptation, draw_characters, draw_plane, draw_predictions, use_style  # noqa: E402
 from .benchmark import benchmark, load_benchmark  # noqa: E402
+from .reported import PICTURES  # noqa: E402
 from .shipped import FOLDER  # noqa: E402
 
 
@@ -45,23 +44,6 @@ def sinusoid_adaptation() -> Figure:
     return figure
 
 
-def error_against_steps() -> Figure:
-    """The paper's Figure 3: error against inner steps at test, K = 5 and 10."""
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
-    steps = list(range(11))
-    for ax, shots in zip(axes, (5, 10)):
-        curves = {}
-        for concept, name in (("maml", f"sinusoid-{shots}shot"), ("baseline", "sinusoid-pretrained")):
-            learner, theta = find_recipe(name).build_learner(), load_shipped(name)[0]
-            tasks = SinusoidTasks(shots, queries=100)
-            scores = evaluate(learner, theta, tasks, steps, torch.Generator().manual_seed(0))
-            curves[concept] = (steps, *zip(*(mean_and_ci95(score) for score in scores.values())))
-        draw_error_against_steps(ax, curves)
-        ax.set_title(f"K = {shots}")
-    axes[1].set_ylabel("")
-    return figure
-
-
 def theta_between_tasks() -> Figure:
     """The paper's Figure 1, computed: where one step helps most is not where the loss is lowest."""
     optima = torch.tensor([[-1.9, 1.2], [2.0, 1.6], [0.6, -2.2]])
@@ -75,15 +57,6 @@ def theta_between_tasks() -> Figure:
         phi = adapt(Learner(network, 0.45, 1), {"theta": path[-1]}, tasks.support_x, tasks.support_y)["theta"]
         draw_plane(ax, tasks, optima, path, phi, concept)
         ax.set_title(title)
-    return figure
-
-
-def learning_curves() -> Figure:
-    """Validation accuracy of the two trainings on 5-way 1-shot that are shipped."""
-    figure, ax = plt.subplots(figsize=(8, 3))
-    names = {"inner loss: mean": "omniglot-5way-1shot", "inner loss: sum / K": "omniglot-5way-1shot-sum"}
-    draw_learning_curves(ax, {label: load_shipped(name)[1] for label, name in names.items()})
-    ax.set_title("Omniglot, 5-way 1-shot: the mean as inner loss learns faster, the sum catches up")
     return figure
 
 
@@ -117,7 +90,7 @@ def omniglot_predictions(characters: Characters) -> Figure:
 
 def draw_all() -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every picture that can be drawn here."""
-    for draw in (sinusoid_adaptation, error_against_steps, theta_between_tasks, learning_curves):
+    for draw in (sinusoid_adaptation, theta_between_tasks, *PICTURES):
         yield draw.__name__, draw()
     if measured := load_benchmark():
         yield "benchmark", benchmark(measured)

@@ -1,22 +1,41 @@
 """Learning curves, from the stories that trainings leave behind."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .style import COLOURS
+from .style import COLOURS, CYCLE, draw_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Rows = Iterable[Mapping[str, Any]]
 
-def draw_learning_curves(ax: "Axes", stories: Mapping[str, Mapping[str, Any]], chance: float = 0.2) -> None:
-    """Validation accuracy against meta-iterations, with 95% intervals: {label: what `load_shipped` tells}."""
-    colours = (COLOURS["maml"], COLOURS["inner sum"])
-    for (label, story), colour in zip(stories.items(), colours):
-        rows = story["history"]
-        x, y, half = ([row[key] for row in rows] for key in ("iteration", "validation", "ci95"))
-        low, high = ([100 * (m + sign * c) for m, c in zip(y, half)] for sign in (-1, 1))
-        ax.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
-        ax.plot(x, [100 * m for m in y], "o-", ms=3, color=colour, label=label)
+
+def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = None, **line: Any) -> None:
+    """One training: validation accuracy in % against meta-iterations, with its 95% interval."""
+    x, y, half = ([row[key] for row in history] for key in ("iteration", "validation", "ci95"))
+    draw_band(ax, x, [100 * m for m in y], [100 * c for c in half], colour, label, **line)
     ax.set(xlabel="meta-iterations", ylabel="validation accuracy, %", xlim=(0, None))
+
+
+def draw_learning_curves(ax: "Axes", stories: Mapping[str, Mapping[str, Any]], colours: Iterable[str] = CYCLE) -> None:
+    """Several trainings in one picture: {label: what `load_shipped` tells}."""
+    for (label, story), colour in zip(stories.items(), colours):
+        draw_history(ax, story["history"], colour, label)
     ax.legend(loc="lower right")
+
+
+def draw_comparison(ax: "Axes", study: Mapping[str, Any], colours: Mapping[str, str]) -> None:
+    """A study's trainings: a colour for each condition, a line for each seed (the second one dashed).
+
+    study: what `load_study` returns; colours: {condition: colour}.
+    """
+    for row in study["rows"]:
+        first = row["seed"] == min(r["seed"] for r in study["rows"])
+        label = row["condition"] if first else None
+        draw_history(ax, row["history"], colours[row["condition"]], label, ls="-" if first else "--")
+    ax.legend(loc="lower right")
+
+
+LOSS_COLOURS = {"mean": COLOURS["maml"], "sum / K": COLOURS["inner sum"]}
+ORDER_COLOURS = {"second order": COLOURS["maml"], "first order": COLOURS["first order"]}

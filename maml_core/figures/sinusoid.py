@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .style import COLOURS
+from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,12 +41,14 @@ def draw_error_against_steps(
 ) -> None:
     """The paper's Figure 3: mean squared error against inner steps, with 95% intervals.
 
-    curves: {"maml" or "baseline": (steps, means, half-widths)}.
+    curves: {"maml", "baseline" or "oracle": (steps, means, half-widths)}. One that takes no step is drawn level.
     """
-    names = {"maml": "MAML", "baseline": "pretrained on all tasks"}
+    last = max(max(steps) for steps, _, _ in curves.values())
+    names = {"maml": "MAML", "baseline": "pretrained on all tasks", "oracle": "oracle, told the wave"}
     for concept, (steps, mean, ci95) in curves.items():
-        low, high = ([m + sign * c for m, c in zip(mean, ci95)] for sign in (-1, 1))
-        ax.fill_between(steps, low, high, color=COLOURS[concept], alpha=0.2, lw=0)
-        ax.plot(steps, mean, "o-", ms=4, color=COLOURS[concept], label=names[concept])
+        if len(steps) == 1:
+            ax.plot([0, last], [*mean, *mean], color=COLOURS[concept], label=names[concept])
+        else:
+            draw_band(ax, steps, mean, ci95, COLOURS[concept], names[concept])
     ax.set(xlabel="inner steps at test", ylabel="mean squared error", ylim=(0, None))
     ax.legend()

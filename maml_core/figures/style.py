@@ -1,5 +1,11 @@
 """The house style: Okabe and Ito's colours, which stay apart for colour-blind readers, one per concept."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 COLOURS = {
     "target": "#000000",
     "support": "#000000",
@@ -13,6 +19,10 @@ COLOURS = {
     "task 1": "#CC79A7",
     "task 2": "#56B4E9",
     "inner sum": "#CC79A7",
+    "oracle": "#009E73",
+    # What batch norm sees at the query: the query batch has MAML's blue, as it is the paper's protocol.
+    "one query": "#56B4E9",
+    "support only": "#009E73",
 }
 
 # Readable at the 800 pixels of a column, and on white in JupyterLab's dark theme too.
@@ -37,7 +47,6 @@ RC = {
     "lines.linewidth": 2,
 }
 
-
 # What has no concept of its own, such as four waves in one picture.
 CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
@@ -48,3 +57,13 @@ def use_style() -> None:
 
     matplotlib.rcParams.update(RC)
     matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=CYCLE)
+
+
+def draw_band(
+    ax: "Axes", x: Sequence[float], mean: Sequence[float], ci95: Sequence[float], colour: str,
+    label: str | None = None, **line: Any,
+) -> None:  # fmt: skip
+    """A line with its 95% interval as a band."""
+    low, high = ([m + sign * c for m, c in zip(mean, ci95)] for sign in (-1, 1))
+    ax.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+    ax.plot(x, mean, **{"marker": "o", "ms": 3.5, "color": colour, "label": label, **line})

@@ -1,0 +1,91 @@
+"""Whole pictures that need no weights and no data, only shipped results: `make figures` and chapter 3 draw them."""
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from ..recipes import RECIPES
+from ..results import SHIPPED, load_shipped, load_study
+from ..tables import accuracy_rows
+from .learning import LOSS_COLOURS, ORDER_COLOURS, draw_comparison, draw_learning_curves
+from .sinusoid import draw_error_against_steps
+from .studies import draw_alpha_at_test, draw_query_batches, draw_rotations, draw_table_1
+
+CONCEPTS = {"MAML": "maml", "pretrained": "baseline", "oracle": "oracle"}
+
+
+def error_against_steps() -> Figure:
+    """The paper's Figure 3: error against inner steps at test, K = 5 and 10."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+    rows = load_study("error-against-steps")["rows"]
+    for ax, shots in zip(axes, (5, 10)):
+        curves = {}
+        for method, concept in CONCEPTS.items():
+            mine = [row for row in rows if row["method"] == method and row["shots"] == shots]
+            curves[concept] = tuple([row[key] for row in mine] for key in ("steps", "mean", "ci95"))
+        draw_error_against_steps(ax, curves)
+        ax.set_title(f"K = {shots}: one step does most of it")
+    axes[0].get_legend().remove()
+    axes[1].set_ylabel("")
+    return figure
+
+
+def learning_curves() -> Figure:
+    """Validation accuracy of every training on Omniglot that is shipped, 5-way and 20-way."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
+    for ax, ways in zip(axes, ("5way", "20way")):
+        names = [name for name in RECIPES if name.startswith(f"omniglot-{ways}") and (SHIPPED / f"{name}.pt").exists()]
+        draw_learning_curves(ax, {name.removeprefix(f"omniglot-{ways}-"): load_shipped(name)[1] for name in names})
+        ax.set_xscale("log")
+        ax.set_title(f"{ways.replace('way', '-way')}: validation accuracy of what is shipped")
+    axes[1].set_ylabel("")
+    return figure
+
+
+def loss_scale() -> Figure:
+    """The inner loss as sum / K and as mean, 5-way and 20-way: two seeds each, equally long."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+    for ax, ways in zip(axes, ("5way", "20way")):
+        draw_comparison(ax, load_study(f"loss-scale-{ways}"), LOSS_COLOURS)
+        ax.set_title(f"{ways.replace('way', '-way')} 1-shot, inner loss")
+    axes[1].set_ylabel("")
+    return figure
+
+
+def order_and_rotations() -> Figure:
+    """Second against first order while training; and what training on turned characters is worth."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+    draw_comparison(axes[0], load_study("order"), ORDER_COLOURS)
+    axes[0].set_title("5-way 1-shot: the second order")
+    draw_rotations(axes[1], load_study("rotations"))
+    axes[1].set_title("5-way 1-shot: rotations")
+    return figure
+
+
+def query_batches() -> Figure:
+    """Accuracy against query pictures per class, by what batch norm sees."""
+    figure, ax = plt.subplots(figsize=(8, 3.4))
+    draw_query_batches(ax, load_study("query-batches"))
+    ax.set_title("5-way 1-shot, the same weights: what batch norm sees decides")
+    return figure
+
+
+def alpha_at_test() -> Figure:
+    """Accuracy against alpha at test, after one and three steps."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+    draw_alpha_at_test(axes, load_study("alpha-at-test"))
+    axes[1].set_ylabel("")
+    return figure
+
+
+def table_1() -> Figure:
+    """The paper's Table 1 as dots with intervals: the paper, others, and ours."""
+    figure, axes = plt.subplots(1, 4, figsize=(8, 4.2), sharey=True)
+    draw_table_1(axes, accuracy_rows())
+    figure.suptitle("Omniglot: ours in blue, hollow where trained for less than the paper's meta-iterations",
+                    x=0.01, ha="left", fontsize=11)  # fmt: skip
+    return figure
+
+
+PICTURES = (
+    error_against_steps, learning_curves, loss_scale, order_and_rotations, query_batches, alpha_at_test, table_1
+)  # fmt: skip

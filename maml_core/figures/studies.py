@@ -1,0 +1,92 @@
+"""Pictures of the studies: what batch norm sees, alpha at test, upright and turned characters, Table 1 as dots."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..literature import OMNIGLOT, SETTINGS
+from ..tables import Row
+from .style import COLOURS, draw_band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SEES = {
+    "query batch": ("all query pictures (the paper's code)", COLOURS["maml"]),
+    "support and one query": ("the support set and one query picture", COLOURS["one query"]),
+    "support": ("the support set only", COLOURS["support only"]),
+}
+METHODS = {"omniglot-5way-1shot": ("inner loss: mean", COLOURS["maml"]),
+           "omniglot-5way-1shot-sum": ("inner loss: sum / K", COLOURS["inner sum"])}  # fmt: skip
+
+
+def draw_query_batches(ax: "Axes", study: Mapping[str, Any]) -> None:
+    """Accuracy against query pictures per class, a line for each thing that batch norm may see."""
+    for sees, (label, colour) in SEES.items():
+        rows = [row for row in study["rows"] if row["sees"] == sees]
+        _accuracy(ax, [row["queries"] for row in rows], rows, colour, label)
+    ax.set(xlabel="query pictures per class", ylabel="accuracy, %", xticks=[1, 2, 5, 10, 15])
+    ax.legend(title="batch norm's statistics are of", alignment="left", loc="lower right")
+
+
+def draw_alpha_at_test(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None:
+    """Accuracy against alpha at test in units of alpha in training: after 1 step on the left, after 3 on the right."""
+    for ax, steps in zip(axes, (1, 3)):
+        for recipe, (label, colour) in METHODS.items():
+            rows = [row for row in study["rows"] if row["recipe"] == recipe and row["steps"] == steps]
+            _accuracy(ax, [row["multiple"] for row in rows], rows, colour, label)
+        ax.axvline(1, color=COLOURS["before"], lw=1, ls="--")
+        ax.set(xlabel="alpha at test / alpha in training", ylabel="accuracy, %", ylim=(15, 102))
+        ax.set_title(f"{steps} inner step{'s' * (steps > 1)}")
+    axes[0].legend(loc="lower right")
+
+
+def draw_rotations(ax: "Axes", study: Mapping[str, Any]) -> None:
+    """Accuracy by what was trained on and what the test shows; a dot for each seed."""
+    tests = ("turned characters", "upright characters")
+    for test, offset, marker in zip(tests, (0.09, -0.09), ("o", "s")):
+        for place, condition in enumerate(dict.fromkeys(row["condition"] for row in study["rows"])):
+            for row in (row for row in study["rows"] if row["condition"] == condition):
+                judged = row["judged"][test]
+                ax.errorbar(100 * judged["accuracy"], place + offset, xerr=100 * judged["ci95"], fmt=marker, ms=6, capsize=3,
+                            color=COLOURS["maml" if test == tests[0] else "baseline"],
+                            label=f"test on {test}" if place == 0 and row["seed"] == 0 else None)  # fmt: skip
+    conditions = list(dict.fromkeys(row["condition"] for row in study["rows"]))
+    ax.set(yticks=range(len(conditions)), ylim=(len(conditions) - 0.5, -0.5), xlabel="accuracy, %")
+    ax.set_yticklabels(conditions)
+    ax.legend(loc="center left")
+
+
+def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
+    """Table 1 as dots with intervals, an axes for each setting: the literature's rows in grey, ours in blue.
+
+    rows: `tables.accuracy_rows()`. Ours are hollow where fewer meta-iterations were run than the paper's.
+    """
+    ours = {"MAML, here": "", "MAML, no conv, here": "-mlp", "first-order MAML, here": "-first-order"}
+    labels = []
+    for report in OMNIGLOT:
+        labels.append(report.method)
+        if f"{report.method}, here" in ours:
+            labels.append(f"{report.method}, here")
+    by_name = {row.recipe: row for row in rows}
+    for ax, setting in zip(axes, SETTINGS):
+        for place, label in enumerate(labels):
+            if label in ours:
+                row = by_name.get(f"omniglot-{setting}{ours[label]}")
+                cell, colour = (row and row.ours), COLOURS["maml"]
+                hollow = row is not None and row.iterations < row.of
+            else:
+                (report,) = (report for report in OMNIGLOT if report.method == label)
+                cell, colour, hollow = report.cell(setting), "#555555", False
+            if cell is None:
+                continue
+            ax.errorbar(100 * cell[0], place, xerr=100 * (cell[1] or 0), fmt="o", ms=5.5, capsize=2.5, color=colour,
+                        mfc="white" if hollow else colour)  # fmt: skip
+        ax.set(yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6), xlabel="accuracy, %")
+        ax.set_title(setting.replace("way-", "-way ").replace("shot", "-shot"))
+    axes[0].set_yticklabels(labels)
+    for tick, label in zip(axes[0].get_yticklabels(), labels):
+        tick.set_color(COLOURS["maml"] if label in ours else "#000000")
+
+
+def _accuracy(ax: "Axes", x: Sequence[float], rows: Sequence[Mapping[str, Any]], colour: str, label: str) -> None:
+    draw_band(ax, x, [100 * row["mean"] for row in rows], [100 * row["ci95"] for row in rows], colour, label)

@@ -1,0 +1,79 @@
+"""What others report, with where they do: accuracies are fractions with the half-width of the 95% interval, if given.
+
+Settings are columns of the paper's Table 1. None is a row that the source leaves open.
+"""
+
+from dataclasses import dataclass
+
+SETTINGS = ("5way-1shot", "5way-5shot", "20way-1shot", "20way-5shot")
+
+MAML = "Finn, Abbeel, Levine 2017, Table 1"
+REPTILE = "Nichol, Achiam, Schulman 2018 (arXiv 1803.02999)"
+IMAML = "Rajeswaran, Finn, Kakade, Levine 2019 (arXiv 1909.04630)"
+MAMLPP = "Antoniou, Edwards, Storkey 2019 (arXiv 1810.09502)"
+
+Cell = tuple[float, float | None] | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """One row of a paper's table: a method's accuracy on Omniglot in the four SETTINGS."""
+
+    method: str
+    source: str
+    cells: tuple[Cell, Cell, Cell, Cell]
+
+    def cell(self, setting: str) -> Cell:
+        return self.cells[SETTINGS.index(setting)]
+
+
+def _row(method: str, source: str, *percent: tuple[float, float] | float | None) -> Report:
+    """A row as it is printed, in percent: 98.7, or (98.7, 0.4) with its interval."""
+
+    def cell(value: tuple[float, float] | float | None) -> Cell:
+        if value is None:
+            return None
+        mean, half = value if isinstance(value, tuple) else (value, None)
+        return round(mean / 100, 6), None if half is None else round(half / 100, 6)
+
+    return Report(method, source, tuple(cell(value) for value in percent))
+
+
+OMNIGLOT = (
+    _row("MANN, no conv", MAML, 82.8, 94.9, None, None),
+    _row("MAML, no conv", MAML, (89.7, 1.1), (97.5, 0.6), None, None),
+    _row("siamese nets", MAML, 97.3, 98.4, 88.2, 97.0),
+    _row("matching nets", MAML, 98.1, 98.9, 93.8, 98.5),
+    _row("neural statistician", MAML, 98.1, 99.5, 93.2, 98.1),
+    _row("memory modules", MAML, 98.4, 99.6, 95.0, 98.6),
+    _row("MAML", MAML, (98.7, 0.4), (99.9, 0.1), (95.8, 0.3), (98.9, 0.2)),
+    _row("first-order MAML", REPTILE, (98.3, 0.5), (99.2, 0.2), (89.4, 0.5), (97.9, 0.1)),
+    _row("Reptile, transductive", REPTILE, (97.68, 0.04), (99.48, 0.06), (89.43, 0.14), (97.12, 0.32)),
+    _row("iMAML", IMAML, (99.16, 0.35), None, (94.46, 0.42), None),
+    _row("MAML++", MAMLPP, 99.47, 99.85, 97.65, 99.33),
+)
+
+# The paper's Table 2: mean squared error by number of inner steps, 5-shot.
+SINUSOID = {
+    "MAML": {1: 0.67, 5: 0.38, 10: 0.35},
+    "pretrained on all tasks": {1: 2.41, 5: 2.23, 10: 2.19},
+    "multi-task, no regularization": {1: 4.19, 5: 3.85, 10: 3.69},
+    "multi-task, L2": {1: 7.18, 5: 5.69, 10: 5.60},
+    "multi-task, regularized to the mean theta": {1: 2.91, 5: 2.72, 10: 2.71},
+}
+
+
+def reported(method: str, setting: str) -> Cell:
+    """What is reported for a method of OMNIGLOT in one of SETTINGS."""
+    (row,) = (row for row in OMNIGLOT if row.method == method)
+    return row.cell(setting)
+
+
+# What stands beside our recipes.
+PAPER_ACCURACY = {
+    **{f"omniglot-{setting}": reported("MAML", setting) for setting in SETTINGS},
+    **{f"omniglot-{setting}-mlp": reported("MAML, no conv", setting) for setting in SETTINGS[:2]},
+    **{f"omniglot-{setting}-first-order": reported("first-order MAML", setting) for setting in SETTINGS},
+    "omniglot-5way-1shot-sum": reported("MAML", "5way-1shot"),
+}
+PAPER_MSE = {"sinusoid-5shot": SINUSOID["MAML"], "sinusoid-pretrained": SINUSOID["pretrained on all tasks"]}

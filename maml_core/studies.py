@@ -1,0 +1,144 @@
+"""Studies: one question each, answered by trainings that differ in one factor, or by measuring shipped weights.
+
+`python -m maml_core study NAME` runs one and writes its results as JSON, from which chapters and figures are made.
+All trainings of a study are equally long, on the same seeds. A training that two studies share is run once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import checkpoints
+from .characters import Characters
+from .recipes import Recipe, find_recipe
+from .results import measure
+from .sweeps import alpha_at_test, error_against_steps, query_batches
+from .training import train
+
+SOURCE = "omniglot-5way-1shot"
+
+# How trained weights are judged: changes to the recipe, and query points per class (None: the recipe's own).
+Protocol = tuple[dict[str, Any], int | None]
+AS_IN_THE_PAPER: dict[str, Protocol] = {"paper": ({}, None), "15 queries": ({}, 15)}
+UPRIGHT_AND_TURNED: dict[str, Protocol] = {
+    "turned characters": ({"rotations": True}, None),
+    "upright characters": ({"rotations": False}, None),
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One side of a comparison: a recipe by name, and what is changed of it."""
+
+    recipe: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Recipe:
+        return replace(find_recipe(self.recipe), **self.changes)
+
+    def folder(self, seed: int) -> str:
+        """Where its training lies, by what it is, so that studies find each other's."""
+        return ",".join([self.recipe, *(f"{key}={value}" for key, value in self.changes.items()), f"seed={seed}"])
+
+
+@dataclass(frozen=True)
+class Study:
+    """Trainings that differ in one factor.
+
+    conditions: {label: Condition}; iterations: meta-iterations of each; protocols: how the weights are judged
+    """
+
+    question: str
+    conditions: dict[str, Condition]
+    iterations: int
+    validate_every: int
+    protocols: dict[str, Protocol] = field(default_factory=lambda: AS_IN_THE_PAPER)
+
+
+SECOND_ORDER = Condition("omniglot-5way-1shot")
+TRAINED = {
+    "loss-scale-5way": Study(
+        "Inner loss, 5-way 1-shot: the sum over points divided by K, as the paper's code has it, or the mean?",
+        {"mean": SECOND_ORDER, "sum / K": Condition("omniglot-5way-1shot-sum")},
+        iterations=4000,
+        validate_every=500,
+    ),
+    "loss-scale-20way": Study(
+        "Inner loss, 20-way 1-shot: the sum over points divided by K, as the paper's code has it, or the mean?",
+        {
+            "mean": Condition("omniglot-20way-1shot", {"inner_loss": "mean"}),
+            "sum / K": Condition("omniglot-20way-1shot"),
+        },
+        iterations=300,
+        validate_every=100,
+    ),
+    "order": Study(
+        "Second against first order, 5-way 1-shot",
+        {"second order": SECOND_ORDER, "first order": Condition("omniglot-5way-1shot-first-order")},
+        iterations=4000,
+        validate_every=500,
+    ),
+    "rotations": Study(
+        "Training on characters turned by multiples of 90 degrees, or upright ones only, 5-way 1-shot",
+        {
+            "trained on turned": SECOND_ORDER,
+            "trained on upright": Condition("omniglot-5way-1shot", {"rotations": False}),
+        },
+        iterations=4000,
+        validate_every=500,
+        protocols=UPRIGHT_AND_TURNED,
+    ),
+}
+
+# Of shipped weights, without training: (characters or None) -> what stands in the JSON.
+MEASURED: dict[str, Callable[[Characters | None], dict[str, Any]]] = {
+    "query-batches": query_batches,
+    "alpha-at-test": alpha_at_test,
+    "error-against-steps": error_against_steps,
+}
+STUDIES = (*TRAINED, *MEASURED)
+
+
+def run_study(
+    study: Study,
+    characters: Characters,
+    root: Path,
+    seeds: tuple[int, ...] = (0, 1),
+    iterations: int | None = None,
+    device: str = "cpu",
+    facts: dict[str, Any] | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Train every condition on every seed into a folder below `root`, going on where one was begun, and judge them.
+
+    Returns the question, the rows (a training each, with its history and its accuracies) and what was run. Raises
+    ValueError where a folder holds a training that is longer already.
+    """
+    iterations = study.iterations if iterations is None else iterations
+    rows = []
+    for label, condition in study.conditions.items():
+        recipe = condition.build()
+        parts = (characters.split(part, recipe.split).to(device) for part in ("train", "validation"))
+        tasks, validation = (recipe.build_tasks(part) for part in parts)
+        for seed in seeds:
+            out = root / condition.folder(seed)
+            say(f"{label}, seed {seed}: {out}")
+            begun = (out / "checkpoint.pt").exists()
+            run = train(
+                recipe, tasks, validation, out, iterations, seed, device, resume=begun,
+                validate_every=study.validate_every, facts={"data": characters.source, **(facts or {})}, say=say,
+            )  # fmt: skip
+            if run["iteration"] != iterations:
+                raise ValueError(
+                    f"{out} has gone on to meta-iteration {run['iteration']:,}, past the {iterations:,} of this study: "
+                    "move it away, or ask for as many --iterations."
+                )
+            best = checkpoints.load(out / "weights.pt")
+            judged = {
+                name: measure(replace(recipe, **changes), best["theta"], characters, queries=queries)
+                for name, (changes, queries) in study.protocols.items()
+            }
+            told = {key: run[key] for key in ("best", "wall_seconds", "device", "torch", "history")}
+            rows.append({"condition": label, "seed": seed, "recipe": recipe.name, **told, "judged": judged})
+    return {"question": study.question, "iterations": iterations, "data": characters.source, "rows": rows}

@@ -1,0 +1,113 @@
+"""The paper's tables with our column beside it, as Markdown that a terminal shows well, too."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell
+from .recipes import RECIPES
+from .results import SHIPPED, load_shipped, load_study
+
+STEPS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe's accuracy beside the reported one. Accuracies are (mean, half-width of the 95% interval)."""
+
+    recipe: str
+    reported: Cell
+    ours: tuple[float, float] | None
+    ours_15_queries: tuple[float, float] | None
+    iterations: int
+    of: int
+
+    @property
+    def short(self) -> float | None:
+        """How far our accuracy lies below the reported interval: 0 if it reaches it, None if nothing is reported."""
+        if self.reported is None or self.ours is None:
+            return None
+        lowest = self.reported[0] - (self.reported[1] or 0)
+        return max(0.0, round(lowest - self.ours[0], 6))
+
+
+def accuracy_rows(again: Mapping[str, Mapping[str, Any]] | None = None) -> list[Row]:
+    """Every Omniglot recipe, from the shipped results.
+
+    again: evaluations that stand in for the shipped ones, {recipe: what `measure` returned}.
+    """
+    rows = []
+    for name, recipe in RECIPES.items():
+        if recipe.is_regression:
+            continue
+        story = load_shipped(name)[1] if (SHIPPED / f"{name}.pt").exists() else {}
+        evaluation = (again or {}).get(name) or story.get("evaluation")
+        rows.append(Row(name, PAPER_ACCURACY.get(name), _pair(evaluation), _pair(story.get("evaluation_15_queries")),
+                        story.get("iterations", 0), recipe.meta_iterations))  # fmt: skip
+    return rows
+
+
+def accuracy_table(rows: Iterable[Row] | None = None) -> str:
+    """Table 1 by recipe: what is reported, what we reach, and whether that is short of it."""
+    head = ["recipe", "reported", "here", "here, 15 queries", "reaches it", "meta-iterations"]
+    body = []
+    for row in accuracy_rows() if rows is None else rows:
+        reaches = "" if row.short is None else "yes" if row.short == 0 else f"no, {100 * row.short:.1f} short"
+        iterations = f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
+        body.append([f"`{row.recipe}`", as_printed(row.reported), percent(row.ours), percent(row.ours_15_queries),
+                     reaches, iterations if row.iterations else "not trained"])  # fmt: skip
+    return markdown(head, body)
+
+
+def literature_table() -> str:
+    """The paper's Table 1 and what came after, method by method."""
+    body = [[row.method, *(as_printed(cell) for cell in row.cells), row.source] for row in OMNIGLOT]
+    return markdown(["method", *(setting.replace("way-", "-way ").replace("shot", "-shot") for setting in SETTINGS), "from"], body)
+
+
+def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """Table 2: mean squared error after 1, 5 and 10 steps from five points."""
+    story = (again or {}).get("sinusoid-5shot") or load_shipped("sinusoid-5shot")[1]["evaluation"]
+    study = [row for row in load_study("error-against-steps")["rows"] if row["shots"] == 5]
+
+    def ours(method: str) -> list[str]:
+        found = {row["steps"]: row for row in study if row["method"] == method}
+        cells = (found.get(step, found[0]) for step in STEPS)  # the oracle takes no step
+        return [f"{cell['mean']:.2f} ± {cell['ci95']:.2f}" for cell in cells]
+
+    body = [
+        ["MAML", "the paper", *(f"{SINUSOID['MAML'][step]:.2f}" for step in STEPS)],
+        ["MAML", "here, 5 query points a wave", *(f"{story['mse'][str(s)]:.2f} ± {story['ci95'][str(s)]:.2f}" for s in STEPS)],
+        ["MAML", "here, 100 query points", *ours("MAML")],
+        ["pretrained on all tasks", "the paper", *(f"{SINUSOID['pretrained on all tasks'][step]:.2f}" for step in STEPS)],
+        ["pretrained on all tasks", "here, 100 query points", *ours("pretrained")],
+        ["oracle, without a step", "here, 100 query points", *ours("oracle")],
+    ]
+    others = [method for method in SINUSOID if method.startswith("multi-task")]
+    body += [[method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)] for method in others]
+    return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
+
+
+def percent(cell: Cell, digits: int = 1) -> str:
+    """(0.987, 0.004) as "98.7 ± 0.4"; "–" for what is not known."""
+    if cell is None:
+        return "–"
+    return " ± ".join(f"{100 * value:.{digits}f}" for value in cell if value is not None)
+
+
+def as_printed(cell: Cell) -> str:
+    """A number of the literature with the digits that it is printed with there: one, or two."""
+    digits = 1 if cell is None or all(round(100 * v, 1) == round(100 * v, 4) for v in cell if v is not None) else 2
+    return percent(cell, digits)
+
+
+def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose columns are aligned."""
+    lines = [list(head), *(list(row) for row in body)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
+
+
+def _pair(evaluation: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    return (evaluation["accuracy"], evaluation["ci95"]) if evaluation else None
