@@ -16,6 +16,8 @@ from .sinusoid import SinusoidTasks
 from .transduction import SEES
 
 TEST_TASKS = 600
+QUERIES = (1, 2, 5, 10, 15)
+MULTIPLES = (0, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4)
 
 
 def query_batches(characters: Characters | None) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def query_batches(characters: Characters | None) -> dict[str, Any]:
     name = "omniglot-5way-1shot"
     theta, recipe, part = _shipped(name, characters)
     rows = []
-    for queries in progress((1, 2, 5, 10, 15), "queries per class"):
+    for queries in progress(QUERIES, "queries per class"):
         tasks = recipe.build_tasks(part, queries)
         for sees in SEES:
             last = recipe.test_steps[-1]
@@ -43,7 +45,7 @@ def alpha_at_test(characters: Characters | None) -> dict[str, Any]:
     for name in names:
         theta, recipe, part = _shipped(name, characters)
         tasks = recipe.build_tasks(part)
-        for multiple in progress((0, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4), f"alpha, {name}"):
+        for multiple in progress(MULTIPLES, f"alpha, {name}"):
             learner = replace(recipe.build_learner(), alpha=recipe.alpha * (multiple or 1))
             scores = evaluate(learner, theta, tasks, [0, 1, 3], seeded_generator(0), TEST_TASKS)
             for steps in (1, 3):  # with alpha = 0 every step is none

@@ -97,7 +97,8 @@ def train(
 
     bar = progress(None, recipe.name, iterations, show=writes, initial=trainer.iteration)
     try:
-        trainer.prepare(say)
+        if trainer.iteration < iterations:
+            trainer.prepare(say)
         while trainer.iteration < iterations:
             until_note = validate_every - trainer.iteration % validate_every
             size = min(trainer.block, until_note, iterations - trainer.iteration)

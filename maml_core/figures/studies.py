@@ -24,8 +24,8 @@ def draw_query_batches(ax: "Axes", study: Mapping[str, Any]) -> None:
     for sees, (label, colour) in SEES.items():
         rows = [row for row in study["rows"] if row["sees"] == sees]
         _accuracy(ax, [row["queries"] for row in rows], rows, colour, label)
-    ax.set(xlabel="query pictures per class", ylabel="accuracy, %", xticks=[1, 2, 5, 10, 15])
-    ax.legend(title="batch norm's statistics are of", alignment="left", loc="lower right")
+    ax.set(xlabel="query pictures per class", ylabel="accuracy, %", xticks=[1, 2, 5, 10, 15], ylim=(None, 100.4))
+    ax.legend(title="batch norm's statistics are of", alignment="left", loc="upper right")
 
 
 def draw_alpha_at_test(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None:
@@ -59,29 +59,30 @@ def draw_rotations(ax: "Axes", study: Mapping[str, Any]) -> None:
 def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
     """Table 1 as dots with intervals, an axes for each setting: the literature's rows in grey, ours in blue.
 
-    rows: `tables.accuracy_rows()`. Ours are hollow where fewer meta-iterations were run than the paper's.
+    rows: `tables.accuracy_rows()`. Ours are hollow where fewer meta-iterations were run than the paper's,
+    and a number at the left edge where they lie outside the picture.
     """
     ours = {"MAML, here": "", "MAML, no conv, here": "-mlp", "first-order MAML, here": "-first-order"}
-    labels = []
-    for report in OMNIGLOT:
-        labels.append(report.method)
-        if f"{report.method}, here" in ours:
-            labels.append(f"{report.method}, here")
     by_name = {row.recipe: row for row in rows}
+    labels = [label for report in OMNIGLOT for label in (report.method, f"{report.method}, here")
+              if label == report.method or label in ours]  # fmt: skip
     for ax, setting in zip(axes, SETTINGS):
+        others = {report.method: report.cell(setting) for report in OMNIGLOT if report.cell(setting)}
+        lowest = min(mean - (half or 0) for mean, half in others.values())
+        left = 100 * (lowest - 0.15 * (1 - lowest))
+        ax.set(yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6), xlim=(left, 100.4), xlabel="accuracy, %")
         for place, label in enumerate(labels):
-            if label in ours:
-                row = by_name.get(f"omniglot-{setting}{ours[label]}")
-                cell, colour = (row and row.ours), COLOURS["maml"]
-                hollow = row is not None and row.iterations < row.of
-            else:
-                (report,) = (report for report in OMNIGLOT if report.method == label)
-                cell, colour, hollow = report.cell(setting), "#555555", False
+            row = by_name.get(f"omniglot-{setting}{ours[label]}") if label in ours else None
+            cell = row.ours if row else others.get(label)
             if cell is None:
                 continue
-            ax.errorbar(100 * cell[0], place, xerr=100 * (cell[1] or 0), fmt="o", ms=5.5, capsize=2.5, color=colour,
-                        mfc="white" if hollow else colour)  # fmt: skip
-        ax.set(yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6), xlabel="accuracy, %")
+            colour = COLOURS["maml"] if row else "#555555"
+            face = "white" if row and row.iterations < row.of else colour
+            if 100 * cell[0] < left:  # far off: the number instead of a dot, so that the others stay apart
+                ax.annotate(f"\u25c2 {100 * cell[0]:.1f}", (left, place), (3, 0), textcoords="offset points", va="center",
+                            color=colour, fontsize=9)  # fmt: skip
+                continue
+            ax.errorbar(100 * cell[0], place, xerr=100 * (cell[1] or 0), fmt="o", ms=5.5, capsize=2.5, color=colour, mfc=face)
         ax.set_title(setting.replace("way-", "-way ").replace("shot", "-shot"))
     axes[0].set_yticklabels(labels)
     for tick, label in zip(axes[0].get_yticklabels(), labels):

@@ -1,0 +1,115 @@
+"""The paper's tables beside our results: what is reported, what is printed, what is drawn."""
+
+import matplotlib
+import pytest
+
+from maml_core import __main__ as cli
+from maml_core import tables
+from maml_core.literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, reported
+from maml_core.recipes import RECIPES
+from maml_core.results import SHIPPED, load_shipped, load_study
+from maml_core.studies import STUDIES
+
+matplotlib.use("Agg")
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("| ").split("|")]
+
+
+def test_literature_holds_fractions_and_the_papers_rows():
+    values = [cell for row in OMNIGLOT for cell in row.cells if cell]
+    assert all(0.8 < mean < 1 and (half is None or 0 < half < 0.02) for mean, half in values)
+    assert reported("MAML", "20way-1shot") == (0.958, 0.003)
+    assert reported("MANN, no conv", "20way-1shot") is None
+    assert SINUSOID["MAML"] == {1: 0.67, 5: 0.38, 10: 0.35}
+    assert len({row.method for row in OMNIGLOT}) == len(OMNIGLOT)
+
+
+def test_every_recipe_of_table_1_stands_beside_a_reported_number():
+    for name, recipe in RECIPES.items():
+        compared = not recipe.is_regression and recipe.split == "characters"
+        assert (name in PAPER_ACCURACY) == compared, name
+    assert {f"omniglot-{setting}" for setting in SETTINGS} <= RECIPES.keys()
+
+
+@pytest.mark.parametrize(
+    "ours, short",
+    [((0.99, 0.004), 0.0), ((0.983, 0.004), 0.0), ((0.982, 0.004), 0.001), ((0.5, 0.01), 0.483), (None, None)],
+)
+def test_a_row_is_short_by_what_its_mean_lies_below_the_reported_interval(ours, short):
+    row = tables.Row("omniglot-5way-1shot", (0.987, 0.004), ours, None, 100, 60_000)
+    assert row.short == short
+    assert tables.Row("new", None, (0.9, 0.01), None, 1, 1).short is None
+
+
+def test_numbers_are_printed_as_their_source_has_them():
+    assert tables.percent((0.9873, 0.0044)) == "98.7 ± 0.4" and tables.percent((0.97, None)) == "97.0"
+    assert tables.as_printed((0.9768, 0.0004)) == "97.68 ± 0.04" and tables.as_printed((0.97, None)) == "97.0"
+    assert tables.percent(None) == tables.as_printed(None) == "–"
+
+
+def test_accuracy_table_says_what_was_run_and_marks_what_is_short():
+    rows = [
+        tables.Row("a", (0.987, 0.004), (0.99, 0.004), (0.97, 0.003), 60_000, 60_000),
+        tables.Row("b", (0.987, 0.004), (0.9, 0.01), None, 500, 60_000),
+        tables.Row("c", None, None, None, 0, 60_000),
+    ]
+    head, rule, *body = tables.accuracy_table(rows).splitlines()
+    assert set(rule) == set("| -") and {len(line) for line in body} == {len(head)}
+    assert cells(body[0]) == ["`a`", "98.7 ± 0.4", "99.0 ± 0.4", "97.0 ± 0.3", "yes", "60,000"]
+    assert cells(body[1]) == ["`b`", "98.7 ± 0.4", "90.0 ± 1.0", "–", "no, 8.3 short", "500 of 60,000"]
+    assert cells(body[2]) == ["`c`", "–", "–", "–", "", "not trained"]
+
+
+def test_reproduce_prints_what_is_shipped(capsys):
+    assert cli.main(["reproduce"]) == 0
+    out = capsys.readouterr().out
+    for name in (name for name in RECIPES if not RECIPES[name].is_regression):
+        (line,) = (cells(line) for line in out.splitlines() if line.startswith(f"| `{name}` "))
+        if (SHIPPED / f"{name}.pt").exists():
+            evaluation = load_shipped(name)[1]["evaluation"]
+            assert line[2] == f"{100 * evaluation['accuracy']:.1f} ± {100 * evaluation['ci95']:.1f}"
+        else:
+            assert line[5] == "not trained"
+    (mse,) = (cells(line) for line in out.splitlines() if "5 query points a wave" in line)
+    assert mse[2].startswith(f"{load_shipped('sinusoid-5shot')[1]['evaluation']['mse']['1']:.2f} ±")
+    assert tables.literature_table() in out
+
+
+def test_reproduce_evaluates_again(monkeypatch, capsys, characters):
+    """The fresh number takes the shipped one's place; other tasks than the shipped evaluation's."""
+    seen = {}
+
+    def measured(recipe, theta, characters, seed):
+        seen[recipe.name] = seed
+        if recipe.is_regression:
+            return load_shipped(recipe.name)[1]["evaluation"]
+        return {"accuracy": 0.5, "ci95": 0.25}
+
+    monkeypatch.setattr(cli, "measure", measured)
+    monkeypatch.setattr(cli, "load_characters", lambda source: characters)
+    assert cli.main(["reproduce", "--evaluate"]) == 0
+    assert set(seen) == {path.stem for path in SHIPPED.glob("*.pt")} and set(seen.values()) == {1}
+    (line,) = (cells(line) for line in capsys.readouterr().out.splitlines() if line.startswith("| `omniglot-5way-1shot` "))
+    assert line[2] == "50.0 ± 25.0" and line[4].startswith("no, ")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_is_shipped_with_its_facts(name):
+    study = load_study(name)
+    assert study["study"] == name and study["rows"] and study["question"] and study["torch"] and study["commit"]
+
+
+def test_every_reported_picture_draws_itself():
+    """Titles, labels, and something in every axes."""
+    import matplotlib.pyplot as plt
+
+    from maml_core.figures.reported import PICTURES
+
+    for draw in PICTURES:
+        figure = draw()
+        for ax in figure.axes:
+            assert ax.has_data() and ax.get_xlabel(), draw.__name__
+            assert ax.get_title() or figure.get_suptitle(), draw.__name__
+        plt.close(figure)
