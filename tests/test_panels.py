@@ -184,8 +184,9 @@ def test_later_changes_to_theta_do_not_reach_the_panel(change):
 # What importing the package brings along, and which way imports go.
 
 ORDER = (
-    "files progress episodes sinusoid omniglot glyphs characters networks maml plane reference hvp recipes "
-    "adam precision shards rewrite compiling engine choices evaluation checkpoints training results figures panels __main__"
+    "files progress episodes sinusoid omniglot glyphs characters networks transduction maml plane reference hvp recipes "
+    "adam precision shards rewrite compiling engine choices evaluation checkpoints training results sweeps studies "
+    "literature tables figures panels __main__"
 ).split()
 
 

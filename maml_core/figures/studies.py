@@ -36,7 +36,7 @@ def draw_alpha_at_test(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None
             _accuracy(ax, [row["multiple"] for row in rows], rows, colour, label)
         ax.axvline(1, color=COLOURS["before"], lw=1, ls="--")
         ax.set(xlabel="alpha at test / alpha in training", ylabel="accuracy, %", ylim=(15, 102))
-        ax.set_title(f"{steps} inner step{'s' * (steps > 1)}")
+        ax.set_title(f"{steps} inner step{'s' * (steps > 1)}: the alpha of training is the best")
     axes[0].legend(loc="lower right")
 
 
