@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -17,9 +18,14 @@ from PIL import Image
 import maml_core
 from maml_core import reference
 from maml_core.characters import CharacterTasks
-from maml_core.panels import EpisodePanel, SinusoidPanel
+from maml_core.evaluation import evaluate
+from maml_core.maml import adapt
+from maml_core.panels import AlphaPanel, EpisodePanel, PlanePanel, SinusoidPanel
 from maml_core.recipes import Recipe, find_recipe
+from maml_core.panels import plane as plane_panels
+from maml_core.panels.episode import fewer_ways
 from maml_core.results import load_shipped
+from maml_core.sinusoid import SinusoidTasks
 
 PACKAGE = Path(maml_core.__file__).parent
 
@@ -41,9 +47,33 @@ def episode_panel(images: torch.Tensor, seed: int = 0) -> EpisodePanel:
     return EpisodePanel(Recipe(**story["recipe"]).build_learner(), theta, images, seed=seed)
 
 
-@pytest.fixture(params=["sinusoid", "episode"])
-def panel(request, images):
-    return sinusoid_panel() if request.param == "sinusoid" else episode_panel(images)
+def alpha_panel() -> AlphaPanel:
+    learner = find_recipe("sinusoid-10shot").build_learner()
+    thetas = (load_shipped(name)[0] for name in ("sinusoid-10shot", "sinusoid-pretrained"))
+    return AlphaPanel(learner, *thetas, SinusoidTasks(10, queries=20))
+
+
+@pytest.fixture(params=["sinusoid", "plane", "alpha", "episode"])
+def panel(request, images, monkeypatch):
+    if request.param == "alpha":
+        monkeypatch.setattr(AlphaPanel, "TASKS", 20)
+        monkeypatch.setattr(AlphaPanel, "POINTS", 13)
+    return episode_panel(images) if request.param == "episode" else globals()[f"{request.param}_panel"]()
+
+
+def plane_panel() -> PlanePanel:
+    return PlanePanel()
+
+
+# Another value of every control that has one.
+MOVES = {
+    SinusoidPanel: {"alpha": 0.05, "shots": 4, "steps": 7, "amplitude": 1.3, "phase": 2.1, "left_half": True},
+    PlanePanel: {"alpha": 0.2, "steps": 3, "curvature_1": 0.5, "curvature_2": 2.0, "theta_1": -1.0, "theta_2": 1.0},
+    AlphaPanel: {"alpha": 0.05, "steps": 7},
+    EpisodePanel: {
+        "alpha": 0.01, "shots": 4, "steps": 7, "ways": 3, "swap": True, "sees": "support and one query",
+    },
+}  # fmt: skip
 
 
 def numbers(text: str) -> list[float]:
@@ -53,10 +83,9 @@ def numbers(text: str) -> list[float]:
 
 def test_every_slider_moves_the_picture(panel):
     """And back again: the picture depends on the sliders and on nothing else."""
-    moves = {"alpha": 0.01 if isinstance(panel, EpisodePanel) else 0.05, "shots": 4, "steps": 7}
-    if isinstance(panel, SinusoidPanel):
-        moves |= {"amplitude": 1.3, "phase": 2.1}
-    assert len(panel.children[0].children) == len(moves)
+    moves = MOVES[type(panel)]
+    values = [control for control in panel.children[0].children if hasattr(control, "value")]
+    assert len(values) == len(moves)
     first, first_text = panel.image.value, panel.text.value
     for name, value in moves.items():
         slider = getattr(panel, name)
@@ -112,6 +141,7 @@ def test_episode_numbers_are_the_references(images):
     assert "(30 pictures)" in panel.text.value
 
 
+@pytest.mark.parametrize("panel", ["sinusoid", "episode"], indirect=True)
 def test_no_steps_change_nothing(panel):
     panel.steps.value = 0
     found = numbers(panel.text.value)
@@ -123,13 +153,15 @@ def test_stored_output_is_a_picture_a_text_and_a_widget(panel):
     """GitHub shows the picture, JupyterLab the widget; the picture is that of the present state."""
     before = panel._repr_mimebundle_()["image/png"]
     panel.steps.value += 1
+    panel.alpha.value *= 0.5
     bundle = panel._repr_mimebundle_()
     assert bundle["image/png"] != before
     png = base64.b64decode(bundle["image/png"])
     assert png == panel.image.value
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
-        assert image.size == ((800, 320) if isinstance(panel, SinusoidPanel) else (800, 270))
+        heights = {SinusoidPanel: 320, PlanePanel: 420, AlphaPanel: 340, EpisodePanel: 290}
+        assert image.size == (800, heights[type(panel)])
         assert len(image.convert("RGB").getcolors(1 << 24)) > 10  # not blank
     assert 0 < len(bundle["text/plain"]) < 100 and "\n" not in bundle["text/plain"]
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.model_id
@@ -160,9 +192,9 @@ def test_matplotlibs_settings_and_the_global_generator_are_left_alone(panel):
 def test_more_shots_keep_the_points(images):
     """The first K points stay where they are, so that moving K shows what more points do."""
     panel = episode_panel(images)
-    few, _ = panel._support()
+    few = panel.episode().support_x
     panel.shots.value = 3
-    more, labels = panel._support()
+    more, labels = panel.episode().support_x, panel.episode().support_y
     assert torch.equal(more.unflatten(1, (5, 3))[:, :, 0], few)
     assert labels[0].tolist() == [label for label in range(5) for _ in range(3)]
 
@@ -179,6 +211,101 @@ def test_later_changes_to_theta_do_not_reach_the_panel(change):
         theta["b3"].add_(1)
     panel.redraw()
     assert panel.text.value == before
+
+
+def test_new_points_and_new_tasks(images):
+    for panel, button in ((sinusoid_panel(), "new_points"), (episode_panel(images), "new_task")):
+        pictures = [panel.image.value]
+        for _ in range(3):
+            getattr(panel, button).click()
+            pictures.append(panel.image.value)
+        assert len(set(pictures)) == 4
+        panel.redraw()
+        assert panel.image.value == pictures[-1]
+
+
+def test_left_half_has_no_points_on_the_right():
+    panel = sinusoid_panel()
+    assert panel.points()[0].max() > 0
+    panel.left_half.value = True
+    assert panel.points()[0].max() < 0 and panel.points()[0].shape == (1, 10, 1)
+
+
+def test_a_moved_panel_is_the_panel_that_starts_there():
+    """Nothing of what was drawn before shines through."""
+    moved, fresh = sinusoid_panel(), sinusoid_panel()
+    for value in (0, 5, 10, 2):
+        moved.steps.value = value
+    fresh.steps.value = 2
+    assert moved.image.value == fresh.image.value
+
+
+def test_plane_directions_are_the_closed_forms():
+    """For quadratic losses: MAML (I - aH)^(k) H (phi - optimum), first order H (phi - optimum), Reptile (theta - phi)/(ak)."""
+    panel = PlanePanel()
+    panel.steps.value, panel.alpha.value = 2, 0.3
+    found, path = panel.directions()
+    theta = torch.tensor([panel.theta_1.value, panel.theta_2.value], dtype=torch.float64)
+    expected = {name: torch.zeros(2, dtype=torch.float64) for name in found}
+    for i, curvature in enumerate((panel.curvature_1.value, panel.curvature_2.value)):
+        angle = plane_panels.ANGLES[i].double()
+        turn = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()]).view(2, 2)
+        hessian = turn.T @ torch.diag(torch.tensor([1.0, 0.3], dtype=torch.float64) * curvature) @ turn
+        optimum, phi = plane_panels.OPTIMA[i].double(), theta
+        shrink = torch.eye(2, dtype=torch.float64) - 0.3 * hessian
+        for _ in range(2):
+            phi = phi - 0.3 * hessian @ (phi - optimum)
+        torch.testing.assert_close(path[-1, i].double(), phi, rtol=1e-5, atol=1e-5)
+        gradient = hessian @ (phi - optimum)
+        expected["MAML"] -= shrink @ shrink @ gradient / 2
+        expected["first order"] -= gradient / 2
+        expected["Reptile"] -= (theta - phi) / (2 * 0.3) / 2
+    for name, direction in found.items():
+        torch.testing.assert_close(direction.double(), expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_flat_tasks_make_the_arrows_fall_together():
+    panel = PlanePanel()
+
+    def cosines() -> list[float]:
+        found, _ = panel.directions()
+        return [torch.cosine_similarity(found[name], found["MAML"], dim=0).item() for name in ("first order", "Reptile")]
+
+    assert max(cosines()) < 0.95
+    panel.curvature_1.value = panel.curvature_2.value = 0.02
+    assert min(cosines()) > 0.999
+
+
+def test_alpha_panel_shows_what_evaluate_measures(monkeypatch):
+    monkeypatch.setattr(AlphaPanel, "POINTS", 7)
+    panel = alpha_panel()
+    learner, theta = find_recipe("sinusoid-10shot").build_learner(), load_shipped("sinusoid-10shot")[0]
+    scores = evaluate(learner, theta, SinusoidTasks(10, queries=20), [3], torch.Generator().manual_seed(0), 100, 100)
+    assert panel.error("maml", 0.01, 3) == pytest.approx(scores[3].double().mean().item(), rel=1e-5)
+    assert panel.error("maml", 0.1, 10) > 10 > panel.error("maml", 0.01, 10)
+    panel.steps.value, panel.alpha.value = 10, 0.1
+    assert "diverged" in panel.text.value or panel.error("maml", 0.1, 10) < 1000
+
+
+def test_fewer_ways_look_at_fewer_outputs(images):
+    panel = episode_panel(images)
+    panel.ways.value, panel.shots.value = 3, 2
+    episode = panel.episode()
+    assert episode.support_x.shape == (1, 6, 1, 28, 28) and set(episode.query_y[0].tolist()) == {0, 1, 2}
+    network = fewer_ways(panel._learner.network, 3)
+    assert network.ways == 3
+    phi = adapt(replace(panel._learner, network=network), panel._theta, episode.support_x, episode.support_y)
+    whole = panel._learner.network.forward(phi, episode.query_x)
+    assert torch.equal(network.forward(phi, episode.query_x), whole[..., :3])
+
+
+def test_swapping_adapts_on_the_query_pictures(images):
+    panel = episode_panel(images)
+    before = panel.episode()
+    panel.swap.value = True
+    after = panel.episode()
+    assert torch.equal(after.support_x.unflatten(1, (5, 1))[:, :, 0], before.query_x.unflatten(1, (5, 6))[:, :, 0])
+    assert after.query_x.shape[1] == 25 and before.query_x.shape[1] == 30
 
 
 # What importing the package brings along, and which way imports go.

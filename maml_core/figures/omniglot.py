@@ -10,6 +10,7 @@ from .style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 
 def picture_sheet(pictures: Tensor, colours: Tensor | None = None, gap: int = 4) -> Tensor:
@@ -49,8 +50,7 @@ def draw_predictions(ax: "Axes", x: Tensor, y: Tensor, predicted: Tensor, ways: 
     The predicted label stands below each picture that is wrong.
     """
     pictures, wrong = x[:, 0].unflatten(0, (ways, -1)), (predicted != y).unflatten(0, (ways, -1))
-    frame = torch.where(wrong[..., None], _rgb("wrong"), _rgb("right")) if framed else None
-    show_sheet(ax, picture_sheet(pictures, frame))
+    show_sheet(ax, picture_sheet(pictures, frames(wrong) if framed else None))
     cell = pictures.shape[-1] + 8
     label_rows(ax, ways, cell)
     labels = predicted.unflatten(0, (ways, -1))
@@ -59,11 +59,18 @@ def draw_predictions(ax: "Axes", x: Tensor, y: Tensor, predicted: Tensor, ways: 
                 ha="right", va="bottom", fontsize=11, fontweight="bold")  # fmt: skip
 
 
-def show_sheet(ax: "Axes", sheet: Tensor) -> None:
-    ax.imshow(sheet.numpy(), interpolation="nearest")
+def frames(wrong: Tensor) -> Tensor:
+    """The colour of each picture's frame by whether it is wrong, [...] -> RGB [..., 3]."""
+    return torch.where(wrong[..., None], _rgb("wrong"), _rgb("right"))
+
+
+def show_sheet(ax: "Axes", sheet: Tensor) -> "AxesImage":
+    """A sheet without axes around it."""
+    image = ax.imshow(sheet.numpy(), interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
+    return image
 
 
 def label_rows(ax: "Axes", ways: int, cell: int) -> None:

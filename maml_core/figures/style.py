@@ -19,6 +19,7 @@ COLOURS = {
     "task 1": "#CC79A7",
     "task 2": "#56B4E9",
     "inner sum": "#CC79A7",
+    "reptile": "#5D3A9B",
     "oracle": "#009E73",
     # What batch norm sees at the query: the query batch has MAML's blue, as it is the paper's protocol.
     "one query": "#56B4E9",

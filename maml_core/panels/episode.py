@@ -1,0 +1,157 @@
+"""One task of characters: its query pictures before and after adaptation."""
+
+from dataclasses import replace
+
+import ipywidgets as widgets
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..characters import CharacterTasks
+from ..episodes import Episodes
+from ..figures.omniglot import frames, label_rows, picture_sheet, show_sheet
+from ..figures.style import COLOURS
+from ..maml import Learner, inner_step, stack
+from ..networks import Network, Weights
+from ..transduction import query_outputs
+from .base import Panel, float_slider, int_slider, own
+
+CELL = 36  # pixels of a picture in a sheet, its frame included
+SEES = [("the whole query batch", "query batch"), ("one picture at a time", "support and one query")]
+
+
+class EpisodePanel(Panel):
+    """One N-way task of characters: its queries before and after adaptation.
+
+    learner, theta: the network, the inner loop (its alpha is where the slider starts) and the initialization.
+    images: uint8 [C, D, 28, 28]; the first task is the one that `seed` draws.
+    """
+
+    MOST_SHOTS, QUERIES = 5, 6
+
+    def __init__(self, learner: Learner, theta: Weights, images: Tensor, steps: int = 3, seed: int = 0) -> None:
+        self._learner, self._theta, self._images = learner, own(theta), images
+        self._most_ways = learner.network.ways
+        self._generator = torch.Generator().manual_seed(seed)
+        self._adapted: tuple[tuple, list[Weights]] = ((), [])
+        self._before: tuple[tuple, Tensor] = ((), torch.empty(0))
+        self._next_task()
+        self.ways = int_slider("ways", self._most_ways, 2, self._most_ways)
+        self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
+        self.alpha = float_slider("alpha", learner.alpha, 0.01, 2.0, 0.01)
+        self.steps = int_slider("steps", steps, 0, 10)
+        self.sees = widgets.Dropdown(options=SEES, description="batch norm sees", style={"description_width": "initial"})
+        self.new_task = widgets.Button(description="new task")
+        self.swap = widgets.Checkbox(False, description="swap support and query", indent=False)
+        self.new_task.on_click(lambda button: self._next_task())
+        super().__init__(
+            [self.ways, self.shots, self.alpha, self.steps, self.sees, self.new_task, self.swap], (8, 0.75 + 0.43 * self._most_ways)
+        )
+
+    def _next_task(self) -> None:
+        tasks = CharacterTasks(self._images, self._most_ways, self.MOST_SHOTS, self.QUERIES)
+        self._task, self._number = tasks.sample(1, self._generator), getattr(self, "_number", 0) + 1
+
+    def build(self, figure: Figure) -> None:
+        axes = figure.subplots(1, 3, width_ratios=[self.MOST_SHOTS, self.QUERIES, self.QUERIES])
+        self._sheets, self._labels, self._titles = [], [], []
+        for ax, columns in zip(axes, (self.MOST_SHOTS + 1, self.QUERIES, self.QUERIES)):
+            self._sheets.append(self._sheet(ax, columns))
+            self._titles.append(self.moving_title(ax))
+        label_rows(axes[0], self._most_ways, CELL)
+        for ax in axes[1:]:
+            ax.set_yticks([])
+            self._labels.append([self._label(ax, i) for i in range(self._most_ways * self.QUERIES)])
+        self._seen = self.moves(axes[2].set_xlabel(" "))
+
+    def _sheet(self, ax: Axes, columns: int) -> object:
+        white = torch.zeros(self._most_ways, columns, 28, 28)
+        return self.moves(show_sheet(ax, picture_sheet(white)))
+
+    def _label(self, ax: Axes, i: int) -> object:
+        row, column = divmod(i, self.QUERIES)
+        place = ((column + 1) * CELL - 5, (row + 1) * CELL - 5)
+        return self.moves(ax.text(*place, "", color=COLOURS["wrong"], ha="right", va="bottom", fontsize=11, fontweight="bold"))
+
+    def episode(self) -> Episodes:
+        """The task as the controls want it: N ways, the first K support drawings, the two sets swapped or not."""
+        sets = [(self._task.support_x, self._task.support_y), (self._task.query_x, self._task.query_y)]
+        support, query = reversed(sets) if self.swap.value else sets
+
+        def some(x: Tensor, y: Tensor, shots: int | None) -> list[Tensor]:
+            return [t.unflatten(1, (self._most_ways, -1))[:, : self.ways.value, :shots].flatten(1, 2) for t in (x, y)]
+
+        return Episodes(*some(*support, self.shots.value), *some(*query, None))
+
+    def phi(self, learner: Learner, episode: Episodes, steps: int) -> Weights:
+        """The weights after so many steps; those before are kept, so that one step more is one step's work."""
+        state = (self._number, self.ways.value, self.shots.value, self.swap.value, learner.alpha)
+        if self._adapted[0] != state:
+            self._adapted = (state, [stack(learner.network, self._theta, 1)])
+        phis = self._adapted[1]
+        while len(phis) <= steps:
+            phis.append(inner_step(learner, phis[-1], episode.support_x, episode.support_y))
+        return phis[steps]
+
+    @torch.no_grad()
+    def update(self) -> str:
+        network = fewer_ways(self._learner.network, self.ways.value)
+        learner = replace(self._learner, network=network, alpha=self.alpha.value)
+        episode, steps = self.episode(), self.steps.value
+        self._show(0, episode.support_x)
+        self._titles[0].set_text(f"support, K = {self.shots.value}")
+        numbers = []
+        y = episode.query_y[0]
+        for place, count in enumerate((0, steps), 1):
+            predicted = self._predict(learner, episode, count)
+            self._show(place, episode.query_x, predicted != y)
+            self._name_wrong(self._labels[place - 1], predicted, y)
+            numbers.append((predicted == y).float().mean().item())
+            after = f"{count} step{'s' * (count > 1)} of {learner.alpha:.2f}" if count else "no step"
+            self._titles[place].set_text(f"{after}: {100 * numbers[-1]:.0f}% right")
+        self._seen.set_text(f"batch norm sees {self.sees.label}")
+        return f"query accuracy {100 * numbers[0]:.1f}% → {100 * numbers[1]:.1f}% ({len(episode.query_y[0])} pictures)"
+
+    def _predict(self, learner: Learner, episode: Episodes, steps: int) -> Tensor:
+        """The labels of the query pictures after so many steps [N*Q]; those before adaptation are worked out once."""
+        state = (self._number, self.ways.value, self.swap.value, self.sees.value, self.shots.value)
+        if steps == 0 and self._before[0] == state:
+            return self._before[1]
+        outputs = query_outputs(learner.network, self.phi(learner, episode, steps), episode, self.sees.value)
+        predicted = outputs[0].argmax(-1)
+        if steps == 0:
+            self._before = (state, predicted)
+        return predicted
+
+    def _show(self, place: int, x: Tensor, wrong: Tensor | None = None) -> None:
+        """Fill a sheet with pictures [1, N*k, 1, 28, 28], framed by whether they are wrong; the rest stays white."""
+        rows, columns = self._most_ways, self._sheets[place].get_array().shape[1] // CELL
+        pictures = x[0, :, 0].unflatten(0, (self.ways.value, -1))
+        room = torch.zeros(rows, columns, *pictures.shape[2:])
+        room[: len(pictures), : pictures.shape[1]] = pictures
+        colours = None
+        if wrong is not None:
+            colours = torch.ones(rows, columns, 3)
+            colours[: len(pictures), : pictures.shape[1]] = frames(wrong.view(pictures.shape[:2]))
+        self._sheets[place].set_data(picture_sheet(room, colours).numpy())
+
+    def _name_wrong(self, labels: list, predicted: Tensor, y: Tensor) -> None:
+        """The predicted label on each picture that is wrong."""
+        for label in labels:
+            label.set_text("")
+        columns = len(y) // self.ways.value
+        for i in (predicted != y).nonzero()[:, 0].tolist():
+            row, column = divmod(i, columns)
+            labels[row * self.QUERIES + column].set_text(f"{predicted[i]}")
+
+
+def fewer_ways(network: Network, ways: int) -> Network:
+    """The network as a classifier of the first `ways` classes: the other outputs are not looked at."""
+    if ways == network.ways:
+        return network
+
+    def forward(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
+        return network.forward(weights, x, **options)[..., :ways]
+
+    return replace(network, forward=forward, ways=ways)
