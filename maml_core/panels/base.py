@@ -98,7 +98,7 @@ def int_slider(name: str, value: int, low: int, high: int) -> widgets.IntSlider:
     return widgets.IntSlider(value, description=name, min=low, max=high, **_LOOK)
 
 
-_LOOK = {"layout": {"width": "250px"}, "style": {"description_width": "70px"}}
+_LOOK = {"layout": {"width": "260px"}, "style": {"description_width": "80px"}}
 
 
 def own(theta: Weights) -> Weights:

@@ -56,14 +56,14 @@ class EpisodePanel(Panel):
     def build(self, figure: Figure) -> None:
         axes = figure.subplots(1, 3, width_ratios=[self.MOST_SHOTS, self.QUERIES, self.QUERIES])
         self._sheets, self._labels, self._titles = [], [], []
-        for ax, columns in zip(axes, (self.MOST_SHOTS + 1, self.QUERIES, self.QUERIES)):
+        for ax, columns in zip(axes, (self.MOST_SHOTS, self.QUERIES, self.QUERIES)):
             self._sheets.append(self._sheet(ax, columns))
             self._titles.append(self.moving_title(ax))
         label_rows(axes[0], self._most_ways, CELL)
         for ax in axes[1:]:
             ax.set_yticks([])
             self._labels.append([self._label(ax, i) for i in range(self._most_ways * self.QUERIES)])
-        self._seen = self.moves(axes[2].set_xlabel(" "))
+        self._seen = self.moves(axes[2].set_xlabel(" ", loc="right"))
 
     def _sheet(self, ax: Axes, columns: int) -> object:
         white = torch.zeros(self._most_ways, columns, 28, 28)

@@ -12,6 +12,7 @@ from .base import Panel, float_slider, int_slider
 OPTIMA = torch.tensor([[-1.6, 1.0], [1.8, 0.6]])
 ANGLES = torch.tensor([0.5, -0.9])
 SIDE = 2.5
+LONGEST = 3.0  # a bar ends there
 METHODS = {"MAML": COLOURS["maml"], "first order": COLOURS["first order"], "Reptile": COLOURS["reptile"]}
 
 
@@ -56,7 +57,7 @@ class PlanePanel(Panel):
         self._plane_title = self.moving_title(plane)
         self._bars = [self.moves(bar) for bar in bars.barh(list(METHODS), [0, 0, 0], color=list(METHODS.values()))]
         bars.invert_yaxis()
-        bars.set(xlim=(0, 2), xlabel="length of the step, MAML's is 1")
+        bars.set(xlim=(0, LONGEST), xlabel="length of the step, MAML's is 1")
         self._bars_title = self.moving_title(bars)
 
     def directions(self) -> tuple[dict[str, Tensor], Tensor]:
@@ -94,7 +95,7 @@ class PlanePanel(Panel):
             cos, sin = ANGLES[i].cos(), ANGLES[i].sin()
             line.set_data(*(self._circle * radii @ torch.stack([cos, sin, -sin, cos]).view(2, 2) + OPTIMA[i]).T)
         for bar, method in zip(self._bars, METHODS):
-            bar.set_width(min(lengths[method] / max(lengths["MAML"], 1e-9), 2.0))
+            bar.set_width(min(lengths[method] / max(lengths["MAML"], 1e-9), LONGEST))
         angle = torch.tensor(cosines["first order"]).clamp(-1, 1).arccos().rad2deg().item()
         self._plane_title.set_text(f"MAML and first order part by {angle:.0f} degrees")
         ratio = lengths["first order"] / max(lengths["MAML"], 1e-9)
