@@ -94,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
     table = commands.add_parser("reproduce", help="the paper's tables with our results beside it",
                                 description="Print the paper's Tables 1 and 2 with our results beside it.")  # fmt: skip
-    table.add_argument("--evaluate", action="store_true", help="measure the shipped weights again, on 600 new tasks each")
+    table.add_argument("--evaluate", action="store_true",
+                       help="measure the shipped weights again, on 600 new tasks each")  # fmt: skip
     table.add_argument("--seed", type=int, default=1, help="of the tasks for --evaluate (default 1; the shipped: 0)")
     table.set_defaults(run=_reproduce)
 
@@ -106,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     study.add_argument("--out", type=Path, default=Path("runs/studies"),
                        help="folder of the trainings, which are gone on with (default runs/studies)")  # fmt: skip
-    study.add_argument("--results", type=Path, metavar="FILE", help="default: the shipped results, from which figures are drawn")
+    study.add_argument("--results", type=Path, metavar="FILE",
+                       help="default: the shipped results, from which figures are drawn")  # fmt: skip
     study.set_defaults(run=_study)
 
     give = commands.add_parser("publish", help="ship a training's best weights with the package")
@@ -141,7 +143,8 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
     with shard.first_one_first():
         characters = _characters(recipe, options)
     tasks, validation = (
-        recipe.build_tasks(characters and characters.split(part, recipe.split).to(device)) for part in ("train", "validation")
+        recipe.build_tasks(characters and characters.split(part, recipe.split).to(device))
+        for part in ("train", "validation")
     )
     out = options.out or (Path("runs") / recipe.name if options.resume else _free_folder(recipe.name))
     facts = {"data": characters.source if characters else "sinusoid", "commit": _commit(), "processes": shard.world}

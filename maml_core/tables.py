@@ -62,7 +62,7 @@ def accuracy_table(rows: Iterable[Row] | None = None) -> str:
 def literature_table() -> str:
     """The paper's Table 1 and what came after, method by method."""
     body = [[row.method, *(as_printed(cell) for cell in row.cells), row.source] for row in OMNIGLOT]
-    return markdown(["method", *(setting.replace("way-", "-way ").replace("shot", "-shot") for setting in SETTINGS), "from"], body)
+    return markdown(["method", *(in_words(setting) for setting in SETTINGS), "from"], body)
 
 
 def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
@@ -75,9 +75,10 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         cells = (found.get(step, found[0]) for step in STEPS)  # the oracle takes no step
         return [f"{cell['mean']:.2f} ± {cell['ci95']:.2f}" for cell in cells]
 
+    shipped = [f"{story['mse'][str(step)]:.2f} ± {story['ci95'][str(step)]:.2f}" for step in STEPS]
     body = [
         ["MAML", "the paper", *(f"{SINUSOID['MAML'][step]:.2f}" for step in STEPS)],
-        ["MAML", "here, 5 query points a wave", *(f"{story['mse'][str(s)]:.2f} ± {story['ci95'][str(s)]:.2f}" for s in STEPS)],
+        ["MAML", "here, 5 query points a wave", *shipped],
         ["MAML", "here, 100 query points", *ours("MAML")],
         ["pretrained on all tasks", "the paper", *(f"{SINUSOID['pretrained on all tasks'][step]:.2f}" for step in STEPS)],
         ["pretrained on all tasks", "here, 100 query points", *ours("pretrained")],
@@ -86,6 +87,11 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     others = [method for method in SINUSOID if method.startswith("multi-task")]
     body += [[method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)] for method in others]
     return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
+
+
+def in_words(setting: str) -> str:
+    """ "5way-1shot" as "5-way 1-shot"."""
+    return setting.replace("way-", "-way ").replace("shot", "-shot")
 
 
 def percent(cell: Cell, digits: int = 1) -> str:

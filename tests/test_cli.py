@@ -49,7 +49,7 @@ def trained(folder, capsys) -> Path:
 def test_help_in_a_process_of_its_own(folder):
     done = subprocess.run([sys.executable, "-m", "maml_core", "--help"], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0 and done.stderr == ""
-    for command in ("train", "evaluate", "publish", "recipes"):
+    for command in ("train", "evaluate", "reproduce", "study", "publish", "recipes"):
         assert command in done.stdout
     assert contents(folder) == {}
 
@@ -93,6 +93,21 @@ def test_train_on_characters_then_evaluate(folder, capsys):
     assert cli.main(evaluate) == 0
     out = capsys.readouterr().out
     assert f"accuracy after  3 steps: {100 * result['accuracy']:6.2f}%" in out and "95% interval" in out
+
+
+def test_changes_to_the_recipe_reach_the_tasks(folder, capsys, monkeypatch, few_glyphs):
+    """--split and --no-rotations: what is asked for is noted, and goes with the weights."""
+    parts = []
+    split = Characters.split
+    monkeypatch.setattr(Characters, "split", lambda self, part, by: parts.append((part, by)) or split(self, part, by))
+    changes = ["--split", "alphabets", "--no-rotations", "--first-order"]
+    command = ["train", "omniglot-5way-1shot-mlp", "--data", "glyphs", *TINY, *changes, "--out", "here"]
+    assert cli.main(command) == 0
+    recipe = json.loads((folder / "here" / "history.json").read_text())["recipe"]
+    assert (recipe["split"], recipe["rotations"], recipe["first_order"]) == ("alphabets", False, True)
+    evaluate = ["evaluate", "omniglot-5way-1shot-mlp", "--weights", "here/weights.pt", "--data", "glyphs", "--tasks", "2"]
+    assert cli.main(evaluate) == 0
+    assert parts == [("train", "alphabets"), ("validation", "alphabets"), ("test", "alphabets")]
 
 
 @pytest.mark.parametrize("arguments, expected", [([], ("auto", True)), (["--no-download"], ("auto", False)),

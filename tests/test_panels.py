@@ -21,9 +21,9 @@ from maml_core.characters import CharacterTasks
 from maml_core.evaluation import evaluate
 from maml_core.maml import adapt
 from maml_core.panels import AlphaPanel, EpisodePanel, PlanePanel, SinusoidPanel
-from maml_core.recipes import Recipe, find_recipe
 from maml_core.panels import plane as plane_panels
 from maml_core.panels.episode import fewer_ways
+from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import load_shipped
 from maml_core.sinusoid import SinusoidTasks
 
@@ -241,7 +241,7 @@ def test_a_moved_panel_is_the_panel_that_starts_there():
 
 
 def test_plane_directions_are_the_closed_forms():
-    """For quadratic losses: MAML (I - aH)^(k) H (phi - optimum), first order H (phi - optimum), Reptile (theta - phi)/(ak)."""
+    """For quadratic losses: MAML (I - aH)^k H (phi - optimum), first order H (phi - optimum), Reptile (theta - phi)/(ak)."""
     panel = PlanePanel()
     panel.steps.value, panel.alpha.value = 2, 0.3
     found, path = panel.directions()

@@ -8,8 +8,8 @@ import torch
 
 from maml_core import checkpoints
 from maml_core.characters import Characters
-from maml_core.recipes import RECIPES, Recipe
 from maml_core.literature import PAPER_MSE
+from maml_core.recipes import RECIPES, Recipe
 from maml_core.results import SHIPPED, load_shipped, measure
 from maml_core.tables import accuracy_rows, accuracy_table, error_table, literature_table
 

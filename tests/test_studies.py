@@ -128,8 +128,8 @@ def test_command_line_writes_the_results(tmp_path, monkeypatch, capsys, few_glyp
     monkeypatch.setitem(cli.TRAINED, "order", ONE_FACTOR)
     monkeypatch.setattr(cli, "load_characters", lambda source: few_glyphs)
     results = tmp_path / "order.json"
-    arguments = ["study", "order", "--iterations", "1", "--seeds", "3", "--out", str(tmp_path / "runs"), "--results", str(results)]
-    assert cli.main(arguments) == 0
+    places = ["--out", str(tmp_path / "runs"), "--results", str(results)]
+    assert cli.main(["study", "order", "--iterations", "1", "--seeds", "3", *places]) == 0
     assert "2 rows in" in capsys.readouterr().out
     study = json.loads(results.read_text())
     assert study["study"] == "order" and [row["seed"] for row in study["rows"]] == [3, 3]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..literature import OMNIGLOT, SETTINGS
-from ..tables import Row
+from ..tables import Row, in_words
 from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def draw_rotations(ax: "Axes", study: Mapping[str, Any]) -> None:
         for place, condition in enumerate(dict.fromkeys(row["condition"] for row in study["rows"])):
             for row in (row for row in study["rows"] if row["condition"] == condition):
                 judged = row["judged"][test]
-                ax.errorbar(100 * judged["accuracy"], place + offset, xerr=100 * judged["ci95"], fmt=marker, ms=6, capsize=3,
+                ax.errorbar(100 * judged["accuracy"], place + offset, xerr=100 * judged["ci95"], fmt=marker, ms=6,
+                            capsize=3,
                             color=COLOURS["maml" if test == tests[0] else "baseline"],
                             label=f"test on {test}" if place == 0 and row["seed"] == 0 else None)  # fmt: skip
     conditions = list(dict.fromkeys(row["condition"] for row in study["rows"]))
@@ -82,8 +83,9 @@ def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
                 ax.annotate(f"\u25c2 {100 * cell[0]:.1f}", (left, place), (3, 0), textcoords="offset points", va="center",
                             color=colour, fontsize=9)  # fmt: skip
                 continue
-            ax.errorbar(100 * cell[0], place, xerr=100 * (cell[1] or 0), fmt="o", ms=5.5, capsize=2.5, color=colour, mfc=face)
-        ax.set_title(setting.replace("way-", "-way ").replace("shot", "-shot"))
+            half = 100 * (cell[1] or 0)
+            ax.errorbar(100 * cell[0], place, xerr=half, fmt="o", ms=5.5, capsize=2.5, color=colour, mfc=face)
+        ax.set_title(in_words(setting))
     axes[0].set_yticklabels(labels)
     for tick, label in zip(axes[0].get_yticklabels(), labels):
         tick.set_color(COLOURS["maml"] if label in ours else "#000000")

@@ -25,15 +25,19 @@ class AlphaPanel(Panel):
 
     MOST_STEPS, TASKS, POINTS = 10, 100, 41
 
-    def __init__(self, learner: Learner, maml: Weights, pretrained: Weights, tasks: TaskDistribution, seed: int = 0) -> None:
+    def __init__(
+        self, learner: Learner, maml: Weights, pretrained: Weights, tasks: TaskDistribution, seed: int = 0
+    ) -> None:
         self._trained_alpha = learner.alpha
         self.alphas = [learner.alpha * 10 ** (3 * i / (self.POINTS - 1) - 2) for i in range(self.POINTS)]
         self._errors: dict[str, list[list[float]]] = {}
         for concept, theta in (("maml", maml), ("baseline", pretrained)):
             rows = []
             for alpha in progress(self.alphas, f"alpha, {NAMES[concept]}"):
-                steps = range(self.MOST_STEPS + 1)
-                scores = evaluate(replace(learner, alpha=alpha), theta, tasks, steps, seeded_generator(seed), self.TASKS, self.TASKS)
+                scores = evaluate(
+                    replace(learner, alpha=alpha), theta, tasks, range(self.MOST_STEPS + 1), seeded_generator(seed),
+                    self.TASKS, self.TASKS,
+                )  # fmt: skip
                 rows.append([_finite(score.double().mean().item()) for score in scores.values()])
             self._errors[concept] = rows
         self.steps = int_slider("steps", 1, 0, self.MOST_STEPS)
@@ -47,7 +51,10 @@ class AlphaPanel(Panel):
         ax.axvline(self._trained_alpha, color=COLOURS["before"], lw=1, ls="--")
         ax.annotate("alpha of training ", (self._trained_alpha, 60), ha="right", fontsize=9, color="#555555")
         self._lines = {c: self.moves(ax.plot([], [], color=COLOURS[c], label=NAMES[c])[0]) for c in self._errors}
-        self._dots = {c: self.moves(ax.plot([], [], "o", color=COLOURS[c], ms=8, mec="white", zorder=4)[0]) for c in self._errors}
+        self._dots = {}
+        for concept in self._errors:
+            (dot,) = ax.plot([], [], "o", color=COLOURS[concept], ms=8, mec="white", zorder=4)
+            self._dots[concept] = self.moves(dot)
         self._title = self.moving_title(ax)
         ax.legend(loc="lower left")
 
@@ -69,7 +76,8 @@ class AlphaPanel(Panel):
             self._dots[concept].set_data([alpha], [at])
             best = self.alphas[min(range(self.POINTS), key=values.__getitem__)]
             numbers.append(f"{NAMES[concept]}: {_told(at)} at alpha {alpha:.3f}, lowest {_told(min(values))} at {best:.3f}")
-        self._title.set_text(f"MAML after {steps} step{'s' * (steps != 1)} of {alpha:.3f}: {_told(self.error('maml', alpha, steps))}")
+        at = _told(self.error("maml", alpha, steps))
+        self._title.set_text(f"MAML after {steps} step{'s' * (steps != 1)} of {alpha:.3f}: {at}")
         return f"mean squared error of {self.TASKS} waves. " + "; ".join(numbers)
 
 

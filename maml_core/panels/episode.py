@@ -45,9 +45,8 @@ class EpisodePanel(Panel):
         self.new_task = widgets.Button(description="new task")
         self.swap = widgets.Checkbox(False, description="swap support and query", indent=False)
         self.new_task.on_click(lambda button: self._next_task())
-        super().__init__(
-            [self.ways, self.shots, self.alpha, self.steps, self.sees, self.new_task, self.swap], (8, 0.75 + 0.43 * self._most_ways)
-        )
+        controls = [self.ways, self.shots, self.alpha, self.steps, self.sees, self.new_task, self.swap]
+        super().__init__(controls, (8, 0.75 + 0.43 * self._most_ways))
 
     def _next_task(self) -> None:
         tasks = CharacterTasks(self._images, self._most_ways, self.MOST_SHOTS, self.QUERIES)
@@ -72,7 +71,8 @@ class EpisodePanel(Panel):
     def _label(self, ax: Axes, i: int) -> object:
         row, column = divmod(i, self.QUERIES)
         place = ((column + 1) * CELL - 5, (row + 1) * CELL - 5)
-        return self.moves(ax.text(*place, "", color=COLOURS["wrong"], ha="right", va="bottom", fontsize=11, fontweight="bold"))
+        look = {"ha": "right", "va": "bottom", "fontsize": 11, "fontweight": "bold"}
+        return self.moves(ax.text(*place, "", color=COLOURS["wrong"], **look))
 
     def episode(self) -> Episodes:
         """The task as the controls want it: N ways, the first K support drawings, the two sets swapped or not."""

@@ -93,12 +93,14 @@ class PlanePanel(Panel):
         for number, (i, line) in enumerate(self._levels):
             radii = (2 * (0.1, 0.5)[number % 2] / (curvatures[i] * torch.tensor([1.0, 0.3]))).sqrt()
             cos, sin = ANGLES[i].cos(), ANGLES[i].sin()
-            line.set_data(*(self._circle * radii @ torch.stack([cos, sin, -sin, cos]).view(2, 2) + OPTIMA[i]).T)
+            turn = torch.stack([cos, sin, -sin, cos]).view(2, 2)
+            line.set_data(*(self._circle * radii @ turn + OPTIMA[i]).T)
         for bar, method in zip(self._bars, METHODS):
             bar.set_width(min(lengths[method] / max(lengths["MAML"], 1e-9), LONGEST))
         angle = torch.tensor(cosines["first order"]).clamp(-1, 1).arccos().rad2deg().item()
         self._plane_title.set_text(f"MAML and first order part by {angle:.0f} degrees")
         ratio = lengths["first order"] / max(lengths["MAML"], 1e-9)
         self._bars_title.set_text(f"first order is {ratio:.2f} times as long")
-        return (f"cosine to MAML's meta-gradient: first order {cosines['first order']:.3f}, Reptile {cosines['Reptile']:.3f}; "
-                f"alpha times the largest curvature: {self.alpha.value * max(curvatures):.2f}")  # fmt: skip
+        told = ", ".join(f"{method} {cosines[method]:.3f}" for method in ("first order", "Reptile"))
+        sharpest = self.alpha.value * max(curvatures)
+        return f"cosine to MAML's meta-gradient: {told}; alpha times the largest curvature: {sharpest:.2f}"
