@@ -24,17 +24,19 @@ def measure(
     part: str = "test",
     queries: int | None = None,
     sees: str = "query batch",
+    by_step: bool = True,
 ) -> dict[str, Any]:
     """The paper's protocol: adapt to 600 new tasks, mean and 95% interval, by number of inner steps.
 
     Runs where theta lies. characters: all of them (the split is taken here), or None for sine waves.
     queries: query points per class, when not the recipe's own. sees: what batch norm takes its statistics over at
-    the query (`transduction.query_outputs`).
+    the query (`transduction.query_outputs`). by_step: judge after each of the recipe's test steps, not the last only.
     """
     device = next(iter(theta.values())).device
     generator = seeded_generator(seed, device)
     tasks = recipe.build_tasks(characters and characters.split(part, recipe.split).to(device), queries)
-    scores = evaluate(recipe.build_learner(), theta, tasks, recipe.test_steps, generator, test_tasks, sees=sees)
+    steps = recipe.test_steps if by_step else recipe.test_steps[-1:]
+    scores = evaluate(recipe.build_learner(), theta, tasks, steps, generator, test_tasks, sees=sees)
     table = {str(step): mean_and_ci95(score) for step, score in scores.items()}
     mean = {step: round(value, 5) for step, (value, _) in table.items()}
     ci95 = {step: round(half, 5) for step, (_, half) in table.items()}
@@ -86,7 +88,7 @@ def publish(run: Path, characters: Characters | None) -> dict[str, Any]:
     recipe = Recipe(**best["recipe"])
     story = json.loads((run / "history.json").read_text())
     if characters is not None:
-        story["evaluation_15_queries"] = measure(recipe, best["theta"], characters, queries=15)
+        story["evaluation_15_queries"] = measure(recipe, best["theta"], characters, queries=15, by_step=False)
     story["evaluation"] = measure(recipe, best["theta"], characters)
     story["iteration"] = best["iteration"]
     checkpoints.save(best, SHIPPED / f"{recipe.name}.pt")

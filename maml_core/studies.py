@@ -136,7 +136,7 @@ def run_study(
                 )
             best = checkpoints.load(out / "weights.pt")
             judged = {
-                name: measure(replace(recipe, **changes), best["theta"], characters, queries=queries)
+                name: measure(replace(recipe, **changes), best["theta"], characters, queries=queries, by_step=False)
                 for name, (changes, queries) in study.protocols.items()
             }
             told = {key: run[key] for key in ("best", "wall_seconds", "device", "torch", "history")}
