@@ -10,7 +10,7 @@ from maml_core import checkpoints
 from maml_core.characters import Characters
 from maml_core.literature import PAPER_MSE
 from maml_core.recipes import RECIPES, Recipe
-from maml_core.results import SHIPPED, load_shipped, measure
+from maml_core.results import SHIPPED, load_shipped, load_study, measure
 from maml_core.tables import accuracy_rows, accuracy_table, error_table, literature_table
 
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.pt"))
@@ -87,3 +87,18 @@ def test_readme_links_lead_somewhere():
 def test_torch_loads_the_files_without_running_code():
     for name in NAMES:
         assert "theta" in torch.load(SHIPPED / f"{name}.pt", weights_only=True)
+
+
+def test_readme_prints_the_studies():
+    """Every number of "What we found on the way", from the shipped results."""
+    seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches")["rows"]}
+    at = {(row["recipe"], row["multiple"], row["steps"]): row["mean"] for row in load_study("alpha-at-test")["rows"]}
+    mean, sums = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
+    printed = [seen["query batch", 1], seen["query batch", 15], seen["support", 15]]
+    printed += [at[mean, 0.1, 3], at[mean, 1, 3], at[mean, 2, 1], at[sums, 2, 1]]
+    for name, protocols in (("loss-scale-5way", ["paper"]), ("loss-scale-20way", ["paper"]), ("order", ["paper"]),
+                            ("rotations", ["turned characters", "upright characters"])):  # fmt: skip
+        printed += [row["judged"][protocol]["accuracy"] for row in load_study(name)["rows"] for protocol in protocols]
+    found = README[README.index("### What we found on the way") : README.index("## Silent choices")]
+    assert not [value for value in printed if f"{100 * value:.1f}" not in found]
+    assert all(f"after {load_study(name)['iterations']:,}" in found.lower() for name in ("loss-scale-5way", "loss-scale-20way"))

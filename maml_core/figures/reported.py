@@ -46,7 +46,7 @@ def loss_scale() -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
     for ax, ways in zip(axes, ("5way", "20way")):
         draw_comparison(ax, load_study(f"loss-scale-{ways}"), LOSS_COLOURS)
-        ax.set_title(f"{ways.replace('way', '-way')} 1-shot, inner loss")
+        ax.set_title(f"{ways.replace('way', '-way')} 1-shot: the mean learns faster")
     axes[1].set_ylabel("")
     return figure
 
@@ -55,9 +55,9 @@ def order_and_rotations() -> Figure:
     """Second against first order while training; and what training on turned characters is worth."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
     draw_comparison(axes[0], load_study("order"), ORDER_COLOURS)
-    axes[0].set_title("5-way 1-shot: the second order")
+    axes[0].set_title("5-way 1-shot: the first order falls behind")
     draw_rotations(axes[1], load_study("rotations"))
-    axes[1].set_title("5-way 1-shot: rotations")
+    axes[1].set_title("Turned characters are easier, for both")
     return figure
 
 
