@@ -47,6 +47,7 @@ def loss_scale() -> Figure:
     for ax, ways in zip(axes, ("5way", "20way")):
         draw_comparison(ax, load_study(f"loss-scale-{ways}"), LOSS_COLOURS)
         ax.set_title(f"{ways.replace('way', '-way')} 1-shot: the mean learns faster")
+    axes[1].get_legend().remove()
     axes[1].set_ylabel("")
     return figure
 
