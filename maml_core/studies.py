@@ -109,6 +109,7 @@ def run_study(
     device: str = "cpu",
     facts: dict[str, Any] | None = None,
     say: Callable[[str], None] = print,
+    test_tasks: int = 600,
 ) -> dict[str, Any]:
     """Train every condition on every seed into a folder below `root`, going on where one was begun, and judge them.
 
@@ -136,9 +137,12 @@ def run_study(
                 )
             best = checkpoints.load(out / "weights.pt")
             judged = {
-                name: measure(replace(recipe, **changes), best["theta"], characters, queries=queries, by_step=False)
+                name: measure(
+                    replace(recipe, **changes), best["theta"], characters, 0, test_tasks, queries=queries, by_step=False
+                )
                 for name, (changes, queries) in study.protocols.items()
             }
             told = {key: run[key] for key in ("best", "wall_seconds", "device", "torch", "history")}
             rows.append({"condition": label, "seed": seed, "recipe": recipe.name, **told, "judged": judged})
-    return {"question": study.question, "iterations": iterations, "data": characters.source, "rows": rows}
+    return {"question": study.question, "iterations": iterations, "tasks": test_tasks,
+            "data": characters.source, "rows": rows}  # fmt: skip
