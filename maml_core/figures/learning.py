@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .style import COLOURS, CYCLE, draw_band
+from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,11 +18,22 @@ def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = Non
     ax.set(xlabel="meta-iterations", ylabel="validation accuracy, %", xlim=(0, None))
 
 
-def draw_learning_curves(ax: "Axes", stories: Mapping[str, Mapping[str, Any]], colours: Iterable[str] = CYCLE) -> None:
-    """Several trainings in one picture: {label: what `load_shipped` tells}."""
-    for (label, story), colour in zip(stories.items(), colours):
-        draw_history(ax, story["history"], colour, label)
-    ax.legend(loc="lower right")
+# By what a recipe's name ends in; 5-shot is dashed.
+VARIANTS = {
+    "-sum": COLOURS["inner sum"], "-first-order": COLOURS["first order"], "-mlp": COLOURS["mlp"],
+    "-alphabets": COLOURS["alphabets"], "shot": COLOURS["maml"],
+}  # fmt: skip
+
+
+def draw_learning_curves(ax: "Axes", stories: Mapping[str, Mapping[str, Any]]) -> None:
+    """Several trainings in one picture, on a logarithmic axis: {label: what `load_shipped` tells}."""
+    for label, story in stories.items():
+        name = story["recipe"]["name"]
+        colour = next(colour for ending, colour in VARIANTS.items() if name.endswith(ending))
+        draw_history(ax, story["history"], colour, label, ls="--" if "5shot" in name else "-")
+    ax.set_xlim(60, 70_000)
+    ax.set_xscale("log")
+    ax.legend(loc="lower right", fontsize=8)
 
 
 def draw_comparison(ax: "Axes", study: Mapping[str, Any], colours: Mapping[str, str]) -> None:

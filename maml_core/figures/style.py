@@ -21,6 +21,8 @@ COLOURS = {
     "inner sum": "#CC79A7",
     "reptile": "#5D3A9B",
     "oracle": "#009E73",
+    "mlp": "#555555",
+    "alphabets": "#56B4E9",
     # What batch norm sees at the query: the query batch has MAML's blue, as it is the paper's protocol.
     "one query": "#56B4E9",
     "support only": "#009E73",
