@@ -1,6 +1,6 @@
 """What batch norm sees at the query: three ways to judge the same adapted weights on the same pictures.
 
-The paper's code normalizes the query pictures together (it never says so), and with K queries per class that batch has
+The paper's code normalizes the query pictures together (the paper does not say so), and with K queries per class that batch has
 the make-up of the support set: a network is told something about a picture by the pictures beside it. This is called
 transduction. The other two ways answer for each query picture on its own.
 """
