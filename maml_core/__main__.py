@@ -16,7 +16,7 @@ from .choices import ENGINES
 from .precision import PRECISIONS
 from .progress import progress
 from .recipes import RECIPES, Recipe, find_recipe
-from .results import SHIPPED, STUDY_FOLDER, load_shipped, measure, publish
+from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
 from .shards import Shard, join, leave
 from .studies import MEASURED, STUDIES, TRAINED, run_study
 from .tables import accuracy_rows, accuracy_table, error_table, literature_table
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 def _recipes(options: argparse.Namespace) -> None:
     print(f"{'recipe':34}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
     for r in RECIPES.values():
-        shipped = "yes" if (SHIPPED / f"{r.name}.pt").exists() else ""
+        shipped = "yes" if is_shipped(r.name) else ""
         print(f"{r.name:34}{r.network:>10}{r.alpha:7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
 
 
@@ -191,7 +191,7 @@ def _publish(options: argparse.Namespace) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     again: dict[str, dict[str, Any]] = {}
     if options.evaluate:
-        shipped = [name for name in RECIPES if (SHIPPED / f"{name}.pt").exists()]
+        shipped = [name for name in RECIPES if is_shipped(name)]
         characters = load_characters("omniglot")
         for name in progress(shipped, "evaluating"):
             again[name] = measure(find_recipe(name), load_shipped(name)[0], characters, options.seed)

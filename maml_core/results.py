@@ -61,10 +61,15 @@ def measure(
     }
 
 
+def is_shipped(name: str) -> bool:
+    """Whether the package has trained weights for a recipe."""
+    return (SHIPPED / f"{name}.pt").exists()
+
+
 def load_shipped(name: str) -> tuple[Weights, dict[str, Any]]:
     """The trained initialization theta that the package ships for a recipe, and the JSON that tells its story."""
     path = SHIPPED / f"{name}.pt"
-    if not path.exists():
+    if not is_shipped(name):
         have = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.pt"))) or "none"
         raise FileNotFoundError(f"No weights are shipped for {name} (shipped: {have}): train it first.")
     return checkpoints.load(path)["theta"], json.loads(path.with_suffix(".json").read_text())

@@ -16,8 +16,6 @@ from .results import measure
 from .sweeps import alpha_at_test, error_against_steps, query_batches
 from .training import train
 
-SOURCE = "omniglot-5way-1shot"
-
 # How trained weights are judged: changes to the recipe, and query points per class (None: the recipe's own).
 Protocol = tuple[dict[str, Any], int | None]
 AS_IN_THE_PAPER: dict[str, Protocol] = {"paper": ({}, None), "15 queries": ({}, 15)}

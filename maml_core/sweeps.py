@@ -76,8 +76,8 @@ def error_against_steps(characters: Characters | None = None) -> dict[str, Any]:
                 learner = replace(learner, alpha=_tuned_alpha(learner, theta, tasks))
             steps = [0] if method == "oracle" else range(11)
             scores = evaluate(learner, theta, tasks, steps, seeded_generator(0), TEST_TASKS)
-            for steps, score in scores.items():
-                row = {"method": method, "recipe": name, "shots": shots, "alpha": learner.alpha, "steps": steps}
+            for step, score in scores.items():
+                row = {"method": method, "recipe": name, "shots": shots, "alpha": learner.alpha, "steps": step}
                 rows.append(row | _rounded(*mean_and_ci95(score)))
     return {"question": "How does the error fall with inner steps at test?", "tasks": TEST_TASKS, "queries": 100,
             "rows": rows}  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell
 from .recipes import RECIPES
-from .results import SHIPPED, load_shipped, load_study
+from .results import is_shipped, load_shipped, load_study
 
 STEPS = (1, 5, 10)
 
@@ -40,7 +40,7 @@ def accuracy_rows(again: Mapping[str, Mapping[str, Any]] | None = None) -> list[
     for name, recipe in RECIPES.items():
         if recipe.is_regression:
             continue
-        story = load_shipped(name)[1] if (SHIPPED / f"{name}.pt").exists() else {}
+        story = load_shipped(name)[1] if is_shipped(name) else {}
         evaluation = (again or {}).get(name) or story.get("evaluation")
         rows.append(Row(name, PAPER_ACCURACY.get(name), _pair(evaluation), _pair(story.get("evaluation_15_queries")),
                         story.get("iterations", 0), recipe.meta_iterations))  # fmt: skip

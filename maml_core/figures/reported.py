@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from ..recipes import RECIPES
-from ..results import SHIPPED, load_shipped, load_study
+from ..results import is_shipped, load_shipped, load_study
 from ..tables import accuracy_rows
 from .learning import LOSS_COLOURS, ORDER_COLOURS, draw_comparison, draw_learning_curves
 from .sinusoid import draw_error_against_steps
@@ -34,7 +34,7 @@ def learning_curves() -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
     titles = ("5-way: near the top", "20-way: only begun")
     for ax, ways, title in zip(axes, ("5way", "20way"), titles):
-        names = [name for name in RECIPES if name.startswith(f"omniglot-{ways}") and (SHIPPED / f"{name}.pt").exists()]
+        names = [name for name in RECIPES if name.startswith(f"omniglot-{ways}") and is_shipped(name)]
         draw_learning_curves(ax, {name.removeprefix(f"omniglot-{ways}-"): load_shipped(name)[1] for name in names})
         ax.set_title(title)
     axes[1].set_ylabel("")

@@ -43,15 +43,15 @@ def draw_alpha_at_test(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None
 def draw_rotations(ax: "Axes", study: Mapping[str, Any]) -> None:
     """Accuracy by what was trained on and what the test shows; a dot for each seed."""
     tests = ("turned characters", "upright characters")
+    conditions = list(dict.fromkeys(row["condition"] for row in study["rows"]))
     for test, offset, marker in zip(tests, (0.09, -0.09), ("o", "s")):
-        for place, condition in enumerate(dict.fromkeys(row["condition"] for row in study["rows"])):
+        for place, condition in enumerate(conditions):
             for row in (row for row in study["rows"] if row["condition"] == condition):
                 judged = row["judged"][test]
                 ax.errorbar(100 * judged["accuracy"], place + offset, xerr=100 * judged["ci95"], fmt=marker, ms=6,
                             capsize=3,
                             color=COLOURS["maml" if test == tests[0] else "baseline"],
                             label=f"test on {test}" if place == 0 and row["seed"] == 0 else None)  # fmt: skip
-    conditions = list(dict.fromkeys(row["condition"] for row in study["rows"]))
     ax.set(yticks=range(len(conditions)), ylim=(len(conditions) - 0.5, -0.5), xlabel="accuracy, %")
     ax.set_yticklabels(conditions)
     ax.legend(loc="center left")

@@ -36,6 +36,7 @@ class EpisodePanel(Panel):
         self._generator = torch.Generator().manual_seed(seed)
         self._adapted: tuple[tuple, list[Weights]] = ((), [])
         self._before: tuple[tuple, Tensor] = ((), torch.empty(0))
+        self._number = 0
         self._next_task()
         self.ways = int_slider("ways", self._most_ways, 2, self._most_ways)
         self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
@@ -50,7 +51,7 @@ class EpisodePanel(Panel):
 
     def _next_task(self) -> None:
         tasks = CharacterTasks(self._images, self._most_ways, self.MOST_SHOTS, self.QUERIES)
-        self._task, self._number = tasks.sample(1, self._generator), getattr(self, "_number", 0) + 1
+        self._task, self._number = tasks.sample(1, self._generator), self._number + 1
 
     def build(self, figure: Figure) -> None:
         axes = figure.subplots(1, 3, width_ratios=[self.MOST_SHOTS, self.QUERIES, self.QUERIES])
