@@ -9,6 +9,7 @@ import socket
 import sys
 from http.client import HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from torch import Tensor
 
 from .files import write_whole
 from .progress import progress
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CHARACTERS, DRAWINGS, SIZE = 1623, 20, 28
 PARTS = {"images_background": 964, "images_evaluation": 659}
@@ -103,11 +107,17 @@ def _read_image(file: Path, remedy: str) -> np.ndarray:
 
     try:
         with Image.open(file) as image:
-            # The files are 1-bit, and Pillow silently resizes those with NEAREST: grey first, then Lanczos.
-            grey = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+            return shrink(image)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow has all three for damaged files
         raise ValueError(f"{file} is not a readable picture. {remedy}") from error
-    return 255 - np.asarray(grey)
+
+
+def shrink(image: "Image") -> np.ndarray:
+    """A picture of 105x105, black ink on white, as uint8 [28, 28] with ink 255 on paper 0."""
+    from PIL.Image import Resampling
+
+    # The files are 1-bit, and Pillow silently resizes those with NEAREST: grey first, then Lanczos.
+    return 255 - np.asarray(image.convert("L").resize((SIZE, SIZE), Resampling.LANCZOS))
 
 
 def _download(root: Path, timeout: float) -> None:

@@ -2,8 +2,9 @@
 
 from .alpha import AlphaPanel
 from .base import Panel
+from .drawing import DrawingPanel
 from .episode import EpisodePanel
 from .plane import PlanePanel
 from .sinusoid import SinusoidPanel
 
-__all__ = ["AlphaPanel", "EpisodePanel", "Panel", "PlanePanel", "SinusoidPanel"]
+__all__ = ["AlphaPanel", "DrawingPanel", "EpisodePanel", "Panel", "PlanePanel", "SinusoidPanel"]

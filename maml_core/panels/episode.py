@@ -6,6 +6,7 @@ import ipywidgets as widgets
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from ..characters import CharacterTasks
@@ -62,18 +63,17 @@ class EpisodePanel(Panel):
         label_rows(axes[0], self._most_ways, CELL)
         for ax in axes[1:]:
             ax.set_yticks([])
-            self._labels.append([self._label(ax, i) for i in range(self._most_ways * self.QUERIES)])
+            self._labels.append([self._label(ax, label) for label in range(self._most_ways)])
         self._seen = self.moves(axes[2].set_xlabel(" ", loc="right"))
 
     def _sheet(self, ax: Axes, columns: int) -> object:
         white = torch.zeros(self._most_ways, columns, 28, 28)
-        return self.moves(show_sheet(ax, picture_sheet(white)))
+        return self.moves(show_sheet(ax, picture_sheet(white).byte()))
 
-    def _label(self, ax: Axes, i: int) -> object:
-        row, column = divmod(i, self.QUERIES)
-        place = ((column + 1) * CELL - 5, (row + 1) * CELL - 5)
-        look = {"ha": "right", "va": "bottom", "fontsize": 11, "fontweight": "bold"}
-        return self.moves(ax.text(*place, "", color=COLOURS["wrong"], **look))
+    def _label(self, ax: Axes, label: int) -> Line2D:
+        """All pictures that are taken for this label: one artist of many marks, since a text each takes a millisecond."""
+        look = {"marker": f"$\\mathbf{{{label}}}$", "ms": 8, "mew": 0.3, "ls": "none", "color": COLOURS["wrong"]}
+        return self.moves(ax.plot([], [], **look)[0])
 
     def episode(self) -> Episodes:
         """The task as the controls want it: N ways, the first K support drawings, the two sets swapped or not."""
@@ -116,7 +116,8 @@ class EpisodePanel(Panel):
 
     def _predict(self, learner: Learner, episode: Episodes, steps: int) -> Tensor:
         """The labels of the query pictures after so many steps [N*Q]; those before adaptation are worked out once."""
-        state = (self._number, self.ways.value, self.swap.value, self.sees.value, self.shots.value)
+        shots = 0 if self.sees.value == "query batch" else self.shots.value  # who looks at the support set
+        state = (self._number, self.ways.value, self.swap.value, self.sees.value, shots)
         if steps == 0 and self._before[0] == state:
             return self._before[1]
         outputs = query_outputs(learner.network, self.phi(learner, episode, steps), episode, self.sees.value)
@@ -135,16 +136,15 @@ class EpisodePanel(Panel):
         if wrong is not None:
             colours = torch.ones(rows, columns, 3)
             colours[: len(pictures), : pictures.shape[1]] = frames(wrong.view(pictures.shape[:2]))
-        self._sheets[place].set_data(picture_sheet(room, colours).numpy())
+        self._sheets[place].set_data(picture_sheet(room, colours).mul_(255).byte().numpy())
 
-    def _name_wrong(self, labels: list, predicted: Tensor, y: Tensor) -> None:
-        """The predicted label on each picture that is wrong."""
-        for label in labels:
-            label.set_text("")
-        columns = len(y) // self.ways.value
-        for i in (predicted != y).nonzero()[:, 0].tolist():
-            row, column = divmod(i, columns)
-            labels[row * self.QUERIES + column].set_text(f"{predicted[i]}")
+    def _name_wrong(self, marks: list[Line2D], predicted: Tensor, y: Tensor) -> None:
+        """The predicted label on each picture that is wrong, in its lower right corner."""
+        rows, columns = (predicted != y).view(self.ways.value, -1).numpy().nonzero()
+        taken_for = predicted.view(self.ways.value, -1).numpy()[rows, columns]
+        for label, mark in enumerate(marks):
+            here = taken_for == label
+            mark.set_data((columns[here] + 1) * CELL - 9, (rows[here] + 1) * CELL - 11)
 
 
 def fewer_ways(network: Network, ways: int) -> Network:

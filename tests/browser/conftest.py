@@ -1,0 +1,38 @@
+"""One server and one browser for all browser tests, which are skipped where there is no Chromium."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser import lab as labs
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if labs.find_chromium() is None:
+        pytest.skip("no Chromium: install it (Debian: apt install chromium) or name one in CHROMIUM=/path/to/it")
+    with labs.browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def lab(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
+    folder = tmp_path_factory.mktemp("review")
+    labs.copy_review(folder)
+    server = labs.Lab(folder, folder / "server.log")
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where the pictures go: SCREENSHOTS, or a folder that git ignores. CI keeps them."""
+    folder = Path(os.environ.get("SCREENSHOTS", labs.ROOT / "runs" / "screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,217 @@
+"""JupyterLab on a free loopback port with a token, and one of its notebooks in a real browser."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+
+
+def find_chromium() -> str | None:
+    """The program CHROMIUM names, else a Chromium or Chrome of this machine, or None."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    return found or (str(MAC) if MAC.exists() else None)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A headless Chromium without a sandbox of its own (containers seldom let it make one)."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", *QUIET])
+        yield chromium
+        chromium.close()
+
+
+def copy_review(folder: Path) -> None:
+    """The notebooks and the pictures that they show, so that a browser's autosave changes no committed file."""
+    shutil.copytree(ROOT / "figures", folder / "figures")
+    (folder / "notebooks").mkdir()
+    for path in NOTEBOOKS:
+        shutil.copy(path, folder / "notebooks")
+
+
+class Lab:
+    """A server for the notebooks below `folder`; what it says goes to `log`."""
+
+    def __init__(self, folder: Path, log: Path) -> None:
+        self.folder, self.log, self.token = folder, log, secrets.token_hex(16)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
+                   f"--port={self.address.rpartition(':')[2]}", "--ServerApp.port_retries=0",
+                   f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={folder}",
+                   "--LabApp.expose_app_in_browser=True", "--allow-root"]  # fmt: skip
+        # Its kernels may not see what a person's own settings would change.
+        env = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "MAML_DOWNLOAD": "0"}
+        env["MAML_DATA"] = os.environ.get("MAML_DATA", str(ROOT / "data"))
+        with log.open("w") as out:
+            self._server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env)
+
+    def wait(self, seconds: float = 60) -> None:
+        """Until it answers; raises RuntimeError with its log when it does not."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self._server.poll() is None:
+            if self.status("/api/status") == 200:
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"JupyterLab did not start:\n{self.log.read_text()}")
+
+    def status(self, path: str, token: bool = True) -> int:
+        """The HTTP status of an address, with or without the token; 0 while there is no answer."""
+        headers = {"Authorization": f"token {self.token}"} if token else {}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.address + path, headers=headers), timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def stop(self) -> None:
+        self._server.terminate()
+        self._server.wait(30)
+
+
+class NotebookPage:
+    """One notebook in JupyterLab, driven as a reader drives it."""
+
+    def __init__(self, page: Page, lab: Lab, path: str) -> None:
+        self.page, self.errors = page, []
+        self.path = lab.folder / path
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.goto(f"{lab.address}/lab/tree/{path}?token={lab.token}")
+        page.wait_for_function("window.jupyterapp && document.querySelector('.jp-Notebook')", timeout=120_000)
+        self.call("shell.collapseLeft()")
+        self.page.wait_for_function(f"{SESSION}?.session?.kernel?.status == 'idle'", timeout=120_000)
+
+    def call(self, what: str) -> None:
+        """A method of JupyterLab's application, not waited for."""
+        self.page.evaluate(f"() => {{ window.jupyterapp.{what}; return null }}")
+
+    def run_all(self) -> None:
+        """Run all cells, not waited for."""
+        self.call("commands.execute('notebook:run-all-cells')")
+
+    def wait_for_counts(self, cells: int, seconds: float = 120) -> None:
+        """Until so many code cells have been executed."""
+        self.page.wait_for_function(f"() => {COUNTED} >= {cells}", timeout=1000 * seconds)
+
+    def wait_idle(self, seconds: float = 120) -> None:
+        """Until the kernel has nothing to do."""
+        self.page.wait_for_function(f"{SESSION}.session.kernel.status == 'idle'", timeout=1000 * seconds)
+
+    def code_cells(self) -> int:
+        return sum(cell.cell_type == "code" for cell in nbformat.read(self.path, as_version=4).cells)
+
+    def cell_errors(self) -> list[str]:
+        """What the cells say that failed."""
+        return self.page.evaluate(
+            f"() => {CODE}.flatMap(c => c.model.outputs.toJSON()).filter(o => o.output_type == 'error').map(o => o.evalue)"
+        )
+
+    def panel_cells(self) -> list[int]:
+        """The places of the cells that show a live panel."""
+        return self.page.evaluate(
+            f"() => {CELLS}.map((c, i) => [c, i]).filter(([c]) => c.model.type == 'code' && c.model.outputs.toJSON()"
+            ".some(o => o.data && o.data['application/vnd.jupyter.widget-view+json'] && o.data['image/png'])).map(([, i]) => i)"
+        )
+
+    def panel(self, cell: int) -> "PanelView":
+        """The panel in a cell, scrolled to."""
+        self.page.evaluate(
+            "i => { const n = window.jupyterapp.shell.currentWidget.content; n.activeCellIndex = i; n.scrollToItem(i, 'start') }",
+            cell,
+        )
+        self.page.wait_for_timeout(300)  # JupyterLab scrolls in steps
+        root = self.page.locator(".jp-Notebook .jp-Cell.jp-mod-active")
+        root.locator("img.widget-image").first.wait_for(timeout=30_000)
+        return PanelView(self.page, root)
+
+
+class PanelView:
+    """A live panel: its controls by name, and its picture."""
+
+    def __init__(self, page: Page, root: Locator) -> None:
+        self.page, self._root = page, root
+        self.image = root.locator("img.widget-image").first
+
+    def picture(self) -> str:
+        """An address that changes with every new picture."""
+        return self.image.get_attribute("src")
+
+    def wait_for_new(self, old: str, seconds: float = 10) -> None:
+        """Until the picture is another one and decoded."""
+        script = "([img, old]) => img.src != old && img.complete"
+        self.page.wait_for_function(script, arg=[self.image.element_handle(), old], timeout=1000 * seconds, polling=4)
+
+    def controls(self) -> dict[str, Locator]:
+        """Name -> what a person would take hold of."""
+        found = {}
+        for kind in (".widget-dropdown", ".widget-slider", ".widget-checkbox", "button.widget-button", "canvas"):
+            for i in range(self._root.locator(kind).count()):
+                one = self._root.locator(kind).nth(i)
+                label = one.locator(".widget-label").first
+                name = label.inner_text() if label.count() else one.inner_text()
+                found[name.strip() or f"{kind} {i}"] = one
+        return found
+
+    def count_pictures(self) -> None:
+        """Count the pictures that come from now on; `pictures_since` says how many."""
+        self.image.evaluate(
+            "img => { img.came = 0; new MutationObserver(() => { img.came += 1 }).observe(img, {attributeFilter: ['src']}) }"
+        )
+
+    def pictures_since(self) -> int:
+        return self.image.evaluate("img => img.came")
+
+    def move(self, control: Locator) -> None:
+        """Change a control as a person does: a key on a slider, a click, the next option, a stroke of the pen."""
+        kind = control.evaluate("e => e.tagName == 'CANVAS' ? 'canvas' : e.className")
+        if "slider" in kind:
+            handle = control.locator(".noUi-handle")
+            handle.focus()
+            at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+            self.page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
+        elif "dropdown" in kind:
+            select = control.locator("select")
+            count = select.locator("option").count()
+            select.select_option(index=(select.evaluate("s => s.selectedIndex") + 1) % count)
+        elif "checkbox" in kind:
+            control.locator("input").click()
+        elif kind == "canvas":
+            self.draw(control, [(0.06, 0.3), (0.08, 0.6), (0.12, 0.4)])
+        else:
+            control.click()
+
+    def draw(self, canvas: Locator, points: list[tuple[float, float]]) -> None:
+        """One stroke of the pen through points in parts of the canvas's width and height."""
+        box = canvas.bounding_box()
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=4)
+        self.page.mouse.up()
+
+
+CELLS = "window.jupyterapp.shell.currentWidget.content.widgets"
+CODE = CELLS + ".filter(c => c.model.type == 'code')"
+COUNTED = CODE + ".filter(c => c.model.executionCount && c.model.executionState != 'running').length"
+SESSION = "window.jupyterapp.shell.currentWidget?.sessionContext"

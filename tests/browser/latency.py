@@ -1,0 +1,107 @@
+"""From key press to new pixels, in a real browser: python -m tests.browser.latency (or make bench-panels)
+
+Every slider of every panel is moved back and forth by single keys, each answered before the next. Then one slider is
+dragged: keys come faster than the panel can draw, and the pictures that were drawn are counted. A panel that piled
+work up would draw one for each key and go on long after the last.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import nbformat
+from playwright.sync_api import Locator
+
+from tests.browser.lab import Lab, NotebookPage, PanelView, browser, find_chromium
+
+PRESSES, DRAGGED = 15, 60
+SET_UP = """from maml_core.characters import load_characters
+from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, PlanePanel, SinusoidPanel
+from maml_core.recipes import Recipe, find_recipe
+from maml_core.results import load_shipped
+from maml_core.sinusoid import SinusoidTasks
+
+learner = find_recipe("sinusoid-10shot").build_learner()
+maml, pretrained = load_shipped("sinusoid-10shot")[0], load_shipped("sinusoid-pretrained")[0]
+theta, story = load_shipped("omniglot-5way-1shot")
+classifier = Recipe(**story["recipe"]).build_learner()
+images = load_characters("auto", download=False).split("test").images"""
+PANELS = {
+    "1 sinusoid": "SinusoidPanel(learner, maml, pretrained)",
+    "2 two tasks": "PlanePanel()",
+    "3 alpha sweep": "AlphaPanel(learner, maml, pretrained, SinusoidTasks(10, 50))",
+    "4 episode": "EpisodePanel(classifier, theta, images)",
+    "5 drawing": "DrawingPanel(classifier, theta)",
+}
+
+
+def main() -> int:
+    if find_chromium() is None:
+        print("This needs Chromium or Chrome: install it, or name it in CHROMIUM=/path/to/it.", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        cells = [nbformat.v4.new_code_cell(source) for source in (SET_UP, *PANELS.values())]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        nbformat.write(notebook, Path(folder) / "panels.ipynb")
+        lab = Lab(Path(folder), Path(folder) / "server.log")
+        try:
+            lab.wait()
+            with browser() as chromium:
+                page = NotebookPage(chromium.new_page(viewport={"width": 1300, "height": 1000}), lab, "panels.ipynb")
+                page.run_all()
+                page.wait_for_counts(len(cells), 300)
+                page.wait_idle()
+                print(f"| panel | median, ms | each slider, ms | a drag of {DRAGGED} keys |\n|---|---|---|---|")
+                for cell, name in enumerate(PANELS, 1):
+                    print(measure(page.panel(cell), name), flush=True)
+        finally:
+            lab.stop()
+    return 0
+
+
+def measure(panel: PanelView, name: str) -> str:
+    """One panel's row: the median over all key presses, each slider's own, and a drag."""
+    handles = {label: one.locator(".noUi-handle") for label, one in panel.controls().items()}
+    handles = {label: handle for label, handle in handles.items() if handle.count()}
+    times = {label: back_and_forth(panel, handle) for label, handle in handles.items()}
+    each = ", ".join(f"{label} {median(values):.0f}" for label, values in times.items())
+    overall = median(value for values in times.values() for value in values)
+    return f"| {name} | {overall:.0f} | {each} | {drag(panel, handles.get('alpha', handles['steps']))} |"
+
+
+def back_and_forth(panel: PanelView, handle: Locator) -> list[float]:
+    """Milliseconds from each key to the new picture."""
+    keys, times = ["ArrowRight", "ArrowLeft"], []
+    if handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax"):
+        keys.reverse()
+    handle.focus()
+    for i in range(PRESSES):
+        old, started = panel.picture(), time.perf_counter()
+        panel.page.keyboard.press(keys[i % 2])
+        panel.wait_for_new(old)
+        times.append(1000 * (time.perf_counter() - started))
+    return times
+
+
+def drag(panel: PanelView, handle: Locator) -> str:
+    """How many pictures came of keys that are sent as fast as they go, and when the last one came."""
+    handle.focus()
+    panel.count_pictures()
+    started = time.perf_counter()
+    for _ in range(DRAGGED):
+        panel.page.keyboard.press("ArrowRight")
+    sent = time.perf_counter()
+    drawn, last = panel.pictures_since(), sent
+    while time.perf_counter() < last + 0.5:
+        now = panel.pictures_since()
+        if now != drawn:
+            drawn, last = now, time.perf_counter()
+        panel.page.wait_for_timeout(5)
+    return f"{drawn} pictures in {sent - started:.1f} s, the last {1000 * (last - sent):.0f} ms after the last key"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
