@@ -33,7 +33,7 @@ lab: .venv/.installed
 	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
 	if [ "$$(uname)" != Darwin ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY$$BROWSER" ]; then set -- "$$@" --no-browser; fi; \
 	exec $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
-	  --LabApp.default_url=/lab/tree/notebooks/01_sinusoid.ipynb "$$@" $(LAB_FLAGS)
+	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_FLAGS)
 
 test: .venv/.installed
 	@start=$$(date +%s); status=0; \

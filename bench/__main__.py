@@ -17,7 +17,7 @@ from .sweeps import SWEEPS, run_sweeps
 from .timing import Clock, run_rounds
 from .workloads import RECIPE_NAMES, Workload, build_workload
 
-OUT = Path(__file__).resolve().parents[1] / "figures" / "benchmark.json"
+OUT = Path(__file__).resolve().parents[1] / "maml_core" / "trained" / "benchmark.json"
 
 # glibc gives large blocks back to the system and fetches them again, page by page: on some machines that makes an
 # eager meta-step several times as long, and times swing. All sides run with this off.

@@ -9,7 +9,7 @@ import pytest
 from nbformat import NotebookNode
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
-EXPECTED = {"01_sinusoid.ipynb", "02_hessian_vector_product.ipynb", "03_omniglot.ipynb"}
+EXPECTED = {"00_start_here.ipynb", "01_sinusoid.ipynb", "02_hessian_vector_product.ipynb", "03_omniglot.ipynb"}
 LONGEST, TYPICAL = 25, 14
 
 
@@ -53,8 +53,15 @@ def test_saved_no_widgets(notebook: NotebookNode) -> None:
 def test_panels_are_saved_as_pictures(notebook: NotebookNode) -> None:
     # GitHub shows no widgets: without a picture its readers would see nothing
     for cell in code_cells(notebook):
-        if "Panel(" in cell.source:
+        shown = cell.source.rstrip().rpartition("\n")[2]
+        if "Panel(" in shown or re.search(rf"^{re.escape(shown)} = \w*Panel\(", cell.source, re.M):
             assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
+
+
+def test_tells_how_to_run_in_colab(notebook: NotebookNode) -> None:
+    # A comment only: it must change nothing where the package is installed
+    first = code_cells(notebook)[0].source
+    assert re.search(r'^# %pip install -q "maml-core\[review\] @ git\+https://', first, re.M)
 
 
 def test_code_cells_are_short(notebook: NotebookNode) -> None:

@@ -20,7 +20,7 @@ from maml_core import reference
 from maml_core.characters import CharacterTasks
 from maml_core.evaluation import evaluate
 from maml_core.maml import adapt
-from maml_core.panels import AlphaPanel, EpisodePanel, PlanePanel, SinusoidPanel
+from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, PlanePanel, SinusoidPanel
 from maml_core.panels import plane as plane_panels
 from maml_core.panels.episode import fewer_ways
 from maml_core.recipes import Recipe, find_recipe
@@ -53,7 +53,7 @@ def alpha_panel() -> AlphaPanel:
     return AlphaPanel(learner, *thetas, SinusoidTasks(10, queries=20))
 
 
-@pytest.fixture(params=["sinusoid", "plane", "alpha", "episode"])
+@pytest.fixture(params=["sinusoid", "plane", "alpha", "episode", "drawing"])
 def panel(request, images, monkeypatch):
     if request.param == "alpha":
         monkeypatch.setattr(AlphaPanel, "TASKS", 20)
@@ -65,6 +65,11 @@ def plane_panel() -> PlanePanel:
     return PlanePanel()
 
 
+def drawing_panel() -> DrawingPanel:
+    theta, story = load_shipped("omniglot-5way-1shot")
+    return DrawingPanel(Recipe(**story["recipe"]).build_learner(), theta)
+
+
 # Another value of every control that has one.
 MOVES = {
     SinusoidPanel: {"alpha": 0.05, "shots": 4, "steps": 7, "amplitude": 1.3, "phase": 2.1, "left_half": True},
@@ -73,6 +78,7 @@ MOVES = {
     EpisodePanel: {
         "alpha": 0.01, "shots": 4, "steps": 7, "ways": 3, "swap": True, "sees": "support and one query",
     },
+    DrawingPanel: {"steps": 0, "recorded": 3},
 }  # fmt: skip
 
 
@@ -152,15 +158,14 @@ def test_no_steps_change_nothing(panel):
 def test_stored_output_is_a_picture_a_text_and_a_widget(panel):
     """GitHub shows the picture, JupyterLab the widget; the picture is that of the present state."""
     before = panel._repr_mimebundle_()["image/png"]
-    panel.steps.value += 1
-    panel.alpha.value *= 0.5
+    panel.steps.value = panel.steps.min if panel.steps.value > panel.steps.min else panel.steps.max
     bundle = panel._repr_mimebundle_()
     assert bundle["image/png"] != before
     png = base64.b64decode(bundle["image/png"])
     assert png == panel.image.value
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
-        heights = {SinusoidPanel: 320, PlanePanel: 420, AlphaPanel: 340, EpisodePanel: 290}
+        heights = {SinusoidPanel: 320, PlanePanel: 420, AlphaPanel: 340, EpisodePanel: 290, DrawingPanel: 280}
         assert image.size == (800, heights[type(panel)])
         assert len(image.convert("RGB").getcolors(1 << 24)) > 10  # not blank
     assert 0 < len(bundle["text/plain"]) < 100 and "\n" not in bundle["text/plain"]

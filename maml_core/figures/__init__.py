@@ -6,13 +6,14 @@ from .omniglot import draw_characters, draw_episode, draw_predictions, picture_s
 from .plane import draw_plane
 from .shipped import data_banner, shipped_picture
 from .sinusoid import draw_adaptation, draw_error_against_steps
-from .style import COLOURS, use_style
+from .style import COLOURS, draw_band, use_style
 
 __all__ = [
     "COLOURS",
     "data_banner",
     "draw_adaptation",
     "draw_agreement",
+    "draw_band",
     "draw_characters",
     "draw_episode",
     "draw_error_against_epsilon",

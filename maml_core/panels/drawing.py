@@ -82,7 +82,7 @@ class DrawingPanel(Panel):
         """The fields with their names and all strokes."""
         if self.canvas is None:
             return
-        with hold_canvas(self.canvas):
+        with hold_canvas():
             self.canvas.clear()
             self.canvas.line_cap = self.canvas.line_join = "round"
             for field, strokes in enumerate(self.strokes):
@@ -129,7 +129,7 @@ class DrawingPanel(Panel):
 
     def _on_paper(self, field: int, x: float, y: float) -> tuple[float, float]:
         inside = (min(max(value, 0), FIELD) for value in (x - self._left(field), y))
-        return tuple(value * PAPER / FIELD for value in inside)
+        return tuple(round(value * PAPER / FIELD, 1) for value in inside)
 
     def _play(self) -> None:
         """The recorded alphabet, with the query that is chosen; nothing where the drawing is the reader's own."""
@@ -183,8 +183,8 @@ class DrawingPanel(Panel):
     @torch.no_grad()
     def update(self) -> str:
         pictures, found = self.pictures(), self.probabilities()
-        self._support.set_data(picture_sheet(pictures[:-1, None]))
-        self._query.set_data(picture_sheet(pictures[-1:, None]))
+        self._support.set_data(picture_sheet(pictures[:-1, None]).numpy())
+        self._query.set_data(picture_sheet(pictures[-1:, None]).numpy())
         values = [0.0] * self._ways if found is None else found.tolist()
         for value, bar, number in zip(values, self._bars, self._numbers):
             bar.set_width(0.86 * value)
