@@ -16,15 +16,16 @@ NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}
 # Slow cells are an error: a reader waits for them too. Seconds.
 CELL_TIMEOUT = 120
 
-.PHONY: help lab test notebooks figures bench clean
+.PHONY: help lab test notebooks figures bench bench-panels clean
 
 help:
-	@echo "make lab        open the notebooks in JupyterLab (the first call installs everything into .venv)"
-	@echo "make test       run the unit tests, then every notebook, comparing its outputs with the saved ones"
-	@echo "make notebooks  execute the notebooks and save their outputs"
-	@echo "make figures    draw the figures anew"
-	@echo "make bench      time the training beside other MAML libraries (installs them into .venv-bench)"
-	@echo "make clean      remove .venv, .venv-bench and caches; data/ and runs/ stay"
+	@echo "make lab          open the notebooks in JupyterLab (the first call installs everything into .venv)"
+	@echo "make test         run the tests, every notebook (comparing its outputs with the saved ones), and a browser through them"
+	@echo "make notebooks    execute the notebooks and save their outputs"
+	@echo "make figures      draw the figures anew"
+	@echo "make bench        time the training beside other MAML libraries (installs them into .venv-bench)"
+	@echo "make bench-panels time the panels in a browser, from key press to new picture"
+	@echo "make clean        remove .venv, .venv-bench and caches; data/ and runs/ stay"
 
 # The server's root is the repository: notebooks show pictures from ../figures.
 # JupyterLab refuses to run as root unless told, and without a screen it could only find a text browser.
@@ -47,9 +48,13 @@ notebooks: .venv/.installed
 
 figures: .venv/.installed
 	$(RUN) -m maml_core.figures
+	$(RUN) -m maml_core.panels
 
 bench: .venv-bench/.installed
 	.venv-bench/bin/python -m bench $(BENCH_FLAGS)
+
+bench-panels: .venv/.installed
+	$(RUN) -m tests.browser.latency
 
 clean:
 	rm -rf .venv .venv-bench .pytest_cache build dist *.egg-info notebooks/.ipynb_checkpoints

@@ -106,7 +106,7 @@ def train(
             bar.update(size)
             if size == until_note or trainer.iteration == iterations:
                 note()
-                bar.set_postfix_str(describe(recipe, run["history"][-1]), refresh=False)
+                bar.set_postfix_str(_told(recipe, run["history"][-1]), refresh=False)
     except KeyboardInterrupt:
         note()
         say(f"Stopped at meta-iteration {trainer.iteration:,}; go on with --resume --out {out}.")
@@ -149,6 +149,11 @@ def _is_better(recipe: Recipe, row: dict[str, Any], best: dict[str, Any]) -> boo
     """Errors are best when low, accuracies when high; anything is better than a nan."""
     new, old = row["validation"], best["validation"]
     return math.isnan(old) or (new < old if recipe.is_regression else new > old)
+
+
+def _told(recipe: Recipe, row: dict[str, Any]) -> str:
+    """A row of the history for the progress bar."""
+    return ("" if row["loss"] is None else f"loss {row['loss']:.3f}, ") + describe(recipe, row)
 
 
 def describe(recipe: Recipe, row: dict[str, Any]) -> str:

@@ -23,6 +23,24 @@ def example() -> dict:
     return names
 
 
+def test_example_is_short():
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(code.splitlines()) < 25
+
+
+def test_links_and_pictures_lead_somewhere():
+    targets = re.findall(r"\]\(([^)\s]+)\)", README.read_text())
+    inside = [target.partition("#")[0] for target in targets if not target.startswith("http")]
+    assert len(inside) > 15
+    assert not [target for target in inside if not (README.parent / target).exists()]
+
+
+def test_every_chapter_has_its_picture_in_the_gallery():
+    """A picture that leads to its chapter: [![...](figures/...)](notebooks/...)."""
+    leads = set(re.findall(r"\]\(figures/[^)]+\)\]\((notebooks/[^)]+)\)", README.read_text()))
+    assert {"notebooks/01_sinusoid.ipynb", "notebooks/03_omniglot.ipynb"} <= leads
+
+
 def test_example_learns(example):
     losses = example["losses"]
     assert losses.shape == (300,) and losses[-20:].mean() < 0.5 * losses[:20].mean()

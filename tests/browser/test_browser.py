@@ -1,5 +1,6 @@
 """Every notebook in a real JupyterLab: all cells run, every control of every panel moves its picture."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -18,7 +19,7 @@ assert pathlib.Path("moved").exists(), "the test did not get here"
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
-def opened(request: pytest.FixtureRequest, chromium: Browser, lab: Lab) -> NotebookPage:
+def opened(request: pytest.FixtureRequest, chromium: Browser, lab: Lab) -> Iterator[NotebookPage]:
     path = lab.folder / "notebooks" / request.param.name
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(BUSY))
@@ -68,3 +69,66 @@ def test_runs_and_its_panels_answer(opened: NotebookPage, lab: Lab, screenshots:
 def test_the_server_wants_its_token(lab: Lab) -> None:
     assert lab.status("/api/contents") == 200
     assert lab.status("/api/contents", token=False) == 403
+
+
+@pytest.fixture
+def scratch(chromium: Browser, lab: Lab) -> Iterator[Callable[[list[str]], NotebookPage]]:
+    """Opens a notebook of the given cells."""
+    pages = []
+
+    def write(cells: list[str]) -> NotebookPage:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        nbformat.write(notebook, lab.folder / "notebooks" / "scratch.ipynb")
+        page = chromium.new_page(viewport={"width": 720, "height": 900})
+        pages.append(page)
+        return NotebookPage(page, lab, "notebooks/scratch.ipynb")
+
+    yield write
+    for page in pages:
+        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        page.close()
+
+
+LIVE = """import torch
+from maml_core.engine import MetaTrainer
+from maml_core.live import meta_train
+from maml_core.recipes import find_recipe
+recipe = find_recipe("sinusoid-5shot")
+trainer = MetaTrainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(0), meta_batch=4)
+losses = meta_train(trainer, 10_000_000)"""
+
+
+def test_interrupt_keeps_what_was_trained(scratch: Callable[[list[str]], NotebookPage]) -> None:
+    opened = scratch([LIVE, "assert 10_000_000 > len(losses) == trainer.iteration > 0", "assert len(meta_train(trainer, 5)) == 5"])
+    opened.run_all()
+    # The bar's line tells that meta-iterations run; only then is there something to keep.
+    opened.page.locator(".jp-OutputArea", has_text="loss ").first.wait_for(timeout=60_000)
+    opened.call("commands.execute('notebook:interrupt-kernel')")
+    opened.page.locator(".jp-OutputArea", has_text="What was trained is kept.").first.wait_for(timeout=30_000)
+    opened.wait_for_counts(3)
+    opened.wait_idle()
+    assert opened.cell_errors() == []
+    assert opened.errors == []
+
+
+def test_a_dragged_slider_shows_its_newest_position(scratch: Callable[[list[str]], NotebookPage], screenshots: Path) -> None:
+    """On a narrow window, with keys that come faster than a slow panel draws: it skips, and ends where the slider is."""
+    slow = (
+        "import time\nfrom maml_core.panels import PlanePanel\n\nclass SlowPanel(PlanePanel):\n    def update(self):\n"
+        "        time.sleep(0.3)\n        return f'alpha is {self.alpha.value:.2f}' + super().update()\n\nSlowPanel()"
+    )
+    opened = scratch([slow])
+    opened.run_all()
+    opened.wait_for_counts(1)
+    opened.wait_idle()
+    (cell,) = opened.panel_cells()
+    panel = opened.panel(cell)
+    panel.count_pictures()
+    panel.controls()["alpha"].locator(".noUi-handle").focus()
+    for _ in range(30):
+        opened.page.keyboard.press("ArrowRight")
+    opened.page.locator(".jp-OutputArea", has_text="alpha is 0.90").first.wait_for(timeout=30_000)
+    assert 1 <= panel.pictures_since() < 15
+    assert panel.image.bounding_box()["width"] < 720
+    opened.page.screenshot(path=screenshots / "narrow.png")

@@ -1,0 +1,74 @@
+"""`make figures`, its moving part: figures/panels.gif, what the panels show while somebody moves their sliders."""
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageColor
+
+from ..figures.shipped import FOLDER
+from ..figures.style import COLOURS
+from ..recipes import Recipe, find_recipe
+from ..results import load_shipped
+from . import DrawingPanel, Panel, PlanePanel, SinusoidPanel
+
+SIZE = (800, 420)
+PAUSE, STILL = 90, 1100  # milliseconds of a frame, and of the last one of a scene
+
+
+def scenes() -> Iterator[tuple[Image.Image, int]]:
+    """(frame, milliseconds): a wave is dragged, two tasks are flattened, five drawings are named."""
+    learner = find_recipe("sinusoid-10shot").build_learner()
+    wave = SinusoidPanel(learner, load_shipped("sinusoid-10shot")[0], load_shipped("sinusoid-pretrained")[0])
+    yield from drag(wave, "phase", [0.5 + 0.12 * i for i in range(20)])
+    yield from drag(wave, "steps", range(2, 8))
+    plane = PlanePanel()
+    flat = [2.4 * 0.8**i for i in range(1, 21)]
+    yield from drag(plane, "curvature_1", flat)
+    yield from drag(plane, "curvature_2", flat[4:])
+    theta, story = load_shipped("omniglot-5way-1shot")
+    drawing = DrawingPanel(Recipe(**story["recipe"]).build_learner(), theta)
+    for query in (1, 2, 3, 4, 0):
+        yield from drag(drawing, "recorded", [query])
+
+
+def drag(panel: Panel, control: str, values: list[float] | range) -> Iterator[tuple[Image.Image, int]]:
+    """The panel's picture at each value of a control; it rests on the last."""
+    for i, value in enumerate(values, 1):
+        getattr(panel, control).value = value
+        frame = Image.new("RGB", SIZE, "white")
+        picture = Image.open(io.BytesIO(panel.image.value))
+        frame.paste(picture, (0, (SIZE[1] - picture.height) // 2))
+        yield frame, STILL if i == len(values) else PAUSE
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Draw figures/panels.gif."""
+    folder.mkdir(exist_ok=True)
+    frames, pauses = zip(*scenes())
+    # One palette for all frames, so that what stands still stays the same to the bit, and the file small.
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(choose_colours([frames[0], frames[30], frames[-1]]))
+    first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+    first.save(folder / "panels.gif", save_all=True, append_images=others, duration=list(pauses), loop=0, optimize=True)
+    print(f"{folder.name}/panels.gif")
+
+
+def choose_colours(frames: Sequence[Image.Image], most: int = 200) -> list[int]:
+    """A palette: paper, the concepts' colours as they are, and what else the frames have most often, well apart.
+
+    Red, green and blue of one colour after the other.
+    """
+    chosen = [(255, 255, 255), *(ImageColor.getrgb(colour) for colour in COLOURS.values())]
+    seen: Counter = Counter()
+    for frame in frames:
+        seen.update({colour: number for number, colour in frame.getcolors(1 << 24)})
+    for colour, _ in seen.most_common():
+        if len(chosen) < most and all(max(abs(a - b) for a, b in zip(colour, other)) > 10 for other in chosen):
+            chosen.append(colour)
+    return [value for colour in chosen for value in colour]
+
+
+if __name__ == "__main__":
+    main()
