@@ -6,10 +6,12 @@ from .omniglot import draw_characters, draw_episode, draw_predictions, picture_s
 from .plane import draw_plane
 from .shipped import data_banner, shipped_picture
 from .sinusoid import draw_adaptation, draw_error_against_steps
+from .source import Source
 from .style import COLOURS, draw_band, use_style
 
 __all__ = [
     "COLOURS",
+    "Source",
     "data_banner",
     "draw_adaptation",
     "draw_agreement",
