@@ -96,7 +96,9 @@ class NotebookPage:
         self.page, self.errors = page, []
         self.path = lab.folder / path
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(f"{lab.address}/lab/tree/{path}?token={lab.token}")
+        # A workspace of its own: else JupyterLab opens the notebooks of the pages before, too.
+        workspace = self.path.stem
+        page.goto(f"{lab.address}/lab/workspaces/{workspace}/tree/{path}?token={lab.token}")
         page.wait_for_function("window.jupyterapp && document.querySelector('.jp-Notebook')", timeout=120_000)
         self.call("shell.collapseLeft()")
         self.page.wait_for_function(f"{SESSION}?.session?.kernel?.status == 'idle'", timeout=120_000)
@@ -175,11 +177,16 @@ class PanelView:
     def count_pictures(self) -> None:
         """Count the pictures that come from now on; `pictures_since` says how many."""
         self.image.evaluate(
-            "img => { img.came = 0; new MutationObserver(() => { img.came += 1 }).observe(img, {attributeFilter: ['src']}) }"
+            "img => { img.came = 0; new MutationObserver(all => { img.came += all.length }).observe(img, {attributeFilter: ['src']}) }"
         )
 
     def pictures_since(self) -> int:
         return self.image.evaluate("img => img.came")
+
+    def wait_for_pictures(self, count: int, seconds: float = 30) -> None:
+        """Until so many pictures have come since `count_pictures`."""
+        handle = self.image.element_handle()
+        self.page.wait_for_function("([img, n]) => img.came >= n", arg=[handle, count], timeout=1000 * seconds)
 
     def move(self, control: Locator) -> None:
         """Change a control as a person does: a key on a slider, a click, the next option, a stroke of the pen."""

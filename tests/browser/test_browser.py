@@ -51,7 +51,7 @@ def test_runs_and_its_panels_answer(opened: NotebookPage, lab: Lab, screenshots:
 
     for cell, controls in moved.items():
         panel = opened.panel(cell)
-        assert panel.pictures_since() >= len(controls)
+        panel.wait_for_pictures(len(controls))
         opened.page.screenshot(path=screenshots / f"{name}-cell-{cell}-run-all.png")
         for label, control in panel.controls().items():
             old = panel.picture()
