@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -20,7 +21,8 @@ from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
 from .shards import Shard, join, leave
 from .studies import MEASURED, STUDIES, TRAINED, run_study
 from .tables import accuracy_rows, accuracy_table, error_table, literature_table
-from .training import describe, train
+from .training import train
+from .validation import describe
 
 DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
 
@@ -32,6 +34,8 @@ DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
   python -m maml_core reproduce                        the paper's tables with our column beside it
 """
 
+TOO_LARGE = "There is not enough memory: lower --shots, --queries or --meta-batch, or take --chunk-tasks 1."
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0, or 2 with one sentence on stderr for anything that a user can put right."""
@@ -41,8 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"maml_core: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        print(f"maml_core: {TOO_LARGE}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        return 128 + getattr(stop, "signal", signal.SIGINT)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     go.add_argument("--validate-every", type=int, default=1000, metavar="N", help="meta-iterations (default 1000)")
     go.add_argument("--first-order", action="store_const", const=True, help="drop the second derivatives")
     go.add_argument("--meta-batch", type=int, help="tasks in a meta-iteration")
+    go.add_argument("--clip", type=float, metavar="LIMIT",
+                    help="largest absolute value in a meta-gradient (default: any)")  # fmt: skip
     go.set_defaults(run=_train)
 
     judge = commands.add_parser("evaluate", parents=[common], help="adapt to new test tasks and measure",

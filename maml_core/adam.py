@@ -39,3 +39,13 @@ def adam(
     size, root = learning_rate / (1 - betas[0] ** steps), (1 - betas[1] ** steps).rsqrt()
     theta = {name: w - size * first[name] / (second[name].sqrt() * root + 1e-8) for name, w in theta.items()}
     return theta, Moments(first, second, steps)
+
+
+def clip_values(gradient: Weights, limit: float | None) -> Weights:
+    """Every value brought into -limit..limit, as the authors' code does on mini-ImageNet; None leaves all as they are.
+
+    What is not a number stays so.
+    """
+    if limit is None:
+        return gradient
+    return {name: g.clamp(-limit, limit) for name, g in gradient.items()}

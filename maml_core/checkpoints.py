@@ -1,8 +1,9 @@
 """Weights and trainings on disk: written whole or not at all, loaded without running code."""
 
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -10,12 +11,22 @@ from .files import write_whole
 from .networks import Network, Weights
 
 
-def save(content: Any, path: Path) -> None:
-    """Write a checkpoint, or JSON where the name ends in .json, whole or not at all."""
+def save(content: Any, path: Path, previous: Path | None = None) -> None:
+    """Write a checkpoint, or JSON where the name ends in .json, whole or not at all.
+
+    previous: where the file that was there stays. Raises OSError where it cannot be written.
+    """
     if path.suffix == ".json":
-        write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
+        write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()), previous)
     else:
-        write_whole(path, lambda file: torch.save(content, file))
+        write_whole(path, lambda file: _save_tensors(content, file), previous)
+
+
+def _save_tensors(content: Any, file: IO[bytes]) -> None:
+    """torch.save by way of memory: on a full disk it would hide the OSError behind a RuntimeError of its own."""
+    whole = io.BytesIO()
+    torch.save(content, whole)
+    file.write(whole.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .adam import Moments, adam, no_moments
+from .adam import Moments, adam, clip_values, no_moments
 from .compiling import capture, compile_whole
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, chunked, gradient_of_sum
@@ -48,6 +48,7 @@ class MetaTrainer:
     block:       meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
     precision:   of matrix products: "float32", or on a GPU "tf32" or "bf16"
     shard:       this process's part of the meta-batch
+    clip:        the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
     """
 
     def __init__(
@@ -62,12 +63,13 @@ class MetaTrainer:
         precision: str = "float32",
         block: int = 1,
         shard: Shard = Shard(),
+        clip: float | None = None,
     ) -> None:
         shard.check(meta_batch)
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
-        self.learning_rate, self.precision, self.shard = learning_rate, precision, shard
+        self.learning_rate, self.precision, self.shard, self.clip = learning_rate, precision, shard, clip
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
         theta = learner.network.init(generator)
         self._state = State(theta, no_moments(theta))
@@ -177,7 +179,7 @@ class MetaTrainer:
 
     def _iterate(self, theta: Weights, moments: Moments, episodes: Episodes) -> tuple[Weights, Moments, Tensor]:
         gradient, losses = self.gradient(theta, episodes)
-        theta, moments = adam(theta, gradient, moments, self.learning_rate)
+        theta, moments = adam(theta, clip_values(gradient, self.clip), moments, self.learning_rate)
         return theta, moments, losses.mean()[None]
 
     def _draw(self, size: int) -> Tensor | list[Episodes]:
@@ -188,7 +190,8 @@ class MetaTrainer:
         return [self.tasks.sample(self.meta_batch, self.generator) for _ in range(size)]
 
     def _block_of_iterations(self) -> Callable[..., tuple[Weights, Moments, Tensor]]:
-        learner, tasks, meta_batch, learning_rate = self.learner, self.tasks, self.meta_batch, self.learning_rate
+        learner, tasks, meta_batch = self.learner, self.tasks, self.meta_batch
+        learning_rate, clip = self.learning_rate, self.clip
         builds = hasattr(tasks, "build")
 
         def block(theta: Weights, moments: Moments, drawn: Any) -> tuple[Weights, Moments, Tensor]:
@@ -196,7 +199,7 @@ class MetaTrainer:
             for part in drawn:
                 episodes = tasks.build(part, meta_batch) if builds else part
                 gradient, task_losses = chunked(lambda t, e: gradient_of_sum(learner, t, e), theta, episodes)
-                theta, moments = adam(theta, gradient, moments, learning_rate)
+                theta, moments = adam(theta, clip_values(gradient, clip), moments, learning_rate)
                 losses.append(task_losses.mean())
             return theta, moments, torch.stack(losses)
 

@@ -1,13 +1,23 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders that one process has for itself."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+try:
+    import fcntl
+except ImportError:  # Windows: there is no such lock, and two processes are on their own
+    fcntl = None
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write beside, flush to disk, rename: whoever reads `path` sees the old content or the new, never a part."""
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], None], previous: Path | None = None) -> None:
+    """Write beside, flush to disk, rename: whoever reads `path` sees the old content or the new, never a part.
+
+    previous: where the old content stays, whole as well.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -15,7 +25,53 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            _copy_whole(path, previous)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _copy_whole(path: Path, copy: Path) -> None:
+    """A second name for the same content where the file system has that, else a copy; never neither."""
+    part = copy.with_name(f"{copy.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(path, part)
+    except OSError:
+        shutil.copyfile(path, part)
+    os.replace(part, copy)
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete what a process that was killed had begun to write; only for who has the folder to itself."""
+    for part in folder.glob("*.part"):
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_user(folder: Path, wait: bool = False) -> Iterator[bool]:
+    """Have a folder to oneself, as far as others ask, too: True, or False if another process has it.
+
+    wait: until it is free. The lock is on the folder itself: no file is left behind, and it ends with its process,
+    however that ends. Where there are no locks, everybody has the folder to himself.
+    """
+    if fcntl is None or not folder.is_dir():
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield _lock(handle, wait)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:  # some network file systems know no locks
+        pass
+    return True

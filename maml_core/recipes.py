@@ -5,6 +5,7 @@ what is chosen, and the README has the table.
 """
 
 import difflib
+import math
 from dataclasses import dataclass, replace
 
 from .characters import SPLITS, Characters, CharacterTasks
@@ -35,6 +36,7 @@ class Recipe:
     meta_iterations:  how long the paper trains
     inner_loss:       "sum" over points divided by K, as the code has it, or "mean"
     split:            of the characters: "characters", as the code has it, or whole "alphabets" (`Characters.split`)
+    clip:             the largest absolute value in a meta-gradient (None: any), as the code has on mini-ImageNet
     """
 
     name: str
@@ -52,6 +54,7 @@ class Recipe:
     rotations: bool = True
     split: str = "characters"
     meta_learning_rate: float = 1e-3
+    clip: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
@@ -63,6 +66,10 @@ class Recipe:
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise ValueError(f"{field} must be at least 1, not {value}.")
+        for field in ("clip", "meta_learning_rate"):
+            value = getattr(self, field)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{field} must be greater than 0 and finite, not {value}.")
         if self.is_regression and self.ways != 1:
             raise ValueError(f"ways must be 1 for a regression, not {self.ways}: there are no classes to tell apart.")
 

@@ -38,15 +38,29 @@ class Shard:
             )
 
     def average(self, gradient: Weights, losses: Tensor) -> tuple[Weights, Tensor]:
-        """The mean of all processes' gradients, and all their losses [T], the same in every process."""
+        """The mean of all processes' gradients, and all their losses [T], the same in every process.
+
+        Raises ConnectionError when another process has ended.
+        """
         if self.world == 1:
             return gradient, losses
         flat = torch.cat([g.flatten() for g in gradient.values()])
-        dist.all_reduce(flat)
-        parts = (flat / self.world).split([g.numel() for g in gradient.values()])
         everyones = [torch.empty_like(losses) for _ in range(self.world)]
-        dist.all_gather(everyones, losses)
+        with _others_may_be_gone():
+            dist.all_reduce(flat)
+            dist.all_gather(everyones, losses)
+        parts = (flat / self.world).split([g.numel() for g in gradient.values()])
         return {name: p.view(g.shape) for (name, g), p in zip(gradient.items(), parts)}, torch.cat(everyones)
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any of the processes: all get the same answer, at the same meta-iteration."""
+        if self.world == 1:
+            return here
+        device = f"cuda:{torch.cuda.current_device()}" if dist.get_backend() == "nccl" else "cpu"
+        flag = torch.tensor(int(here), device=device)
+        with _others_may_be_gone():
+            dist.all_reduce(flag)
+        return bool(flag)
 
     @contextmanager
     def first_one_first(self) -> Iterator[None]:
@@ -56,6 +70,17 @@ class Shard:
         yield
         if self.world > 1 and self.rank == 0:
             dist.barrier()
+
+
+@contextmanager
+def _others_may_be_gone() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # all that torch says of a closed connection
+        raise ConnectionError(
+            "Another process of this training has ended: see what it said, then go on with --resume, with as many "
+            "processes as there are."
+        ) from error
 
 
 def join(device: str) -> tuple[Shard, str]:

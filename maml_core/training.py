@@ -1,8 +1,9 @@
 """Meta-training: Algorithm 2's outer loop, with validation, checkpoints and a progress bar."""
 
-import math
+import signal
 import time
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checkpoints
+from .checkpoints import check_weights
 from .choices import choose_block, choose_chunk, choose_engine
+from .divergence import check_finite
 from .engine import MetaTrainer
 from .episodes import TaskDistribution, seeded_generator
-from .evaluation import evaluate, mean_and_ci95
-from .maml import Learner
+from .files import remove_parts, sole_user
+from .keeper import CHECKPOINT, Keeper, load_training
 from .progress import progress
 from .recipes import Recipe
 from .shards import Shard
+from .signals import Stopped, Wish, wish_to_stop
+from .validation import describe_training, is_better, validation_score
 
 
 def train(
@@ -40,124 +44,138 @@ def train(
 ) -> dict[str, Any]:
     """Meta-train a recipe into the folder `out` and return the final checkpoint.
 
-    `out/checkpoint.pt` holds the training as it stands (written at every validation and on Ctrl-C), and
-    `out/weights.pt` the theta that did best on the validation tasks; `.json` files beside tell their story.
-    `facts` are noted in them. Raises ValueError for a folder that holds another training.
+    `out/checkpoint.pt` holds the training as it stands (written at every validation, once a minute, and on Ctrl-C or
+    SIGTERM, which raise Stopped), `checkpoint.previous.pt` the one before, and `out/weights.pt` the theta that did best
+    on the validation tasks; `.json` files beside tell their story. A resumed training ends where an uninterrupted one
+    does, to the last bit on the same machine with as many threads. `facts` are noted in the files.
 
     engine, precision, chunk (tasks at a time; None: as fits) change how fast it goes, not what is learned. Of several
     processes (`shard`) all train and the first one writes and speaks.
+
+    Raises ValueError for a folder that holds another training, and Diverged when the meta-gradient is not finite.
     """
     iterations = recipe.meta_iterations if iterations is None else iterations
     for name, value in (("iterations", iterations), ("validate_every", validate_every), ("chunk_tasks", chunk)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}.")
     engine, why = choose_engine(recipe, iterations, engine, device)
-    learner = recipe.build_learner()
-    generator = seeded_generator(seed, device)
     trainer = MetaTrainer(
-        learner, tasks, generator, recipe.meta_batch, recipe.meta_learning_rate,
+        recipe.build_learner(), tasks, seeded_generator(seed, device), recipe.meta_batch, recipe.meta_learning_rate,
         chunk or choose_chunk(recipe, device, shard.world, engine), engine, precision, choose_block(recipe), shard,
+        recipe.clip,
     )  # fmt: skip
-    writes = shard.rank == 0
-    say = say if writes else lambda text: None
-    run = {"recipe": asdict(recipe), "seed": seed, "wall_seconds": 0.0, "history": [], "best": None}
-    run |= {"device": device, "precision": precision, "torch": str(torch.__version__)} | (facts or {})
-    if resume:
-        run |= _resume(trainer, out, run)
-        say(f"Going on after meta-iteration {trainer.iteration:,}.")
-    elif writes and any((out / name).exists() for name in ("checkpoint.pt", "weights.pt")):
-        raise ValueError(f"{out} already holds a training: add --resume to go on with it, or choose another --out.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{out} cannot be made a folder ({error.strerror}): choose another --out.") from error
-    say(why)
+    facts = {"device": device, "precision": precision, "torch": str(torch.__version__)} | (facts or {})
+    training = Training(recipe, trainer, validation, out, seed, facts, say)
+    training.begin(resume)
+    with sole_user(out) if training.writes else nullcontext(True) as free, wish_to_stop() as wish:
+        if not free:
+            raise ValueError(f"Another process is training in {out}: wait for it, or choose another --out.")
+        training.say(why)
+        training.run(iterations, validate_every, wish)
+    return training.content()
 
-    started = time.monotonic() - run["wall_seconds"]
-    losses: list[Tensor] = []
 
-    def note() -> None:
-        """Validate, remember the best theta, and write everything down."""
-        if not (run["history"] and run["history"][-1]["iteration"] == trainer.iteration):  # else cut off in the writing
-            score, ci95 = validation_score(recipe, learner, trainer, validation)
-            loss = torch.cat(losses).mean().item() if losses else None
-            run["history"].append({"iteration": trainer.iteration, "loss": loss, "validation": score, "ci95": ci95})
-            losses.clear()
-        if not writes:
-            return
-        row, best = run["history"][-1], run["best"]
-        run["wall_seconds"] = round(time.monotonic() - started, 1)
-        run["iterations"] = trainer.iteration
-        if best is None or best["iteration"] == trainer.iteration or _is_better(recipe, row, best):
-            run["best"] = {key: row[key] for key in ("iteration", "validation", "ci95")}
-            told = {key: value for key, value in run.items() if key != "history"}
-            checkpoints.save({"theta": trainer.theta, "iteration": trainer.iteration, **told}, out / "weights.pt")
-        checkpoints.save({**trainer.state(), **run}, out / "checkpoint.pt")
-        checkpoints.save(run, out / "history.json")
+class Training:
+    """A trainer on its way, and what is known of it: its files, its history, its best theta."""
 
-    bar = progress(None, recipe.name, iterations, show=writes, initial=trainer.iteration)
-    try:
-        if trainer.iteration < iterations:
-            trainer.prepare(say)
+    def __init__(
+        self, recipe: Recipe, trainer: MetaTrainer, validation: TaskDistribution, out: Path, seed: int,
+        facts: dict[str, Any], say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.recipe, self.trainer, self.validation, self.out = recipe, trainer, validation, out
+        self.writes = trainer.shard.rank == 0
+        self.say = say if self.writes else lambda text: None
+        self.keeper = Keeper(out, self.say)
+        self.story = {"recipe": asdict(recipe), "seed": seed, "wall_seconds": 0.0, "history": [], "best": None} | facts
+        self._losses: list[Tensor] = []  # since the last validation
+        self._started = time.monotonic()
+
+    def begin(self, resume: bool) -> None:
+        """Make the folder, or go on from what is in it."""
+        if resume:
+            self._resume()
+        elif self.writes and any((self.out / name).exists() for name in (CHECKPOINT, "weights.pt")):
+            raise ValueError(f"{self.out} already holds a training: add --resume to go on with it, or choose another --out.")
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{self.out} cannot be made a folder ({error.strerror}): choose another --out.") from error
+
+    def run(self, iterations: int, validate_every: int, wish: Wish) -> None:
+        """Meta-iterations up to this number, unless somebody wishes to stop."""
+        if self.writes:
+            remove_parts(self.out)
+        try:
+            with closing(progress(None, self.recipe.name, iterations, show=self.writes, initial=self.trainer.iteration)) as bar:
+                if self.trainer.iteration < iterations:
+                    self.trainer.prepare(self.say)
+                wish.gently = True
+                self._iterate(iterations, validate_every, wish, bar)
+        except (KeyboardInterrupt, ConnectionError):
+            self.keep()
+            self.say(f"Stopped at meta-iteration {self.trainer.iteration:,}; go on with --resume --out {self.out}.")
+            raise
+        self.keeper.finish()
+
+    def _iterate(self, iterations: int, validate_every: int, wish: Wish, bar: Any) -> None:
+        trainer = self.trainer
         while trainer.iteration < iterations:
+            if trainer.shard.any(wish.number is not None):
+                raise Stopped(wish.number or signal.SIGTERM)
             until_note = validate_every - trainer.iteration % validate_every
             size = min(trainer.block, until_note, iterations - trainer.iteration)
-            losses.append(trainer.run(size))
+            self._losses.append(trainer.run(size))
+            check_finite(self.recipe, trainer, self._losses[-1], self.keeper.written, self.out)
             bar.update(size)
             if size == until_note or trainer.iteration == iterations:
-                note()
-                bar.set_postfix_str(_told(recipe, run["history"][-1]), refresh=False)
-    except KeyboardInterrupt:
-        note()
-        say(f"Stopped at meta-iteration {trainer.iteration:,}; go on with --resume --out {out}.")
-        raise
-    finally:
-        bar.close()
-    return {**trainer.state(), **run}
+                self.note()
+                bar.set_postfix_str(describe_training(self.recipe, self.story["history"][-1]), refresh=False)
+            elif self.keeper.is_due():
+                self.keep()
 
+    def note(self) -> None:
+        """Validate, remember the best theta, and write everything down."""
+        iteration, history = self.trainer.iteration, self.story["history"]
+        if not (history and history[-1]["iteration"] == iteration):  # else it was cut off in the writing
+            score, ci95 = validation_score(self.recipe, self.trainer, self.validation)
+            loss = torch.cat(self._losses).mean().item() if self._losses else None
+            history.append({"iteration": iteration, "loss": loss, "validation": score, "ci95": ci95})
+            self._losses.clear()
+        files, best, row = {"history.json": self.story}, self.story["best"], history[-1]
+        if best is None or best["iteration"] == iteration or is_better(self.recipe, row, best):
+            self.story["best"] = {key: row[key] for key in ("iteration", "validation", "ci95")}
+            told = {key: value for key, value in self.story.items() if key != "history"}
+            files["weights.pt"] = {**told, "theta": self.trainer.state()["theta"], "iteration": iteration}
+        self.keep(files)
 
-def _resume(trainer: MetaTrainer, out: Path, run: dict[str, Any]) -> dict[str, Any]:
-    """Put the trainer where the checkpoint left it; returns what the checkpoint says of the run so far."""
-    path = out / "checkpoint.pt"
-    state = checkpoints.load(path)
-    if not {"first_moment", "generator", "history", "best", "wall_seconds"} <= state.keys():
-        raise ValueError(f"{path} holds weights but no training to go on with: name a folder that `train` wrote.")
-    for what, ours, theirs in (
-        ("settings", Recipe(**run["recipe"]), Recipe(**state["recipe"])),
-        ("seed", run["seed"], state.get("seed")),
-        ("data", run.get("data"), state.get("data")),
-    ):
-        if ours != theirs:
-            raise ValueError(f"{path} was trained with other {what}: resume it with its own, or choose another --out.")
-    trainer.load_state(state)
-    return {key: state[key] for key in ("wall_seconds", "history", "best")}
+    def keep(self, files: dict[str, Any] | None = None) -> None:
+        """Write the training down as it stands, and other files before it."""
+        self.story["wall_seconds"] = round(time.monotonic() - self._started, 1)
+        self.story["iterations"] = self.trainer.iteration
+        if self.writes:
+            self.keeper.write({**(files or {}), CHECKPOINT: self.content()}, self.trainer.iteration)
 
+    def content(self) -> dict[str, Any]:
+        """All that is needed to go on as if nothing had happened, and the story so far."""
+        losses = torch.cat(self._losses).cpu() if self._losses else torch.empty(0)
+        return {**self.trainer.state(), **self.story, "losses": losses}
 
-def validation_score(
-    recipe: Recipe, learner: Learner, trainer: MetaTrainer, validation: TaskDistribution
-) -> tuple[float, float]:
-    """Accuracy after the recipe's test steps, or mean squared error after 1 step, on 300 tasks: the same ones each time.
-
-    (The oracle, which takes no step at test, is judged before one.)
-    """
-    generator = seeded_generator(1, trainer.generator.device)
-    step = min(1, recipe.test_steps[-1]) if recipe.is_regression else recipe.test_steps[-1]
-    return mean_and_ci95(evaluate(learner, trainer.theta, validation, [step], generator, test_tasks=300)[step])
-
-
-def _is_better(recipe: Recipe, row: dict[str, Any], best: dict[str, Any]) -> bool:
-    """Errors are best when low, accuracies when high; anything is better than a nan."""
-    new, old = row["validation"], best["validation"]
-    return math.isnan(old) or (new < old if recipe.is_regression else new > old)
-
-
-def _told(recipe: Recipe, row: dict[str, Any]) -> str:
-    """A row of the history for the progress bar."""
-    return ("" if row["loss"] is None else f"loss {row['loss']:.3f}, ") + describe(recipe, row)
-
-
-def describe(recipe: Recipe, row: dict[str, Any]) -> str:
-    """A row of the history for people."""
-    if recipe.is_regression:
-        return f"validation mse {row['validation']:.3f} ± {row['ci95']:.3f}"
-    return f"validation accuracy {100 * row['validation']:.1f} ± {100 * row['ci95']:.1f}%"
+    def _resume(self) -> None:
+        """Go on from the checkpoint in the folder; ValueError where it is of another training."""
+        state, path = load_training(self.out, self.say), self.out / CHECKPOINT
+        if not {"first_moment", "generator", "history", "best", "wall_seconds"} <= state.keys():
+            raise ValueError(f"{path} holds weights but no training to go on with: name a folder that `train` wrote.")
+        for what, ours, theirs in (
+            ("settings", self.recipe, Recipe(**state["recipe"])),
+            ("seed", self.story["seed"], state.get("seed")),
+            ("data", self.story.get("data"), state.get("data")),
+        ):
+            if ours != theirs:
+                raise ValueError(f"{path} was trained with other {what}: resume it with its own, or choose another --out.")
+        check_weights(state["theta"], self.trainer.learner.network, path)
+        self.trainer.load_state(state)
+        self.story |= {key: state[key] for key in ("wall_seconds", "history", "best")}
+        self.keeper.written = state["iteration"]
+        self._losses += [state["losses"]] if len(state.get("losses", ())) else []
+        self._started -= self.story["wall_seconds"]
+        self.say(f"Going on after meta-iteration {self.trainer.iteration:,}.")

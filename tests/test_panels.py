@@ -317,7 +317,7 @@ def test_swapping_adapts_on_the_query_pictures(images):
 
 ORDER = (
     "files progress episodes sinusoid omniglot glyphs characters networks transduction maml plane reference hvp recipes "
-    "adam precision shards rewrite compiling engine live choices evaluation checkpoints training results sweeps studies "
+    "adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results sweeps studies "
     "literature tables figures panels __main__"
 ).split()
 

@@ -130,7 +130,7 @@ def test_resumed_training_ends_where_a_straight_one_does(tmp_path):
     for name in ("checkpoint.pt", "weights.pt"):
         ours, theirs = (checkpoints.load(tmp_path / folder / name) for folder in ("parts", "straight"))
         assert_identical(ours["theta"], theirs["theta"])
-    assert sorted(contents(tmp_path / "parts")) == ["checkpoint.pt", "history.json", "weights.pt"]
+    assert sorted(contents(tmp_path / "parts")) == ["checkpoint.previous.pt", "checkpoint.pt", "history.json", "weights.pt"]
 
 
 def test_another_seed_is_another_training(tmp_path):

@@ -1,0 +1,224 @@
+"""Trainings that are killed at random moments, resumed and compared: python -m tests.kill_and_resume --kills 100
+
+Each training dies once by SIGKILL, which no program can catch: half of them by the clock, the other half in the middle
+of writing a file, where a random call to the file system is the last one, or half of a checkpoint. Then it is resumed
+and has to end where a training that nobody killed has ended, to the last bit: weights, Adam's moments, generator,
+history, and the best theta.
+"""
+
+import argparse
+import io
+import mmap
+import multiprocessing
+import os
+import random
+import signal
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import IO, Any
+
+import torch
+
+from maml_core import checkpoints, files, keeper, training
+from maml_core.episodes import Episodes
+from maml_core.progress import _Silent
+from maml_core.recipes import find_recipe
+
+RECIPE = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
+ITERATIONS, VALIDATE_EVERY = 60, 20
+EVERY = 0.02  # seconds between checkpoints instead of a minute, so that many of them are written
+CALLS = ("fsync", "link", "replace")  # of the file system, in the order in which a file is written
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a training dies: after `seconds`, or at the `call`-th call while it writes, before or after it is made."""
+
+    seconds: float | None = None
+    call: int | None = None
+    point: str = "before"  # "before" or "after" the call, or "half" of a checkpoint's bytes
+
+
+class Counted:
+    """Sine waves that note in shared memory how many meta-batches were drawn."""
+
+    def __init__(self, counter: mmap.mmap) -> None:
+        self.tasks, self.counter = RECIPE.build_tasks(), counter
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        self.counter[:8] = struct.pack("q", struct.unpack("q", self.counter[:8])[0] + 1)
+        return self.tasks.sample(tasks, generator)
+
+
+def run_training(out: Path, resume: bool, counter_file: Path, death: Death | None) -> None:
+    """What a process does: train, and die if that is planned."""
+    torch.set_num_threads(1)
+    keeper.EVERY = EVERY
+    training.progress = lambda *arguments, **settings: _Silent(None)  # a killed tqdm leaves semaphores behind
+    if death and death.call is not None:
+        die_while_writing(death)
+    with counter_file.open("r+b") as file, mmap.mmap(file.fileno(), 8) as counter:
+        training.train(RECIPE, Counted(counter), RECIPE.build_tasks(), out, ITERATIONS, resume=resume,
+                       validate_every=VALIDATE_EVERY, say=lambda text: None)  # fmt: skip
+
+
+def die_while_writing(death: Death) -> None:
+    """Let this process kill itself at the chosen call to the file system."""
+    calls = 0
+
+    def dies() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls == death.call
+
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def mortal(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **settings: Any) -> Any:
+            last = dies()
+            if last and death.point == "before":
+                kill()
+            result = function(*arguments, **settings)
+            if last:
+                kill()
+            return result
+
+        return call
+
+    def half(content: Any, file: IO[bytes]) -> None:
+        whole = memoryview(_bytes_of(content))
+        if dies():
+            file.write(whole[: len(whole) // 2])
+            file.flush()
+            kill()
+        file.write(whole)
+
+    if death.point == "half":
+        checkpoints._save_tensors = half
+        return
+    for name in CALLS:
+        setattr(files.os, name, mortal(getattr(os, name)))
+
+
+def _bytes_of(content: Any) -> bytes:
+    whole = io.BytesIO()
+    torch.save(content, whole)
+    return whole.getvalue()
+
+
+@dataclass
+class Result:
+    """Of one killed training: what was lost, what could not be read, whether it ended as it should."""
+
+    while_writing: bool
+    lost: int
+    unreadable: int
+    anew: bool
+    identical: bool
+
+
+class Harness:
+    """Starts trainings in fresh processes (forked from one that has imported torch) below a folder."""
+
+    def __init__(self, folder: Path, seed: int = 0) -> None:
+        self.folder, self.random = folder, random.Random(seed)
+        self.processes = multiprocessing.get_context("forkserver")
+        self.processes.set_forkserver_preload(["maml_core.training"])
+        started = time.monotonic()
+        self.run(folder / "straight")
+        self.run(folder / "again")  # the first one waited for the imports
+        self.seconds = (time.monotonic() - started) / 2
+        self.expected = ending(folder / "straight")
+        if not same(self.expected, ending(folder / "again")):
+            raise RuntimeError("Two trainings that nobody killed ended differently: there is nothing to compare with.")
+
+    def run(self, out: Path, resume: bool = False, death: Death | None = None) -> int:
+        """One process, to its end; returns how many meta-batches it drew."""
+        counter = out.with_suffix(".count")
+        counter.write_bytes(struct.pack("q", 0))
+        process = self.processes.Process(target=run_training, args=(out, resume, counter, death))
+        process.start()
+        process.join(death.seconds if death else None)
+        if process.is_alive():
+            process.kill()
+        process.join()
+        if not death and process.exitcode:
+            raise RuntimeError(f"The training in {out} ended with {process.exitcode}.")
+        return struct.unpack("q", counter.read_bytes())[0]
+
+    def kill_one(self, number: int) -> Result:
+        """Train, die, look at what is left, resume, compare."""
+        out = self.folder / f"killed-{number}"
+        if number % 2:
+            death = Death(call=self.random.randint(1, 40), point=self.random.choice(("before", "after", "half")))
+        else:
+            death = Death(seconds=self.random.uniform(0.2, 1.0) * self.seconds)
+        drawn = self.run(out, death=death)
+        path = out / keeper.CHECKPOINT
+        unreadable = sum(not is_readable(file) for file in (path, out / keeper.PREVIOUS, out / "weights.pt") if file.exists())
+        kept = checkpoints.load(path)["iteration"] if path.exists() and not unreadable else 0
+        self.run(out, resume=path.exists())
+        left_over = [file.name for file in out.iterdir() if file.suffix == ".part"]
+        identical = same(self.expected, ending(out)) and not left_over
+        return Result(death.call is not None, max(drawn - kept, 0), unreadable, not kept, identical)
+
+
+def is_readable(path: Path) -> bool:
+    try:
+        return bool(checkpoints.load(path))
+    except ValueError:
+        return False
+
+
+def ending(out: Path) -> dict[str, Any]:
+    """What decides how a training would go on, and what it leaves: no times."""
+    last, best = checkpoints.load(out / keeper.CHECKPOINT), checkpoints.load(out / "weights.pt")
+    states = ("theta", "first_moment", "second_moment", "adam_steps", "generator", "iteration", "history", "best")
+    return {**{key: last[key] for key in states}, "best theta": best["theta"], "best iteration": best["iteration"]}
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Equal to the last bit."""
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, torch.Tensor):
+        return torch.equal(ours, theirs)
+    return ours == theirs
+
+
+def report(results: list[Result]) -> str:
+    """The table that is printed."""
+    lost = [result.lost for result in results]
+    rows = {
+        "kills": len(results),
+        "of them while writing": sum(result.while_writing for result in results),
+        "killed before the first checkpoint, begun anew": sum(result.anew for result in results),
+        "identical endings": sum(result.identical for result in results),
+        "unreadable checkpoints": sum(result.unreadable for result in results),
+        f"meta-iterations lost, of {ITERATIONS}: median": f"{median(lost):.0f}",
+        "meta-iterations lost: most": max(lost),
+    }
+    return "\n".join(f"{name:50}{value:>6}" for name, value in rows.items())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.kill_and_resume", description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of death")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        harness = Harness(Path(folder), options.seed)
+        results = [harness.kill_one(number) for number in range(options.kills)]
+    print(report(results))
+    return 0 if all(result.identical and not result.unreadable for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
