@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,11 +52,11 @@ def remove_parts(folder: Path) -> None:
 
 
 @contextmanager
-def sole_user(folder: Path, wait: bool = False) -> Iterator[bool]:
+def sole_user(folder: Path, wait: float = 0.0) -> Iterator[bool]:
     """Have a folder to oneself, as far as others ask, too: True, or False if another process has it.
 
-    wait: until it is free. The lock is on the folder itself: no file is left behind, and it ends with its process,
-    however that ends. Where there are no locks, everybody has the folder to himself.
+    wait: seconds in which it may become free. The lock is on the folder itself: no file is left behind, and it ends
+    with its process, however that ends. Where there are no locks, everybody has the folder to himself.
     """
     if fcntl is None or not folder.is_dir():
         yield True
@@ -67,11 +68,16 @@ def sole_user(folder: Path, wait: bool = False) -> Iterator[bool]:
         os.close(handle)
 
 
-def _lock(handle: int, wait: bool) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:  # some network file systems know no locks
-        pass
-    return True
+def _lock(handle: int, wait: float) -> bool:
+    end = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.05)
+        except OSError:  # some network file systems know no locks
+            return True
+        else:
+            return True

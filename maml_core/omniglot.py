@@ -10,18 +10,21 @@ import sys
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .files import write_whole
+from .files import sole_user, write_whole
 from .progress import progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 CHARACTERS, DRAWINGS, SIZE = 1623, 20, 28
+PAPER = 105  # pixels on each side of a file's picture
+PATIENCE = 120.0  # seconds that a process waits for another one to read or download the pictures
 PARTS = {"images_background": 964, "images_evaluation": 659}
 CACHE = "omniglot-28x28-v1.pt"
 
@@ -43,12 +46,24 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
     root:      default `data_root()`
     download:  when neither cache nor tree is there, let torchvision fetch it (`timeout` in seconds for each
                answer of the network); the environment variable MAML_DOWNLOAD=0 forbids it
+    Of several processes that start together one reads the pictures (or downloads them), and the others wait for it.
     Raises FileNotFoundError when there is no Omniglot, and ValueError when what is there is damaged.
     """
+    if not timeout > 0:
+        raise ValueError(f"timeout must be greater than 0 seconds, not {timeout}.")
     root = data_root() if root is None else Path(root)
     download = download and os.environ.get("MAML_DOWNLOAD") != "0"
+    if (root / CACHE).exists():
+        return _read_cache(root / CACHE)
+    if download:
+        _make_folder(root)
+    with sole_user(root, wait=PATIENCE):
+        return _load_alone(root, download, timeout)
+
+
+def _load_alone(root: Path, download: bool, timeout: float) -> Tensor:
     cache = root / CACHE
-    if cache.exists():
+    if cache.exists():  # another process wrote it in the meantime
         return _read_cache(cache)
     tree = root / "omniglot-py"
     missing = [part for part in PARTS if not (tree / part).is_dir()]
@@ -62,6 +77,16 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
     images = _read_tree(tree)
     _write_cache(images, cache)
     return images
+
+
+def _make_folder(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"There is no Omniglot, and {root} cannot be made to download it to ({error.strerror}): "
+            "set MAML_DATA to a folder that can be written to."
+        ) from error
 
 
 def _read_cache(cache: Path) -> Tensor:
@@ -107,9 +132,12 @@ def _read_image(file: Path, remedy: str) -> np.ndarray:
 
     try:
         with Image.open(file) as image:
-            return shrink(image)
+            size, small = image.size, shrink(image)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow has all three for damaged files
         raise ValueError(f"{file} is not a readable picture. {remedy}") from error
+    if size != (PAPER, PAPER):
+        raise ValueError(f"{file} has {size[0]} x {size[1]} pixels instead of {PAPER} x {PAPER}. {remedy}")
+    return small
 
 
 def shrink(image: "Image") -> np.ndarray:
@@ -131,7 +159,7 @@ def _download(root: Path, timeout: float) -> None:
     try:
         for background in (True, False):
             Omniglot(str(root), background=background, download=True)
-    except (OSError, RuntimeError, HTTPException) as error:
+    except (OSError, RuntimeError, HTTPException, BadZipFile) as error:
         raise FileNotFoundError(
             f"Omniglot could not be downloaded ({error}): try again later, or unpack its two archives into "
             f"{root / 'omniglot-py'} by hand."

@@ -2,8 +2,11 @@
 
 import shutil
 import socket
+import time
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from PIL import Image, ImageDraw
 from maml_core import characters as characters_module
 from maml_core import files, omniglot
 from maml_core.characters import load_characters
+from maml_core.files import sole_user
 from maml_core.omniglot import data_root, load_omniglot
 
 # In the order that `load_omniglot` promises: background before evaluation, sorted by path within each. The first
@@ -168,6 +172,16 @@ def test_unreadable_picture_names_the_file(root):
         assert str(file) in str(refusal.value) and not (root / omniglot.CACHE).exists()
 
 
+@pytest.mark.parametrize("size", [(105, 104), (28, 28)])
+def test_picture_of_the_wrong_size_names_the_file(root, size):
+    """Otherwise it would be scaled to 28x28 as if it were one of Omniglot's."""
+    file = file_of(root, 2, 1)
+    picture(2, 1).resize(size).save(file)
+    with pytest.raises(ValueError, match=f"has {size[0]} x {size[1]} pixels instead of 105 x 105.*Delete") as refusal:
+        load_omniglot(root)
+    assert str(file) in str(refusal.value) and not (root / omniglot.CACHE).exists()
+
+
 @pytest.mark.parametrize("chunk, length", [(b"IHDR", 12), (b"IDAT", 100)])
 def test_picture_with_a_broken_chunk_names_the_file(root, chunk, length):
     """A chunk that is shorter than it is: Pillow looks for the next one in the midst of it."""
@@ -195,7 +209,63 @@ def test_folder_that_cannot_be_written_goes_without_cache(root, monkeypatch, cap
     assert torch.equal(images, load_omniglot(root))
 
 
-@pytest.mark.parametrize("error", [urllib.error.URLError, TimeoutError, RuntimeError])
+def test_of_two_processes_one_reads_and_the_other_waits(root):
+    """Two threads take two locks of their own, as two processes do."""
+    with ThreadPoolExecutor(2) as others:
+        with sole_user(root):
+            loading = [others.submit(load_omniglot, root) for _ in range(2)]
+            time.sleep(0.2)
+            assert not any(one.done() for one in loading) and not (root / omniglot.CACHE).exists()
+        first, second = (one.result(timeout=30) for one in loading)
+    assert torch.equal(first, second) and first.shape == (5, 2, 28, 28)
+    assert sorted(path.name for path in root.iterdir()) == [omniglot.CACHE, "omniglot-py"]
+
+
+def test_patience_ends(root, monkeypatch):
+    """Another process that hangs with the lock is not waited for for ever."""
+    monkeypatch.setattr(omniglot, "PATIENCE", 0.2)
+    with sole_user(root):
+        assert load_omniglot(root).shape == (5, 2, 28, 28)
+
+
+def test_a_server_that_says_nothing_times_out(tmp_path, monkeypatch):
+    """A real connection, accepted and never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("torchvision.datasets.Omniglot.download_url_prefix", address)
+        started = time.monotonic()
+        with pytest.raises(FileNotFoundError, match="could not be downloaded.*unpack its two archives"):
+            load_omniglot(tmp_path, download=True, timeout=0.3)
+        assert time.monotonic() - started < 10
+
+
+def test_a_truncated_archive_is_not_taken_for_omniglot(tmp_path, monkeypatch):
+    """What a broken download left: torchvision sees by its checksum that it is not whole, and fetches it again."""
+    (tmp_path / "omniglot-py").mkdir()
+    archive = tmp_path / "omniglot-py" / "images_background.zip"
+    archive.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(FileNotFoundError, match="No Omniglot"):
+        load_omniglot(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("torchvision.datasets.Omniglot.download_url_prefix", address)
+        with pytest.raises(FileNotFoundError, match="could not be downloaded"):
+            load_omniglot(tmp_path, download=True, timeout=0.3)
+
+
+def test_a_data_folder_that_cannot_be_made_names_the_remedy(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(FileNotFoundError, match="set MAML_DATA to a folder that can be written to"):
+        load_omniglot(tmp_path / "file" / "data", download=True)
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+def test_impossible_timeouts_are_refused(root, timeout):
+    with pytest.raises(ValueError, match="timeout must be greater than 0"):
+        load_omniglot(root, timeout=timeout)
+
+
+@pytest.mark.parametrize("error", [urllib.error.URLError, TimeoutError, RuntimeError, BadZipFile])
 def test_failing_download_names_the_remedy(tmp_path, monkeypatch, error):
     no_download(monkeypatch, error)
     monkeypatch.setattr(socket, "setdefaulttimeout", (seen := []).append)

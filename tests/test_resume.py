@@ -219,7 +219,7 @@ def test_a_lock_ends_with_its_process(tmp_path):
         assert not free
     process.kill()
     process.join()
-    with sole_user(tmp_path, wait=True) as free:
+    with sole_user(tmp_path, wait=60) as free:
         assert free
 
 

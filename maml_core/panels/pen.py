@@ -8,10 +8,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..omniglot import shrink
+from ..omniglot import PAPER, shrink
 
-PAPER = 105  # pixels on each side of Omniglot's pictures, in which strokes are given
-PEN = 5  # its width there, about that of theirs
+PEN = 5  # its width in pixels of the paper, about that of Omniglot's
 
 Stroke = Sequence[tuple[float, float]]
 _EXAMPLE = Path(__file__).parent / "drawn.json"
@@ -20,8 +19,9 @@ _EXAMPLE = Path(__file__).parent / "drawn.json"
 def draw_strokes(strokes: Sequence[Stroke]) -> Tensor:
     """The picture of one character, uint8 [28, 28], ink 255 on paper 0.
 
-    strokes: each the points (x, y) that the pen passes, from (0, 0) at the upper left to (105, 105). They are drawn
-    black on white with two values, as Omniglot's files are, and then go through the same scaling and inversion.
+    strokes: each the points (x, y) that the pen passes, in pixels of the paper: (0, 0) is the upper left corner,
+      (105, 105) the lower right one.
+    They are drawn black on white with two values, as Omniglot's files are, and then scaled and inverted as those are.
     """
     paper = Image.new("1", (PAPER, PAPER), 1)
     pen = ImageDraw.Draw(paper)
