@@ -14,6 +14,7 @@ import torch
 from . import checkpoints
 from .characters import SPLITS, Characters, load_characters
 from .choices import ENGINES
+from .episodes import seeded_generator
 from .precision import PRECISIONS
 from .progress import progress
 from .recipes import RECIPES, Recipe, find_recipe
@@ -201,6 +202,7 @@ def _publish(options: argparse.Namespace) -> None:
 
 def _reproduce(options: argparse.Namespace) -> None:
     again: dict[str, dict[str, Any]] = {}
+    seeded_generator(options.seed)  # refuses a bad seed before data are read
     if options.evaluate:
         shipped = [name for name in RECIPES if is_shipped(name)]
         characters = load_characters("omniglot")

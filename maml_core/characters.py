@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .checks import at_least
 from .episodes import Episodes
 from .glyphs import draw_glyphs
 from .omniglot import load_omniglot
@@ -91,8 +92,7 @@ class CharacterTasks:
     def __post_init__(self) -> None:
         characters, drawings = self.images.shape[:2]
         queries = self.shots if self.queries is None else self.queries
-        if min(self.ways, self.shots, queries) < 1:
-            raise ValueError(f"ways, shots and queries must be at least 1, not {self.ways}, {self.shots}, {queries}.")
+        at_least(1, ways=self.ways, shots=self.shots, queries=queries)
         if self.ways > characters:
             raise ValueError(f"{self.ways} ways need {self.ways} characters, and there are {characters}: lower ways.")
         if self.shots + queries > drawings:
@@ -107,6 +107,7 @@ class CharacterTasks:
 
         Characters are drawn without replacement in a task, so which one is label 0 is random already.
         """
+        at_least(1, tasks=tasks)
         characters, drawings = self.images.shape[:2]
         device = self.images.device
 

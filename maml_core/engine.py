@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .adam import Moments, adam, clip_values, no_moments
+from .checks import at_least, positive
 from .compiling import capture, compile_whole
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, chunked, gradient_of_sum
@@ -65,6 +66,8 @@ class MetaTrainer:
         shard: Shard = Shard(),
         clip: float | None = None,
     ) -> None:
+        at_least(1, meta_batch=meta_batch, chunk=chunk, block=block)
+        positive(learning_rate=learning_rate, clip=clip)
         shard.check(meta_batch)
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
@@ -89,6 +92,7 @@ class MetaTrainer:
 
     def run(self, iterations: int) -> Tensor:
         """So many meta-iterations; returns their mean query losses [iterations], still on the device."""
+        at_least(1, iterations=iterations)
         losses, left = [], iterations
         while left:
             size = self.block if left >= self.block else 1

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from .checks import at_least
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, inner_step, stack
 from .networks import Weights
@@ -26,6 +27,9 @@ def scores_by_step(
     sees: what batch norm takes its statistics over at the query (`transduction.query_outputs`).
     """
     steps = sorted(set(steps))
+    if not steps:
+        raise ValueError("steps must name at least one number of inner steps.")
+    at_least(0, steps=steps[0])
     phi = stack(learner.network, theta, len(episodes))
     scores = {}
     for step in range(steps[-1] + 1):
@@ -56,6 +60,8 @@ def evaluate(
     """
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for an interval, not {test_tasks}.")
+    at_least(1, batch=batch)
+    steps = list(steps)
     parts = []
     for start in range(0, test_tasks, batch):
         episodes = tasks.sample(min(batch, test_tasks - start), generator)

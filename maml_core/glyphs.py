@@ -9,6 +9,8 @@ glyphs may stand beside the paper's.
 import torch
 from torch import Tensor
 
+from .checks import at_least
+from .episodes import seeded_generator
 from .omniglot import CHARACTERS, DRAWINGS, SIZE
 
 STROKES, POINTS = 4, 40
@@ -16,9 +18,8 @@ STROKES, POINTS = 4, 40
 
 def draw_glyphs(characters: int = CHARACTERS, seed: int = 0) -> Tensor:
     """uint8 [characters, 20, 28, 28], ink 255 on paper 0, always the same for the same seed."""
-    if characters < 1:
-        raise ValueError(f"characters must be at least 1, not {characters}.")
-    generator = torch.Generator().manual_seed(seed)
+    at_least(1, characters=characters)
+    generator = seeded_generator(seed)
     # Blocks bound the memory; one generator in one order keeps the pictures independent of nothing but the seed.
     blocks = [_draw_block(min(128, characters - i), generator) for i in range(0, characters, 128)]
     return torch.cat(blocks)

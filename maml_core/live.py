@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .checks import at_least
 from .engine import MetaTrainer
 from .progress import progress
 
@@ -18,9 +19,7 @@ def meta_train(
     Interrupt (in Jupyter the black square, in a terminal Ctrl-C) ends it early and without a traceback: theta stays
     where it has got to, and the losses so far are returned.
     """
-    for name, value in (("iterations", iterations), ("validate_every", validate_every)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}.")
+    at_least(1, iterations=iterations, validate_every=validate_every)
     losses: list[Tensor] = []
     bar, told = progress(None, "meta-training", iterations), ""
     try:

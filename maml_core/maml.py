@@ -10,13 +10,13 @@ In the paper's symbols:
     meta-gradient    grad_theta sum_i L_i(phi_i), through the inner steps
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .checks import at_least, positive
 from .episodes import Episodes
 from .networks import Network, Weights
 
@@ -39,10 +39,8 @@ class Learner:
     first_order: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < math.inf:
-            raise ValueError(f"alpha must be greater than 0 and finite, not {self.alpha}: it is the size of a step.")
-        if self.steps < 0:
-            raise ValueError(f"steps must be 0 or more, not {self.steps}.")
+        positive(alpha=self.alpha)
+        at_least(0, steps=self.steps)
         if self.inner_loss not in ("sum", "mean"):
             raise ValueError(f'inner_loss must be "sum" or "mean", not {self.inner_loss!r}.')
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import positive
 from .files import sole_user, write_whole
 from .progress import progress
 
@@ -49,8 +50,7 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
     Of several processes that start together one reads the pictures (or downloads them), and the others wait for it.
     Raises FileNotFoundError when there is no Omniglot, and ValueError when what is there is damaged.
     """
-    if not timeout > 0:
-        raise ValueError(f"timeout must be greater than 0 seconds, not {timeout}.")
+    positive(timeout=timeout)
     root = data_root() if root is None else Path(root)
     download = download and os.environ.get("MAML_DOWNLOAD") != "0"
     if (root / CACHE).exists():

@@ -5,14 +5,17 @@ what is chosen, and the README has the table.
 """
 
 import difflib
-import math
 from dataclasses import dataclass, replace
 
 from .characters import SPLITS, Characters, CharacterTasks
+from .checks import at_least, positive
 from .episodes import TaskDistribution
 from .maml import Learner
 from .networks import Network, conv_network, mlp_network, sinusoid_network
 from .sinusoid import SinusoidTasks
+
+# The paper's largest meta-batch has 3,200 points: this is there to catch a slip of the keyboard.
+MOST_POINTS = 1_000_000
 
 NETWORKS = {
     "sinusoid": lambda ways: sinusoid_network(),
@@ -62,14 +65,16 @@ class Recipe:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {self.network!r}.")
         if self.split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {self.split!r}.")
-        for field in ("ways", "shots", "queries", "meta_batch", "meta_iterations"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ValueError(f"{field} must be at least 1, not {value}.")
-        for field in ("clip", "meta_learning_rate"):
-            value = getattr(self, field)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{field} must be greater than 0 and finite, not {value}.")
+        counts = ("ways", "shots", "queries", "meta_batch", "meta_iterations")
+        at_least(1, **{name: getattr(self, name) for name in counts})
+        at_least(0, inner_steps=self.inner_steps)
+        positive(alpha=self.alpha, clip=self.clip, meta_learning_rate=self.meta_learning_rate)
+        points = self.meta_batch * self.ways * (self.shots + (self.queries or self.shots))
+        if points > MOST_POINTS:
+            raise ValueError(
+                f"meta_batch, ways, shots and queries make {points:,} points in a meta-iteration, and more than "
+                f"{MOST_POINTS:,} would fill the memory: lower one of them."
+            )
         if self.is_regression and self.ways != 1:
             raise ValueError(f"ways must be 1 for a regression, not {self.ways}: there are no classes to tell apart.")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .checks import at_least
 from .episodes import Episodes
 
 AMPLITUDE = (0.1, 5.0)
@@ -39,9 +40,8 @@ class SinusoidTasks:
     tells_wave: bool = False
 
     def __post_init__(self) -> None:
-        if self.shots < 1 or (self.queries is not None and self.queries < 1):
-            raise ValueError(f"shots and queries must be at least 1, not {self.shots} and {self.queries}.")
-        if not self.x_range[0] < self.x_range[1]:
+        at_least(1, shots=self.shots, queries=self.queries)
+        if not -math.inf < self.x_range[0] < self.x_range[1] < math.inf:
             raise ValueError(f"x_range must go from a smaller to a larger number, not {self.x_range}.")
 
     def draw_waves(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -50,6 +50,7 @@ class SinusoidTasks:
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """`tasks` new waves: support_x [T, K, 1], support_y [T, K], query_x [T, Q, 1], query_y [T, Q]."""
+        at_least(1, tasks=tasks)
         return self.build(_rand((self.count(tasks),), generator), tasks)
 
     def count(self, tasks: int) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .checkpoints import check_weights
+from .checks import at_least
 from .choices import choose_block, choose_chunk, choose_engine
 from .divergence import check_finite
 from .engine import MetaTrainer
@@ -55,9 +56,7 @@ def train(
     Raises ValueError for a folder that holds another training, and Diverged when the meta-gradient is not finite.
     """
     iterations = recipe.meta_iterations if iterations is None else iterations
-    for name, value in (("iterations", iterations), ("validate_every", validate_every), ("chunk_tasks", chunk)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}.")
+    at_least(1, iterations=iterations, validate_every=validate_every, chunk_tasks=chunk)
     engine, why = choose_engine(recipe, iterations, engine, device)
     trainer = MetaTrainer(
         recipe.build_learner(), tasks, seeded_generator(seed, device), recipe.meta_batch, recipe.meta_learning_rate,

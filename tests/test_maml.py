@@ -176,7 +176,7 @@ def test_no_steps_is_plain_training(generator):
         (dict(alpha=0.0), "alpha must be greater than 0"),
         (dict(alpha=-1.0), "alpha must be greater than 0"),
         (dict(alpha=float("nan")), "alpha must be greater than 0"),
-        (dict(alpha=0.1, steps=-1), "steps must be 0 or more"),
+        (dict(alpha=0.1, steps=-1), "steps must be at least 0"),
         (dict(alpha=0.1, inner_loss="total"), 'inner_loss must be "sum" or "mean"'),
     ],
 )

@@ -1,0 +1,17 @@
+"""Numbers that cannot be: refused where they come in, by name."""
+
+import math
+
+
+def at_least(low: float, **numbers: float | None) -> None:
+    """ValueError for the first number below `low` (None is no number, and what is not a number is below all)."""
+    for name, value in numbers.items():
+        if value is not None and not value >= low:
+            raise ValueError(f"{name} must be at least {low}, not {value}.")
+
+
+def positive(**numbers: float | None) -> None:
+    """ValueError for the first number that is not greater than 0 and finite."""
+    for name, value in numbers.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be greater than 0 and finite, not {value}.")
