@@ -111,13 +111,15 @@ class Training:
                 wish.gently = True
                 self._iterate(iterations, validate_every, wish, bar)
         except (KeyboardInterrupt, ConnectionError):
-            self.keep()
+            self.note() if self._is_noted() else self.keep()  # a note may have been cut off in the writing
             self.say(f"Stopped at meta-iteration {self.trainer.iteration:,}; go on with --resume --out {self.out}.")
             raise
         self.keeper.finish()
 
     def _iterate(self, iterations: int, validate_every: int, wish: Wish, bar: Any) -> None:
         trainer = self.trainer
+        if trainer.iteration and trainer.iteration % validate_every == 0 and not self._is_noted():
+            self.note()  # the training was stopped while it validated
         while trainer.iteration < iterations:
             if trainer.shard.any(wish.number is not None):
                 raise Stopped(wish.number or signal.SIGTERM)
@@ -135,7 +137,7 @@ class Training:
     def note(self) -> None:
         """Validate, remember the best theta, and write everything down."""
         iteration, history = self.trainer.iteration, self.story["history"]
-        if not (history and history[-1]["iteration"] == iteration):  # else it was cut off in the writing
+        if not self._is_noted():
             score, ci95 = validation_score(self.recipe, self.trainer, self.validation)
             loss = torch.cat(self._losses).mean().item() if self._losses else None
             history.append({"iteration": iteration, "loss": loss, "validation": score, "ci95": ci95})
@@ -146,6 +148,11 @@ class Training:
             told = {key: value for key, value in self.story.items() if key != "history"}
             files["weights.pt"] = {**told, "theta": self.trainer.state()["theta"], "iteration": iteration}
         self.keep(files)
+
+    def _is_noted(self) -> bool:
+        """Whether the last validation was of theta as it is now."""
+        history = self.story["history"]
+        return bool(history) and history[-1]["iteration"] == self.trainer.iteration
 
     def keep(self, files: dict[str, Any] | None = None) -> None:
         """Write the training down as it stands, and other files before it."""

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from maml_core import omniglot, reference
-from maml_core.panels import DrawingPanel, drawing
-from maml_core.panels.drawing import FIELD, GAP, YOURS
+from maml_core.panels import DrawingPanel, paper
+from maml_core.panels.drawing import YOURS
+from maml_core.panels.paper import FIELD, GAP
 from maml_core.panels.pen import PAPER, PEN, draw_strokes, load_example
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import load_shipped
@@ -81,10 +82,10 @@ def draw(panel: DrawingPanel, field: int, strokes: list) -> None:
     """As a mouse does it, in pixels of the canvas."""
     for stroke in strokes:
         places = [(field * (FIELD + GAP) + x * FIELD / PAPER, y * FIELD / PAPER) for x, y in stroke]
-        panel.pen_down(*places[0])
+        panel.paper.pen_down(*places[0])
         for place in places[1:]:
-            panel.pen_move(*place)
-        panel.pen_up(*places[-1])
+            panel.paper.pen_move(*place)
+        panel.paper.pen_up(*places[-1])
 
 
 def test_drawing_the_recorded_alphabet_by_hand_says_the_same(panel):
@@ -103,41 +104,41 @@ def test_drawing_the_recorded_alphabet_by_hand_says_the_same(panel):
 
 
 def test_clearing_the_query_keeps_the_alphabet(panel):
-    before = panel.strokes[:-1]
+    before = panel.paper.strokes[:-1]
     panel.clear_query.click()
-    assert panel.strokes[:-1] == before and panel.strokes[-1] == []
+    assert panel.paper.strokes[:-1] == before and panel.paper.strokes[-1] == []
     assert "in the last field" in panel.text.value
     panel.recorded.value = 0
-    assert panel.strokes[-1] == load_example()["query"][0]
+    assert panel.paper.strokes[-1] == load_example()["query"][0]
 
 
 def test_the_pen_stays_in_its_field(panel):
     panel.clear_all.click()
-    panel.pen_move(10, 10)  # it is up
-    panel.pen_up(10, 10)
-    panel.pen_down(FIELD + GAP / 2, 10)  # between two fields
-    panel.pen_move(10, 10)
-    panel.pen_down(10, FIELD + 5)  # below
-    panel.pen_down(-3, 10)
-    panel.pen_up(10, 10)
-    assert panel.strokes == [[]] * 6
-    panel.pen_down(10, 10)
-    panel.pen_move(FIELD + 50, -20)  # leaves its field
-    panel.pen_up()
-    assert panel.strokes[1] == []
-    assert panel.strokes[0] == [[(round(10 * PAPER / FIELD, 1),) * 2, (PAPER, 0)]]
+    panel.paper.pen_move(10, 10)  # it is up
+    panel.paper.pen_up(10, 10)
+    panel.paper.pen_down(FIELD + GAP / 2, 10)  # between two fields
+    panel.paper.pen_move(10, 10)
+    panel.paper.pen_down(10, FIELD + 5)  # below
+    panel.paper.pen_down(-3, 10)
+    panel.paper.pen_up(10, 10)
+    assert panel.paper.strokes == [[]] * 6
+    panel.paper.pen_down(10, 10)
+    panel.paper.pen_move(FIELD + 50, -20)  # leaves its field
+    panel.paper.pen_up()
+    assert panel.paper.strokes[1] == []
+    assert panel.paper.strokes[0] == [[(round(10 * PAPER / FIELD, 1),) * 2, (PAPER, 0)]]
 
 
 def test_a_finger_draws_as_the_mouse_does(panel):
     panel.clear_all.click()
-    send = panel.canvas._handle_frontend_event
+    send = panel.paper.canvas._handle_frontend_event
     for event, touches in (("touch_start", [(20, 20)]), ("touch_move", [(60, 60), (0, 0)]), ("touch_end", [])):
         send(None, {"event": event, "touches": [{"x": x, "y": y} for x, y in touches]}, None)
-    assert panel.strokes[0] == [[(round(at * PAPER / FIELD, 1),) * 2 for at in (20, 60)]]
+    assert panel.paper.strokes[0] == [[(round(at * PAPER / FIELD, 1),) * 2 for at in (20, 60)]]
 
 
 def test_without_ipycanvas_the_recorded_example_stays(monkeypatch):
-    monkeypatch.setattr(drawing, "Canvas", None)
+    monkeypatch.setattr(paper, "Canvas", None)
     theta, story = load_shipped("omniglot-5way-1shot")
     panel = DrawingPanel(Recipe(**story["recipe"]).build_learner(), theta)
     assert any("pip install ipycanvas" in getattr(child, "value", "") for child in panel.children if child is not panel.image)

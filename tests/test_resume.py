@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from maml_core import checkpoints, files, keeper
+from maml_core import checkpoints, files, keeper, training
 from maml_core.engine import MetaTrainer
 from maml_core.files import sole_user, write_whole
 from maml_core.keeper import CHECKPOINT, PREVIOUS, Keeper, load_training
@@ -143,6 +143,28 @@ def test_checkpoints_between_validations_go_on_to_the_same_end(tmp_path, monkeyp
     assert iteration_in(tmp_path / "dead") == 17
     small_train(tmp_path / "dead", resume=True)
     assert same(ending(tmp_path / "dead"), ending(tmp_path / "straight"))
+
+
+@pytest.mark.parametrize("where", ["validation_score", "is_better"])
+def test_a_second_ctrl_c_in_a_validation_loses_none(tmp_path, monkeypatch, where):
+    """While it is measured, or when it has been and is not yet written: the resumed training has it, too."""
+    small_train(tmp_path / "straight")
+    real, calls = getattr(training, where), 0
+
+    def cut_off(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise Stopped(signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(training, where, cut_off)
+    with pytest.raises(Stopped):
+        small_train(tmp_path / "stopped")
+    assert iteration_in(tmp_path / "stopped") >= 20
+    monkeypatch.undo()
+    small_train(tmp_path / "stopped", resume=True)
+    assert same(ending(tmp_path / "stopped"), ending(tmp_path / "straight"))
 
 
 class Failing(Wishing):
