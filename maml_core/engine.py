@@ -20,7 +20,7 @@ from .adam import Moments, adam, clip_values, no_moments
 from .checks import at_least, positive
 from .compiling import capture, compile_whole
 from .episodes import Episodes, TaskDistribution
-from .maml import Learner, chunked, gradient_of_sum
+from .maml import Learner, chunked
 from .networks import Weights
 from .precision import PRECISIONS, in_precision
 from .shards import Shard
@@ -152,7 +152,7 @@ class MetaTrainer:
         learner = self.learner
 
         def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
-            return gradient_of_sum(learner, theta, episodes)
+            return learner.gradient_of_sum(theta, episodes)
 
         self.engine, self.block, self._replay, self._compiled_block = engine, 1, None, None
         self._gradient_of_sum = gradient
@@ -202,7 +202,7 @@ class MetaTrainer:
             losses = []
             for part in drawn:
                 episodes = tasks.build(part, meta_batch) if builds else part
-                gradient, task_losses = chunked(lambda t, e: gradient_of_sum(learner, t, e), theta, episodes)
+                gradient, task_losses = chunked(lambda t, e: learner.gradient_of_sum(t, e), theta, episodes)
                 theta, moments = adam(theta, clip_values(gradient, clip), moments, learning_rate)
                 losses.append(task_losses.mean())
             return theta, moments, torch.stack(losses)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .checks import at_least
 from .episodes import Episodes, TaskDistribution
-from .maml import Learner, inner_step, stack
+from .maml import Learner, stack
 from .networks import Weights
 from .transduction import query_outputs
 
@@ -30,11 +30,11 @@ def scores_by_step(
     if not steps:
         raise ValueError("steps must name at least one number of inner steps.")
     at_least(0, steps=steps[0])
-    phi = stack(learner.network, theta, len(episodes))
+    phi = start = stack(learner.network, theta, len(episodes))
     scores = {}
     for step in range(steps[-1] + 1):
         if step:
-            phi = inner_step(learner, phi, episodes.support_x, episodes.support_y)
+            phi = learner.step(phi, episodes.support_x, episodes.support_y, step - 1, start)
         if step in steps:
             output = query_outputs(learner.network, phi, episodes, sees)
             scores[step] = point_scores(output, episodes.query_y).mean(-1)

@@ -53,14 +53,28 @@ class Learner:
         scale = self.network.ways if self.inner_loss == "sum" else 1
         return scale * self.point_losses(weights, x, y).mean(-1)
 
+    # What MAML's variants do in another way (variants.py): a step, the losses, the gradient of their sum.
+
+    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        """One inner step from phi [T, ...]; number: how many were taken before it, start: theta for every task."""
+        return inner_step(self, phi, x, y)
+
+    def losses(self, theta: Weights, episodes: Episodes) -> Tensor:
+        """What meta-training lowers, of every task: [T]."""
+        return query_losses(self, theta, episodes)
+
+    def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+        """The meta-gradient, added up over tasks, and the losses [T]."""
+        return gradient_of_sum(self, theta, episodes)
+
 
 def stack(network: Network, theta: Weights, tasks: int) -> Weights:
     """phi before the first step: theta for every task, [T, ...]. A view: nothing is copied until weights differ."""
     return {name: w if name in network.frozen else w.expand(tasks, *w.shape) for name, w in theta.items()}
 
 
-def inner_step(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
-    """Equation 1 for all tasks at once: phi [T, ...] -> phi - alpha * (each task's own gradient)."""
+def support_gradient(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
+    """Each task's own gradient of its support loss at phi [T, ...]; frozen weights have none."""
     frozen = {name: phi[name] for name in phi if name in learner.network.frozen}
     adapted = {name: phi[name] for name in phi if name not in frozen}
 
@@ -68,9 +82,13 @@ def inner_step(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
         return learner.support_loss({**frozen, **weights}, x, y).sum()
 
     gradient = torch.func.grad(sum_over_tasks)(adapted)
-    if learner.first_order:
-        gradient = {name: g.detach() for name, g in gradient.items()}
-    return {name: w if name in frozen else w - learner.alpha * gradient[name] for name, w in phi.items()}
+    return {name: g.detach() for name, g in gradient.items()} if learner.first_order else gradient
+
+
+def inner_step(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
+    """Equation 1 for all tasks at once: phi [T, ...] -> phi - alpha * (each task's own gradient)."""
+    gradient = support_gradient(learner, phi, x, y)
+    return {name: w - learner.alpha * gradient[name] if name in gradient else w for name, w in phi.items()}
 
 
 def adapt(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int | None = None) -> Weights:
@@ -78,9 +96,9 @@ def adapt(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int | N
 
     x: [T, N*K, ...], y: [T, N*K].
     """
-    phi = stack(learner.network, theta, len(x))
-    for _ in range(learner.steps if steps is None else steps):
-        phi = inner_step(learner, phi, x, y)
+    phi = start = stack(learner.network, theta, len(x))
+    for number in range(learner.steps if steps is None else steps):
+        phi = learner.step(phi, x, y, number, start)
     return phi
 
 
@@ -99,7 +117,7 @@ def gradient_of_sum(learner: Learner, theta: Weights, episodes: Episodes) -> tup
     """grad_theta sum_i L_i(phi_i) and the losses L_i(phi_i) [T]: what is compiled, and what chunks add up."""
 
     def objective(theta: Weights) -> tuple[Tensor, Tensor]:
-        losses = query_losses(learner, theta, episodes)
+        losses = learner.losses(theta, episodes)
         return losses.sum(), losses
 
     return torch.func.grad(objective, has_aux=True)(theta)
@@ -112,7 +130,7 @@ def meta_gradient(
 
     chunk: this many tasks at a time (the last may be fewer), for memory and caches; the gradient is the same.
     """
-    return chunked(lambda theta, part: gradient_of_sum(learner, theta, part), theta, episodes, chunk)
+    return chunked(learner.gradient_of_sum, theta, episodes, chunk)
 
 
 GradientOfSum = Callable[[Weights, Episodes], tuple[Weights, Tensor]]

@@ -1,0 +1,185 @@
+"""MAML's variants, each as what it does differently from `maml.Learner` and nothing else.
+
+    first order   Finn et al. 2017, section 5.2    the inner gradient is a constant: Learner(first_order=True)
+    ANIL          Raghu et al. 2020 (1909.09157)   only the head adapts
+    Meta-SGD      Li et al. 2017 (1707.09835)      an alpha for every weight, meta-learned
+    MAML++        Antoniou et al. 2019 (1810.09502)  a loss after every step, an alpha for every layer and step
+    Reptile       Nichol et al. 2018 (1803.02999)  towards the adapted weights: no gradient through a gradient
+    iMAML         Rajeswaran et al. 2019 (1909.04630)  implicit differentiation at the end of the inner loop
+
+What a variant meta-learns besides theta is kept with theta, under names such as "alpha.w1", and is frozen in the
+inner loop: Adam, engines and checkpoints treat it as any other weight.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .checks import at_least, positive
+from .episodes import Episodes
+from .maml import Learner, adapt, stack, support_gradient
+from .networks import Network, Weights
+
+
+def adapt_head_only(network: Network) -> Network:
+    """ANIL, "almost no inner loop": all but the last layer's weight and bias is frozen, in training and at test."""
+    names = list(network.init(torch.Generator()))
+    return replace(network, frozen=frozenset(names[:-2]))
+
+
+def adapt_everything(network: Network) -> Network:
+    """Reptile and iMAML learn from where the adapted weights are, so nothing can stay where it was: batch norm's beta, too."""
+    return replace(network, frozen=frozenset())
+
+
+def with_alphas(network: Network, alpha: float, steps: int | None = None) -> Network:
+    """The network with alphas to meta-learn, all starting at `alpha`.
+
+    steps: None for one alpha for every single weight (Meta-SGD), else one for each layer and each of so many steps.
+    """
+
+    def alphas(theta: Weights) -> Weights:
+        adapted = {name: w for name, w in theta.items() if name not in network.frozen}
+        shapes = {name: w.shape if steps is None else (steps,) for name, w in adapted.items()}
+        return {f"alpha.{name}": w.new_full(shapes[name], alpha) for name, w in adapted.items()}
+
+    def init(generator: torch.Generator) -> Weights:
+        theta = network.init(generator)
+        return theta | alphas(theta)
+
+    names = alphas(network.init(torch.Generator()))
+    return replace(network, init=init, frozen=network.frozen | names.keys())
+
+
+@dataclass(frozen=True)
+class MetaSGD(Learner):
+    """phi = theta - alpha * grad L(theta) with a vector alpha, multiplied entry by entry (their equation 2)."""
+
+    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        gradient = support_gradient(self, phi, x, y)
+        return phi | {name: phi[name] - phi[f"alpha.{name}"] * g for name, g in gradient.items()}
+
+
+@dataclass(frozen=True)
+class MAMLPlusPlus(Learner):
+    """An alpha for each layer and step, and the query loss after every step (their multi-step loss and LSLR).
+
+    importance: v_s of each step's query loss; None: they all count the same. Their training shifts it to the last step
+    as it goes on. Steps beyond those of training, at test, use the last step's alpha.
+    """
+
+    importance: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, steps=self.steps)
+        if self.importance is not None and len(self.importance) != self.steps:
+            raise ValueError(f"importance must have a number for each of {self.steps} steps, not {self.importance}.")
+
+    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        gradient = support_gradient(self, phi, x, y)
+        place = min(number, self.steps - 1)
+        return phi | {name: phi[name] - phi[f"alpha.{name}"][place] * g for name, g in gradient.items()}
+
+    def losses(self, theta: Weights, episodes: Episodes) -> Tensor:
+        phi = stack(self.network, theta, len(episodes))
+        total = torch.zeros(())
+        for number, v in enumerate(self.importance or (1 / self.steps,) * self.steps):
+            phi = self.step(phi, episodes.support_x, episodes.support_y, number)
+            total = total + v * self.point_losses(phi, episodes.query_x, episodes.query_y).mean(-1)
+        return total
+
+
+def _together(episodes: Episodes) -> tuple[Tensor, Tensor]:
+    """Support and query points as one set."""
+    pairs = ((episodes.support_x, episodes.query_x), (episodes.support_y, episodes.query_y))
+    return tuple(torch.cat(pair, 1) for pair in pairs)
+
+
+@dataclass(frozen=True)
+class Reptile(Learner):
+    """theta moves towards phi: the "gradient" is (theta - phi) / (alpha * steps), their section 2.
+
+    A task's support and query points are one set here, as Reptile knows no query; the losses are the query points'
+    after adapting to the support points, to be compared with MAML's.
+    """
+
+    def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+        phi = adapt(self, theta, *_together(episodes))
+        gradient = {name: (theta[name] - phi[name]).sum(0) / (self.alpha * self.steps) for name in theta}
+        return gradient, self.losses(theta, episodes)
+
+
+@dataclass(frozen=True)
+class IMAML(Learner):
+    """The inner loop stays near theta, and the meta-gradient needs its end only.
+
+        phi  minimizes  L(phi) + strength / 2 |phi - theta|^2                      (their equation 3)
+        d L'(phi) / d theta  =  (I + H(phi) / strength)^-1  grad L'(phi)           (their lemma 1)
+
+    The inverse is not formed: conjugate gradients solve for the product, with a Hessian-vector product in each of
+    `solves` iterations (chapter 2). No step of the inner loop has to be kept, so memory does not grow with the steps.
+    """
+
+    strength: float = 2.0
+    solves: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(strength=self.strength)
+        at_least(1, solves=self.solves)
+
+    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        gradient = support_gradient(self, phi, x, y)
+        pulled = {name: g + self.strength * (phi[name] - start[name]) for name, g in gradient.items()}
+        return phi | {name: phi[name] - self.alpha * g for name, g in pulled.items()}
+
+    def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+        x, y = episodes.support_x, episodes.support_y
+        with torch.no_grad():
+            phi = adapt(self, theta, x, y)
+
+        def query_loss(weights: Weights) -> tuple[Tensor, Tensor]:
+            losses = self.point_losses(weights, episodes.query_x, episodes.query_y).mean(-1)
+            return losses.sum(), losses
+
+        def damped(v: Weights) -> Weights:
+            """(I + H / strength) v, each task's own: the sum's Hessian has a block for every task and nothing between."""
+            _, product = torch.func.jvp(lambda weights: support_gradient(self, weights, x, y), (phi,), (v,))
+            return {name: v[name] + product[name] / self.strength for name in v}
+
+        g, losses = torch.func.grad(query_loss, has_aux=True)(phi)
+        solved = conjugate_gradients(damped, g, self.solves)
+        return {name: w.sum(0) for name, w in solved.items()}, losses
+
+
+def conjugate_gradients(product: Callable[[Weights], Weights], b: Weights, iterations: int) -> Weights:
+    """Solve A x = b for every task at once, A symmetric and positive: b and x [T, ...], product v -> A v.
+
+    Hestenes and Stiefel 1952, started at x = 0; a task that is solved stays where it is.
+    """
+
+    def dot(u: Weights, v: Weights) -> Tensor:
+        return torch.stack([(u[name] * v[name]).flatten(1).sum(1) for name in u]).sum(0)
+
+    def axpy(scale: Tensor, u: Weights, v: Weights) -> Weights:
+        """scale * u + v, with a scale for every task [T]."""
+        return {name: scale.view(-1, *[1] * (u[name].dim() - 1)) * u[name] + v[name] for name in u}
+
+    x = {name: torch.zeros_like(w) for name, w in b.items()}
+    residual = direction = b
+    norm = dot(residual, residual)
+    for _ in range(iterations):
+        image = product(direction)
+        length = _divide(norm, dot(direction, image))
+        x, residual = axpy(length, direction, x), axpy(-length, image, residual)
+        norm, before = dot(residual, residual), norm
+        direction = axpy(_divide(norm, before), direction, residual)
+    return x
+
+
+def _divide(a: Tensor, b: Tensor) -> Tensor:
+    """a / b, and 0 where nothing is left to divide."""
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
