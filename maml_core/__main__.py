@@ -24,6 +24,7 @@ from .studies import MEASURED, STUDIES, TRAINED, run_study
 from .tables import accuracy_rows, accuracy_table, error_table, literature_table
 from .training import train
 from .validation import describe
+from .variants import VARIANTS
 
 DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
 
@@ -76,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     overrides.add_argument("--split", choices=tuple(SPLITS), help="of the characters: as the paper's code, or by alphabet")
     overrides.add_argument("--no-rotations", dest="rotations", action="store_const", const=False,
                            help="characters upright, in training and at test")  # fmt: skip
+    overrides.add_argument("--inner-steps", type=int, help="inner steps in meta-training")
+    overrides.add_argument("--variant", choices=tuple(VARIANTS), help="of MAML (default maml)")
     overrides.add_argument("--inner-loss", choices=("sum", "mean"),
                            help="sum over the support points divided by K, or their mean")  # fmt: skip
 

@@ -13,6 +13,7 @@ from .episodes import TaskDistribution
 from .maml import Learner
 from .networks import Network, conv_network, mlp_network, sinusoid_network
 from .sinusoid import SinusoidTasks
+from .variants import VARIANTS
 
 # The paper's largest meta-batch has 3,200 points: this is there to catch a slip of the keyboard.
 MOST_POINTS = 1_000_000
@@ -39,6 +40,7 @@ class Recipe:
     meta_iterations:  how long the paper trains
     inner_loss:       "sum" over points divided by K, as the code has it, or "mean"
     split:            of the characters: "characters", as the code has it, or whole "alphabets" (`Characters.split`)
+    variant:          "maml", or one of `variants.VARIANTS`
     clip:             the largest absolute value in a meta-gradient (None: any), as the code has on mini-ImageNet
     """
 
@@ -58,11 +60,14 @@ class Recipe:
     split: str = "characters"
     meta_learning_rate: float = 1e-3
     clip: float | None = None
+    variant: str = "maml"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
         if self.network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {self.network!r}.")
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}.")
         if self.split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {self.split!r}.")
         counts = ("ways", "shots", "queries", "meta_batch", "meta_iterations")
@@ -86,7 +91,8 @@ class Recipe:
         return NETWORKS[self.network](self.ways)
 
     def build_learner(self) -> Learner:
-        return Learner(self.build_network(), self.alpha, self.inner_steps, self.inner_loss, self.first_order)
+        build = VARIANTS[self.variant]
+        return build(self.build_network(), self.alpha, self.inner_steps, self.inner_loss, self.first_order)
 
     def build_tasks(self, characters: Characters | None = None, queries: int | None = None) -> TaskDistribution:
         """p(T) of this recipe: on `characters` (one part of the split), or sine waves.

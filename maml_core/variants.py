@@ -183,3 +183,16 @@ def conjugate_gradients(product: Callable[[Weights], Weights], b: Weights, itera
 def _divide(a: Tensor, b: Tensor) -> Tensor:
     """a / b, and 0 where nothing is left to divide."""
     return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
+
+
+VARIANTS: dict[str, Callable[..., Learner]] = {
+    "maml": Learner,
+    "anil": lambda network, *settings: Learner(adapt_head_only(network), *settings),
+    "meta-sgd": lambda network, alpha, *settings: MetaSGD(with_alphas(network, alpha), alpha, *settings),
+    "maml++": lambda network, alpha, steps, *settings: MAMLPlusPlus(
+        with_alphas(network, alpha, steps), alpha, steps, *settings
+    ),
+    "reptile": lambda network, *settings: Reptile(adapt_everything(network), *settings),
+    "imaml": lambda network, *settings: IMAML(adapt_everything(network), *settings),
+}
+"""By name, from (network, alpha, steps, inner_loss, first_order)."""
