@@ -57,7 +57,7 @@ bench-panels: .venv/.installed
 	$(RUN) -m tests.browser.latency
 
 clean:
-	rm -rf .venv .venv-bench .pytest_cache build dist *.egg-info notebooks/.ipynb_checkpoints
+	rm -rf .venv .venv-bench .pytest_cache .hypothesis build dist *.egg-info notebooks/.ipynb_checkpoints
 	find maml_core tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last, so that a failed or interrupted installation is taken up again.

@@ -182,6 +182,7 @@ class Training:
         self.trainer.load_state(state)
         self.story |= {key: state[key] for key in ("wall_seconds", "history", "best")}
         self.keeper.written = state["iteration"]
-        self._losses += [state["losses"]] if len(state.get("losses", ())) else []
+        pending = state.get("losses", torch.empty(0)).to(self.trainer.generator.device)
+        self._losses += [pending] if len(pending) else []
         self._started -= self.story["wall_seconds"]
         self.say(f"Going on after meta-iteration {self.trainer.iteration:,}.")
