@@ -15,6 +15,7 @@ from . import checkpoints
 from .characters import SPLITS, Characters, load_characters
 from .choices import ENGINES
 from .episodes import seeded_generator
+from .images import MiniImageNet
 from .precision import PRECISIONS
 from .progress import progress
 from .recipes import RECIPES, Recipe, find_recipe
@@ -150,8 +151,10 @@ def _train(options: argparse.Namespace) -> None:
     shard, device = join(options.device)
     try:
         _train_shard(recipe, options, shard, device)
-    finally:
-        leave()
+    except BaseException:
+        leave(together=False)
+        raise
+    leave()
 
 
 def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, device: str) -> None:
@@ -199,7 +202,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _publish(options: argparse.Namespace) -> None:
     recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
-    characters = None if recipe.is_regression else load_characters("omniglot")
+    sources = {"omniglot": lambda: load_characters("omniglot"), "mini-imagenet": MiniImageNet, "sinusoid": lambda: None}
+    characters = sources[recipe.data]()
     print(_for_people(recipe, publish(options.folder, characters)["evaluation"]))
 
 
@@ -209,9 +213,10 @@ def _reproduce(options: argparse.Namespace) -> None:
     if options.evaluate:
         shipped = [name for name in RECIPES if is_shipped(name)]
         characters = load_characters("omniglot")
+        shipped = [name for name in shipped if find_recipe(name).data != "mini-imagenet"]
         for name in progress(shipped, "evaluating"):
             again[name] = measure(find_recipe(name), load_shipped(name)[0], characters, options.seed)
-    print("Omniglot, accuracy in % (the paper's Table 1; first order as Nichol et al. 2018 report it)\n")
+    print("Accuracy in % (the paper's Table 1; first order as Nichol et al. 2018 report it)\n")
     print(accuracy_table(accuracy_rows(again)))
     print("\nOthers, as they report themselves\n")
     print(literature_table())
@@ -253,9 +258,9 @@ def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
-def _characters(recipe: Recipe, options: argparse.Namespace) -> Characters | None:
-    if recipe.is_regression:
-        return None
+def _characters(recipe: Recipe, options: argparse.Namespace) -> Characters | MiniImageNet | None:
+    if recipe.data != "omniglot":
+        return MiniImageNet() if recipe.data == "mini-imagenet" else None
     characters = load_characters(options.data, download=not options.no_download)
     if characters.source == "glyphs" and options.data == "auto":
         print("Omniglot is not here and could not be fetched: these are made-up glyphs, whose numbers compare with "

@@ -75,5 +75,7 @@ PAPER_ACCURACY = {
     **{f"omniglot-{setting}-mlp": reported("MAML, no conv", setting) for setting in SETTINGS[:2]},
     **{f"omniglot-{setting}-first-order": reported("first-order MAML", setting) for setting in SETTINGS},
     "omniglot-5way-1shot-sum": reported("MAML", "5way-1shot"),
+    "mini-imagenet-5way-1shot": (0.4870, 0.0184),
+    "mini-imagenet-5way-5shot": (0.6311, 0.0092),
 }
 PAPER_MSE = {"sinusoid-5shot": SINUSOID["MAML"], "sinusoid-pretrained": SINUSOID["pretrained on all tasks"]}

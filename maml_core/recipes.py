@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from .characters import SPLITS, Characters, CharacterTasks
 from .checks import at_least, positive
 from .episodes import TaskDistribution
+from .image_network import image_network
+from .images import ImageTasks, Pictures
 from .maml import Learner
 from .networks import Network, conv_network, mlp_network, sinusoid_network
 from .sinusoid import SinusoidTasks
@@ -23,6 +25,7 @@ NETWORKS = {
     "oracle": lambda ways: sinusoid_network(inputs=3),
     "conv": conv_network,
     "mlp": mlp_network,
+    "image": image_network,
 }
 
 
@@ -30,9 +33,11 @@ NETWORKS = {
 class Recipe:
     """Everything that decides a meta-training, apart from the seed.
 
-    network:          "sinusoid", "oracle" (the sinusoid's, which is told each wave), "conv" or "mlp"
+    network:          "sinusoid", "oracle" (the sinusoid's, which is told each wave), "conv", "mlp", or "image"
+                      for mini-ImageNet
     ways, shots:      N and K
     queries:          query points per class in training and at test; the code takes K, so None means K
+    test_queries:     query points per class at test, where they are others than in training
     alpha:            size of an inner step
     inner_steps:      inner steps in meta-training; 0 is no adaptation: plain training on all tasks together
     test_steps:       inner steps at test, ascending; the last is the one that is reported
@@ -61,6 +66,7 @@ class Recipe:
     meta_learning_rate: float = 1e-3
     clip: float | None = None
     variant: str = "maml"
+    test_queries: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
@@ -70,7 +76,7 @@ class Recipe:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}.")
         if self.split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {self.split!r}.")
-        counts = ("ways", "shots", "queries", "meta_batch", "meta_iterations")
+        counts = ("ways", "shots", "queries", "test_queries", "meta_batch", "meta_iterations")
         at_least(1, **{name: getattr(self, name) for name in counts})
         at_least(0, inner_steps=self.inner_steps)
         positive(alpha=self.alpha, clip=self.clip, meta_learning_rate=self.meta_learning_rate)
@@ -87,6 +93,11 @@ class Recipe:
     def is_regression(self) -> bool:
         return self.network in ("sinusoid", "oracle")
 
+    @property
+    def data(self) -> str:
+        """What it learns: "sinusoid", "omniglot" or "mini-imagenet"."""
+        return "sinusoid" if self.is_regression else "mini-imagenet" if self.network == "image" else "omniglot"
+
     def build_network(self) -> Network:
         return NETWORKS[self.network](self.ways)
 
@@ -94,14 +105,16 @@ class Recipe:
         build = VARIANTS[self.variant]
         return build(self.build_network(), self.alpha, self.inner_steps, self.inner_loss, self.first_order)
 
-    def build_tasks(self, characters: Characters | None = None, queries: int | None = None) -> TaskDistribution:
-        """p(T) of this recipe: on `characters` (one part of the split), or sine waves.
+    def build_tasks(self, characters: Characters | Pictures | None = None, queries: int | None = None) -> TaskDistribution:
+        """p(T) of this recipe: on `characters` or mini-ImageNet's pictures (one part of the split), or sine waves.
 
         queries: another number of query points per class than in training.
         """
         queries = queries or self.queries
         if self.is_regression:
             return SinusoidTasks(self.shots, queries, tells_wave=self.network == "oracle")
+        if self.data == "mini-imagenet":
+            return ImageTasks(characters, self.ways, self.shots, queries)
         return CharacterTasks(characters.images, self.ways, self.shots, queries, self.rotations)
 
 
@@ -110,6 +123,14 @@ def _omniglot(ways: int, shots: int, network: str = "conv") -> Recipe:
     if ways == 5:
         return Recipe(name, network, 5, shots, 0.4, 1, (0, 1, 3), 32)
     return Recipe(name, network, 20, shots, 0.1, 5, (0, 1, 5), 16)
+
+
+def _mini_imagenet(shots: int) -> Recipe:
+    """Section 5.2: 15 query points per class in training and K at test, and clipped meta-gradients, as in the code."""
+    return Recipe(
+        f"mini-imagenet-5way-{shots}shot", "image", 5, shots, 0.01, 5, (0, 1, 5, 10), 4 if shots == 1 else 2,
+        queries=15, test_queries=shots, clip=10.0,
+    )  # fmt: skip
 
 
 def _sinusoid(shots: int) -> Recipe:
@@ -154,6 +175,8 @@ RECIPES = {
         # Alphabets that training never saw: a harder question than the paper's new characters of known alphabets.
         _alphabets(_FIVE_WAY_ONE_SHOT),
         _alphabets(_omniglot(20, 1)),
+        _mini_imagenet(1),
+        _mini_imagenet(5),
     )
 }
 

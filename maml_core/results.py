@@ -8,6 +8,7 @@ from . import checkpoints
 from .characters import Characters
 from .episodes import seeded_generator
 from .evaluation import evaluate, mean_and_ci95
+from .images import MiniImageNet
 from .networks import Weights
 from .recipes import Recipe
 
@@ -18,7 +19,7 @@ STUDY_FOLDER = SHIPPED / "studies"
 def measure(
     recipe: Recipe,
     theta: Weights,
-    characters: Characters | None = None,
+    characters: Characters | MiniImageNet | None = None,
     seed: int = 0,
     test_tasks: int = 600,
     part: str = "test",
@@ -28,12 +29,13 @@ def measure(
 ) -> dict[str, Any]:
     """The paper's protocol: adapt to 600 new tasks, mean and 95% interval, by number of inner steps.
 
-    Runs where theta lies. characters: all of them (the split is taken here), or None for sine waves.
+    Runs where theta lies. characters: all of them (the split is taken here), mini-ImageNet, or None for sine waves.
     queries: query points per class, when not the recipe's own. sees: what batch norm takes its statistics over at
     the query (`transduction.query_outputs`). by_step: judge after each of the recipe's test steps, not the last only.
     """
     device = next(iter(theta.values())).device
     generator = seeded_generator(seed, device)
+    queries = queries or recipe.test_queries or recipe.queries or recipe.shots
     tasks = recipe.build_tasks(characters and characters.split(part, recipe.split).to(device), queries)
     steps = recipe.test_steps if by_step else recipe.test_steps[-1:]
     scores = evaluate(recipe.build_learner(), theta, tasks, steps, generator, test_tasks, sees=sees)
@@ -42,7 +44,7 @@ def measure(
     ci95 = {step: round(half, 5) for step, (_, half) in table.items()}
     facts = {
         "tasks": test_tasks,
-        "queries": queries or recipe.queries or recipe.shots,
+        "queries": queries,
         "data": characters.source if characters else "sinusoid",
         "seed": seed,
     }
@@ -84,7 +86,7 @@ def load_study(name: str) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def publish(run: Path, characters: Characters | None) -> dict[str, Any]:
+def publish(run: Path, characters: Characters | MiniImageNet | None) -> dict[str, Any]:
     """Put a run's best weights among the shipped ones, with their story and their evaluation on test tasks.
 
     run: a folder that `train` wrote. Returns the story.

@@ -95,7 +95,13 @@ def join(device: str) -> tuple[Shard, str]:
     return Shard(dist.get_rank(), world), device
 
 
-def leave() -> None:
-    """Part from the other processes, where there are any."""
+def leave(together: bool = True) -> None:
+    """Part from the other processes, where there are any.
+
+    together: wait for them first. gloo aborts a process that goes while another one still talks to it; but where
+    something went wrong, another one may never come.
+    """
     if dist.is_available() and dist.is_initialized():
+        if together:
+            dist.barrier()
         dist.destroy_process_group()

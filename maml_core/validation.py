@@ -9,14 +9,17 @@ from .evaluation import evaluate, mean_and_ci95
 from .recipes import Recipe
 
 
+VALIDATION_TASKS = 300
+
+
 def validation_score(recipe: Recipe, trainer: MetaTrainer, validation: TaskDistribution) -> tuple[float, float]:
-    """Accuracy after the recipe's test steps, or mean squared error after 1 step, on 300 tasks: the same ones each time.
+    """Accuracy after the recipe's test steps, or mean squared error after 1 step, on 300 tasks, the same ones each time.
 
     (The oracle, which takes no step at test, is judged before one.)
     """
     generator = seeded_generator(1, trainer.generator.device)
     step = min(1, recipe.test_steps[-1]) if recipe.is_regression else recipe.test_steps[-1]
-    return mean_and_ci95(evaluate(trainer.learner, trainer.theta, validation, [step], generator, test_tasks=300)[step])
+    return mean_and_ci95(evaluate(trainer.learner, trainer.theta, validation, [step], generator, VALIDATION_TASKS)[step])
 
 
 def is_better(recipe: Recipe, row: dict[str, Any], best: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import torch
 
-from maml_core import checkpoints, files, keeper, training
+from maml_core import checkpoints, files, keeper, training, validation
 from maml_core.episodes import Episodes
 from maml_core.progress import _Silent
 from maml_core.recipes import find_recipe
@@ -59,7 +59,7 @@ class Counted:
 def run_training(out: Path, resume: bool, counter_file: Path, death: Death | None) -> None:
     """What a process does: train, and die if that is planned."""
     torch.set_num_threads(1)
-    keeper.EVERY = EVERY
+    keeper.EVERY, validation.VALIDATION_TASKS = EVERY, 25
     training.progress = lambda *arguments, **settings: _Silent(None)  # a killed tqdm leaves semaphores behind
     if death and death.call is not None:
         die_while_writing(death)

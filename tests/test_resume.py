@@ -46,15 +46,15 @@ def test_five_killed_trainings_end_as_if_nothing_had_happened(tmp_path):
 
 
 COMMAND = [sys.executable, "-m", "maml_core", "train", "sinusoid-5shot", "--meta-batch", "4", "--validate-every", "100"]
-COMMAND += ["--iterations", "600", "--engine", "eager", "--out"]
+COMMAND += ["--iterations", "400", "--engine", "eager", "--out"]
 
 
 def test_signals_finish_the_iteration_and_say_how_to_go_on(tmp_path):
-    """The command line, stopped by Ctrl-C, then by SIGTERM, then killed: 130, 143, and the straight training's end."""
+    """The command line, stopped by Ctrl-C and then by SIGTERM: 130, 143, and in the end the straight training's theta."""
     subprocess.run([*COMMAND, tmp_path / "straight"], capture_output=True, check=True)
     out = tmp_path / "stopped"
     resume: list[str] = []
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         before = iteration_in(out)
         process = subprocess.Popen(
             [*COMMAND, out, *resume], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, start_new_session=True
@@ -65,9 +65,8 @@ def test_signals_finish_the_iteration_and_say_how_to_go_on(tmp_path):
         said = process.communicate(timeout=60)[0].decode()
         assert process.returncode == code
         assert "Traceback" not in said
-        if number != signal.SIGKILL:
-            assert f"Stopped at meta-iteration {iteration_in(out)}; go on with --resume --out {out}." in said
-            assert before <= iteration_in(out) < 600
+        assert f"Stopped at meta-iteration {iteration_in(out)}; go on with --resume --out {out}." in said
+        assert before <= iteration_in(out) < 400
         resume = ["--resume"]
     subprocess.run([*COMMAND, out, "--resume"], capture_output=True, check=True)
     assert same(ending(out), ending(tmp_path / "straight"))

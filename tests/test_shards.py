@@ -42,7 +42,8 @@ def test_two_processes_take_the_gradient_of_one(tmp_path):
     script, out = tmp_path / "gradient.py", tmp_path / "gradient.pt"
     script.write_text(GRADIENT)
     environment = ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
-    subprocess.run([*TORCHRUN, str(script), str(out)], env=environment, check=True, capture_output=True, timeout=120)
+    done = subprocess.run([*TORCHRUN, str(script), str(out)], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
     (theirs, their_losses), (ours, losses) = torch.load(out), gradient_in_double()
     assert theirs.keys() == ours.keys()
     for name, g in ours.items():
