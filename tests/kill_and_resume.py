@@ -31,7 +31,7 @@ from maml_core.progress import _Silent
 from maml_core.recipes import find_recipe
 
 RECIPE = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
-ITERATIONS, VALIDATE_EVERY = 60, 20
+ITERATIONS, VALIDATE_EVERY = 50, 15
 EVERY = 0.02  # seconds between checkpoints instead of a minute, so that many of them are written
 CALLS = ("fsync", "link", "replace")  # of the file system, in the order in which a file is written
 

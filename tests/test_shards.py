@@ -80,6 +80,14 @@ def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
     assert "maml_core: Another process of this training has ended" in said
     assert f"Stopped at meta-iteration {kept:,}; go on with --resume --out {out}." in said
 
+    assert said.count("Training sinusoid-5shot") == 1  # the first process speaks for all
+    assert checkpoints.load(out / "checkpoint.pt")["processes"] == 2
+    # Up to the first validation it lost as one process does, to the rounding that fifty meta-iterations pile up.
+    recipe = find_recipe("sinusoid-5shot")
+    alone = MetaTrainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(0), 4).run(50)
+    first = checkpoints.load(out / "checkpoint.pt")["history"][0]
+    assert first["iteration"] == 50 and first["loss"] == pytest.approx(alone.mean().item(), rel=1e-3)
+
     # One process goes on from there.
     command[command.index("100000")] = str(kept + 10)
     done = subprocess.run([sys.executable, *command, "--resume"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maml_core import __main__ as cli
-from maml_core import sweeps
+from maml_core import sweeps, validation
 from maml_core.characters import Characters
 from maml_core.episodes import Episodes, seeded_generator
 from maml_core.glyphs import draw_glyphs
@@ -20,6 +20,12 @@ from maml_core.studies import TRAINED, Condition, Study, run_study
 @pytest.fixture(scope="module")
 def few_glyphs() -> Characters:
     return Characters(draw_glyphs(60).repeat(28, 1, 1, 1)[:1623], "glyphs")
+
+
+@pytest.fixture(autouse=True)
+def quick_validation(monkeypatch) -> None:
+    """300 validation tasks are most of the time that a training of three meta-iterations takes."""
+    monkeypatch.setattr(validation, "VALIDATION_TASKS", 20)
 
 
 TINY = {"meta_batch": 2, "ways": 3}
