@@ -115,8 +115,9 @@ def _bytes_of(content: Any) -> bytes:
 
 @dataclass
 class Result:
-    """Of one killed training: what was lost, what could not be read, whether it ended as it should."""
+    """Of one training: whether it was killed, what was lost and unreadable then, whether it ended as it should."""
 
+    killed: bool
     while_writing: bool
     lost: int
     unreadable: int
@@ -139,8 +140,8 @@ class Harness:
         if not same(self.expected, ending(folder / "again")):
             raise RuntimeError("Two trainings that nobody killed ended differently: there is nothing to compare with.")
 
-    def run(self, out: Path, resume: bool = False, death: Death | None = None) -> int:
-        """One process, to its end; returns how many meta-batches it drew."""
+    def run(self, out: Path, resume: bool = False, death: Death | None = None) -> tuple[int, bool]:
+        """One process, to its end; returns how many meta-batches it drew, and whether it was killed."""
         counter = out.with_suffix(".count")
         counter.write_bytes(struct.pack("q", 0))
         process = self.processes.Process(target=run_training, args=(out, resume, counter, death))
@@ -149,25 +150,26 @@ class Harness:
         if process.is_alive():
             process.kill()
         process.join()
-        if not death and process.exitcode:
+        killed = process.exitcode == -signal.SIGKILL
+        if process.exitcode and not killed:
             raise RuntimeError(f"The training in {out} ended with {process.exitcode}.")
-        return struct.unpack("q", counter.read_bytes())[0]
+        return struct.unpack("q", counter.read_bytes())[0], killed
 
     def kill_one(self, number: int) -> Result:
         """Train, die, look at what is left, resume, compare."""
         out = self.folder / f"killed-{number}"
         if number % 2:
-            death = Death(call=self.random.randint(1, 40), point=self.random.choice(("before", "after", "half")))
+            death = Death(call=self.random.randint(1, 20), point=self.random.choice(("before", "after", "half")))
         else:
             death = Death(seconds=self.random.uniform(0.2, 1.0) * self.seconds)
-        drawn = self.run(out, death=death)
+        drawn, killed = self.run(out, death=death)  # one that was over before its time has come is not counted
         path = out / keeper.CHECKPOINT
         unreadable = sum(not is_readable(file) for file in (path, out / keeper.PREVIOUS, out / "weights.pt") if file.exists())
         kept = checkpoints.load(path)["iteration"] if path.exists() and not unreadable else 0
         self.run(out, resume=path.exists())
         left_over = [file.name for file in out.iterdir() if file.suffix == ".part"]
         identical = same(self.expected, ending(out)) and not left_over
-        return Result(death.call is not None, max(drawn - kept, 0), unreadable, not kept, identical)
+        return Result(killed, killed and death.call is not None, max(drawn - kept, 0), unreadable, not kept, identical)
 
 
 def is_readable(path: Path) -> bool:
@@ -197,7 +199,8 @@ def report(results: list[Result]) -> str:
     """The table that is printed."""
     lost = [result.lost for result in results]
     rows = {
-        "kills": len(results),
+        "trainings": len(results),
+        "kills": sum(result.killed for result in results),
         "of them while writing": sum(result.while_writing for result in results),
         "killed before the first checkpoint, begun anew": sum(result.anew for result in results),
         "identical endings": sum(result.identical for result in results),
@@ -215,7 +218,9 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder), options.seed)
-        results = [harness.kill_one(number) for number in range(options.kills)]
+        results: list[Result] = []
+        while sum(result.killed for result in results) < options.kills and len(results) < 2 * options.kills:
+            results.append(harness.kill_one(len(results)))
     print(report(results))
     return 0 if all(result.identical and not result.unreadable for result in results) else 1
 
