@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,39 +13,28 @@ from typing import Any
 import torch
 
 from . import checkpoints
-from .characters import SPLITS, Characters, load_characters
-from .choices import ENGINES
+from .arguments import build_parser
+from .characters import Characters, load_characters
 from .episodes import seeded_generator
 from .images import MiniImageNet
-from .precision import PRECISIONS
 from .progress import progress
 from .recipes import RECIPES, Recipe, find_recipe
 from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
 from .shards import Shard, join, leave
-from .studies import MEASURED, STUDIES, TRAINED, run_study
+from .studies import MEASURED, TRAINED, run_study
 from .tables import accuracy_rows, accuracy_table, error_table, literature_table
 from .training import train
 from .validation import describe
-from .variants import VARIANTS
-
-DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
-
-  python -m maml_core recipes                          what there is to train
-  python -m maml_core train sinusoid-5shot             the paper's regression, minutes on a CPU
-  python -m maml_core train omniglot-5way-1shot --iterations 200
-  torchrun --nproc-per-node 2 -m maml_core train omniglot-20way-1shot    two processes share each meta-batch
-  python -m maml_core evaluate omniglot-5way-1shot     the weights that come with the package
-  python -m maml_core reproduce                        the paper's tables with our column beside it
-"""
 
 TOO_LARGE = "There is not enough memory: lower --shots, --queries or --meta-batch, or take --chunk-tasks 1."
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0, or 2 with one sentence on stderr for anything that a user can put right."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        COMMANDS[options.command](options)
+        return 0
     except (ValueError, OSError) as error:
         print(f"maml_core: {error}", file=sys.stderr)
         return 2
@@ -55,84 +45,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stop:
         return 128 + getattr(stop, "signal", signal.SIGINT)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m maml_core", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("recipe", metavar="RECIPE", help="a setting of the paper by name; `recipes` lists them")
-    common.add_argument("--seed", type=int, default=0, help="of all randomness (default 0)")
-    common.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    common.add_argument("--data", choices=("auto", "omniglot", "glyphs"), default="auto",
-                        help="auto: Omniglot from disk, else downloaded, else made-up glyphs")  # fmt: skip
-    common.add_argument("--no-download", action="store_true", help="never fetch Omniglot from the network")
-    overrides = common.add_argument_group("changes to the recipe")
-    overrides.add_argument("--alpha", type=float, help="size of an inner step")
-    overrides.add_argument("--ways", type=int, help="N, classes in a task")
-    overrides.add_argument("--shots", type=int, help="K, support points per class")
-    overrides.add_argument("--queries", type=int, help="query points per class (default K)")
-    overrides.add_argument("--split", choices=tuple(SPLITS), help="of the characters: as the paper's code, or by alphabet")
-    overrides.add_argument("--no-rotations", dest="rotations", action="store_const", const=False,
-                           help="characters upright, in training and at test")  # fmt: skip
-    overrides.add_argument("--inner-steps", type=int, help="inner steps in meta-training")
-    overrides.add_argument("--variant", choices=tuple(VARIANTS), help="of MAML (default maml)")
-    overrides.add_argument("--inner-loss", choices=("sum", "mean"),
-                           help="sum over the support points divided by K, or their mean")  # fmt: skip
-
-    go = commands.add_parser("train", parents=[common], help="meta-train a recipe",
-                             description="Meta-train a recipe; weights and history go to --out.")  # fmt: skip
-    go.add_argument("--iterations", type=int, help="meta-iterations (default: the paper's)")
-    go.add_argument("--out", type=Path, help="folder of the training (default runs/RECIPE, or the next one free)")
-    go.add_argument("--resume", action="store_true", help="go on with the training in --out (default runs/RECIPE)")
-    go.add_argument("--engine", choices=ENGINES, default="auto",
-                    help="auto: graph on a GPU; on a CPU compiled where that is won back")  # fmt: skip
-    go.add_argument("--precision", choices=PRECISIONS, default="float32", help="of matrix products (tf32, bf16: on GPUs)")
-    go.add_argument("--chunk-tasks", type=int, metavar="N",
-                    help="tasks at a time; less memory, the same gradient (default: as fits)")  # fmt: skip
-    go.add_argument("--validate-every", type=int, default=1000, metavar="N", help="meta-iterations (default 1000)")
-    go.add_argument("--first-order", action="store_const", const=True, help="drop the second derivatives")
-    go.add_argument("--meta-batch", type=int, help="tasks in a meta-iteration")
-    go.add_argument("--clip", type=float, metavar="LIMIT",
-                    help="largest absolute value in a meta-gradient (default: any)")  # fmt: skip
-    go.set_defaults(run=_train)
-
-    judge = commands.add_parser("evaluate", parents=[common], help="adapt to new test tasks and measure",
-                                description="Evaluate the shipped weights, or --weights, on test tasks.")  # fmt: skip
-    judge.add_argument("--weights", type=Path, help="a weights.pt or checkpoint.pt that `train` wrote")
-    judge.add_argument("--tasks", type=int, default=600, help="test tasks (default 600, as the paper)")
-    judge.add_argument("--part", choices=("test", "validation", "train"), default="test", help="of the characters")
-    judge.add_argument("--json", action="store_true", help="print one JSON object")
-    judge.set_defaults(run=_evaluate)
-
-    table = commands.add_parser("reproduce", help="the paper's tables with our results beside it",
-                                description="Print the paper's Tables 1 and 2 with our results beside it.")  # fmt: skip
-    table.add_argument("--evaluate", action="store_true",
-                       help="measure the shipped weights again, on 600 new tasks each")  # fmt: skip
-    table.add_argument("--seed", type=int, default=1, help="of the tasks for --evaluate (default 1; the shipped: 0)")
-    table.set_defaults(run=_reproduce)
-
-    study = commands.add_parser("study", help="one question: trainings that differ in one factor, or a measurement",
-                                description="Run a study anew and write its results as JSON. " + ", ".join(STUDIES))  # fmt: skip
-    study.add_argument("study", metavar="STUDY", choices=STUDIES, help=" | ".join(STUDIES))
-    study.add_argument("--iterations", type=int, help="meta-iterations of each training (default: the shipped study's)")
-    study.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one training each (default 0 1)")
-    study.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    study.add_argument("--out", type=Path, default=Path("runs/studies"),
-                       help="folder of the trainings, which are gone on with (default runs/studies)")  # fmt: skip
-    study.add_argument("--results", type=Path, metavar="FILE",
-                       help="default: the shipped results, from which figures are drawn")  # fmt: skip
-    study.set_defaults(run=_study)
-
-    give = commands.add_parser("publish", help="ship a training's best weights with the package")
-    give.add_argument("folder", type=Path, metavar="FOLDER", help="that `train` wrote")
-    give.set_defaults(run=_publish)
-
-    commands.add_parser("recipes", help="list the recipes").set_defaults(run=_recipes)
-    return parser
 
 
 def _recipes(options: argparse.Namespace) -> None:
@@ -202,18 +114,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _publish(options: argparse.Namespace) -> None:
     recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
-    sources = {"omniglot": lambda: load_characters("omniglot"), "mini-imagenet": MiniImageNet, "sinusoid": lambda: None}
-    characters = sources[recipe.data]()
-    print(_for_people(recipe, publish(options.folder, characters)["evaluation"]))
+    print(_for_people(recipe, publish(options.folder, _data(recipe, "omniglot"))["evaluation"]))
 
 
 def _reproduce(options: argparse.Namespace) -> None:
     again: dict[str, dict[str, Any]] = {}
     seeded_generator(options.seed)  # refuses a bad seed before data are read
     if options.evaluate:
-        shipped = [name for name in RECIPES if is_shipped(name)]
+        shipped = [name for name, recipe in RECIPES.items() if is_shipped(name) and recipe.data != "mini-imagenet"]
         characters = load_characters("omniglot")
-        shipped = [name for name in shipped if find_recipe(name).data != "mini-imagenet"]
         for name in progress(shipped, "evaluating"):
             again[name] = measure(find_recipe(name), load_shipped(name)[0], characters, options.seed)
     print("Accuracy in % (the paper's Table 1; first order as Nichol et al. 2018 report it)\n")
@@ -259,13 +168,18 @@ def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 
 
 def _characters(recipe: Recipe, options: argparse.Namespace) -> Characters | MiniImageNet | None:
-    if recipe.data != "omniglot":
-        return MiniImageNet() if recipe.data == "mini-imagenet" else None
-    characters = load_characters(options.data, download=not options.no_download)
-    if characters.source == "glyphs" and options.data == "auto":
+    data = _data(recipe, options.data, download=not options.no_download)
+    if data is not None and data.source == "glyphs" and options.data == "auto":
         print("Omniglot is not here and could not be fetched: these are made-up glyphs, whose numbers compare with "
               "no paper's.", file=sys.stderr)  # fmt: skip
-    return characters
+    return data
+
+
+def _data(recipe: Recipe, source: str, download: bool = False) -> Characters | MiniImageNet | None:
+    """All parts of what the recipe learns; None for sine waves. source, download: of the characters."""
+    if recipe.data == "omniglot":
+        return load_characters(source, download=download)
+    return MiniImageNet() if recipe.data == "mini-imagenet" else None
 
 
 def _check_device(device: str) -> None:
@@ -291,6 +205,16 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "reproduce": _reproduce,
+    "study": _study,
+    "publish": _publish,
+    "recipes": _recipes,
+}
 
 
 if __name__ == "__main__":

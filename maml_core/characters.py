@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .checks import at_least
-from .episodes import Episodes
+from .episodes import Episodes, check_classes, class_episodes
 from .glyphs import draw_glyphs
 from .omniglot import load_omniglot
 
@@ -92,14 +92,9 @@ class CharacterTasks:
     def __post_init__(self) -> None:
         characters, drawings = self.images.shape[:2]
         queries = self.shots if self.queries is None else self.queries
-        at_least(1, ways=self.ways, shots=self.shots, queries=queries)
-        if self.ways > characters:
-            raise ValueError(f"{self.ways} ways need {self.ways} characters, and there are {characters}: lower ways.")
-        if self.shots + queries > drawings:
-            raise ValueError(
-                f"{self.shots} shots and {queries} queries need {self.shots + queries} drawings of a character, "
-                f"and there are {drawings}: lower one of them."
-            )
+        check_classes(
+            self.ways, self.shots, queries, characters, "characters", drawings, "drawings of a character, and there are"
+        )
         object.__setattr__(self, "queries", queries)
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
@@ -120,10 +115,7 @@ class CharacterTasks:
         x = self.images[chosen[..., None], drawn]  # [T, N, K+Q, 28, 28]
         if self.rotations:
             x = rotate(x, torch.randint(4, (tasks, self.ways), generator=generator, device=device))
-        x = x[:, :, :, None].float() / 255
-        y = torch.arange(self.ways, device=device)[:, None].expand(tasks, self.ways, self.shots + self.queries)
-        K = self.shots
-        return Episodes(*(part.flatten(1, 2) for part in (x[:, :, :K], y[:, :, :K], x[:, :, K:], y[:, :, K:])))
+        return class_episodes(x[:, :, :, None].float() / 255, self.shots)
 
 
 def rotate(x: Tensor, quarters: Tensor) -> Tensor:

@@ -202,7 +202,7 @@ class MetaTrainer:
             losses = []
             for part in drawn:
                 episodes = tasks.build(part, meta_batch) if builds else part
-                gradient, task_losses = chunked(lambda t, e: learner.gradient_of_sum(t, e), theta, episodes)
+                gradient, task_losses = chunked(learner.gradient_of_sum, theta, episodes)
                 theta, moments = adam(theta, clip_values(gradient, clip), moments, learning_rate)
                 losses.append(task_losses.mean())
             return theta, moments, torch.stack(losses)

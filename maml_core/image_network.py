@@ -4,13 +4,11 @@ Against overfitting, as the paper says: 84x84 pictures have more to learn by hea
 side by side and not averaged, and the last layer starts Glorot-uniform; both stand in the code only.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .networks import Network, Weights, batch_norm, cross_entropy, linear
+from .networks import Network, Weights, convolve, cross_entropy, glorot, linear
 
 CHANNELS, SIZE = 3, 84
 
@@ -21,17 +19,13 @@ def image_network(ways: int, filters: int = 32, size: int = SIZE) -> Network:
     left = size // 2 ** len(blocks)  # of each side
 
     def init(generator: torch.Generator) -> Weights:
-        def glorot(shape: tuple[int, ...], fan_in: int, fan_out: int) -> Tensor:
-            bound = math.sqrt(6 / (fan_in + fan_out))
-            return bound * (2 * torch.rand(shape, generator=generator, device=generator.device) - 1)
-
         weights, channels = {}, CHANNELS
         for i in blocks:
-            weights[f"conv{i}"] = glorot((3, 3, channels, filters), 9 * channels, 9 * filters)
+            weights[f"conv{i}"] = glorot((3, 3, channels, filters), 9 * channels, 9 * filters, generator)
             weights[f"beta{i}"] = torch.zeros(filters, device=generator.device)
             channels = filters
         inputs = left * left * filters
-        weights["w5"] = glorot((inputs, ways), inputs, ways)
+        weights["w5"] = glorot((inputs, ways), inputs, ways, generator)
         weights["b5"] = torch.zeros(ways, device=generator.device)
         return weights
 
@@ -39,11 +33,7 @@ def image_network(ways: int, filters: int = 32, size: int = SIZE) -> Network:
         """x [T, B, 3, H, W] -> logits [T, B, N]; batch norm's statistics are of the first `seen` pictures, or all."""
         h = x.movedim(2, -1)
         for i in blocks:
-            columns = neighbourhoods(h)
-            pixels = None if seen is None else seen * columns.shape[2:4].numel()
-            z = columns.flatten(1, 3) @ weights[f"conv{i}"].flatten(-4, -2)
-            h = torch.relu(batch_norm(z, weights[f"beta{i}"], pixels)).unflatten(1, columns.shape[1:4])
-            h = max_pool(h)
+            h = max_pool(convolve(neighbourhoods(h), weights[f"conv{i}"], weights[f"beta{i}"], seen))
         return linear(h.flatten(2), weights["w5"], weights["b5"])
 
     return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in blocks))

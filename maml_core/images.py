@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from .checks import at_least
-from .episodes import Episodes
+from .episodes import Episodes, check_classes, class_episodes
 from .image_network import SIZE
-from .omniglot import data_root
+from .omniglot import UNREADABLE, data_root
 from .progress import progress
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
@@ -88,7 +88,7 @@ def _read_picture(file: Path) -> np.ndarray:
             if image.size != (SIZE, SIZE):
                 image = image.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
             return np.asarray(image).transpose(2, 0, 1)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow has all three for damaged files
+    except UNREADABLE as error:
         raise ValueError(f"{file} is not a readable picture: replace it or delete it.") from error
 
 
@@ -103,15 +103,10 @@ class ImageTasks:
 
     def __post_init__(self) -> None:
         queries = self.shots if self.queries is None else self.queries
-        at_least(1, ways=self.ways, shots=self.shots, queries=queries)
-        classes, fewest = len(self.pictures.counts), int(self.pictures.counts.min())
-        if self.ways > classes:
-            raise ValueError(f"{self.ways} ways need {self.ways} classes, and there are {classes}: lower ways.")
-        if self.shots + queries > fewest:
-            raise ValueError(
-                f"{self.shots} shots and {queries} queries need {self.shots + queries} pictures of a class, and one has "
-                f"{fewest}: lower one of them."
-            )
+        counts = self.pictures.counts
+        check_classes(
+            self.ways, self.shots, queries, len(counts), "classes", int(counts.min()), "pictures of a class, and one has"
+        )
         object.__setattr__(self, "queries", queries)
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
@@ -127,7 +122,4 @@ class ImageTasks:
         there = torch.arange(order.shape[-1], device=images.device) < counts[chosen][..., None]
         drawn = torch.where(there, order, -1.0).topk(self.shots + self.queries).indices  # [T, N, K+Q]
         starts = counts.cumsum(0) - counts
-        x = images[starts[chosen][..., None] + drawn].float() / 255
-        y = torch.arange(self.ways, device=images.device)[:, None].expand(*x.shape[:3])
-        K = self.shots
-        return Episodes(*(part.flatten(1, 2) for part in (x[:, :, :K], y[:, :, :K], x[:, :, K:], y[:, :, K:])))
+        return class_episodes(images[starts[chosen][..., None] + drawn].float() / 255, self.shots)

@@ -26,7 +26,7 @@ class Keeper:
         return time.monotonic() >= self._due
 
     def write(self, files: dict[str, Any], iteration: int) -> None:
-        """Write {name: content}, and what is still waiting from before; the checkpoint last of the weights."""
+        """Write {name: content}, and what is still waiting from before, in this order."""
         self._waiting |= files
         self._due = time.monotonic() + EVERY
         try:

@@ -110,6 +110,16 @@ def patches(x: Tensor) -> Tensor:
     return torch.stack([window(i, j) for i in range(3) for j in range(3)], -2).flatten(-2)
 
 
+def convolve(columns: Tensor, w: Tensor, beta: Tensor, seen: int | None = None) -> Tensor:
+    """Convolution, batch norm and ReLU on patches cut out already: [T, B, H, W, 9*C] -> [T, B, H, W, F].
+
+    w: [3, 3, C, F] or [T, 3, 3, C, F]; seen: batch norm's statistics are of the first so many pictures.
+    """
+    pixels = None if seen is None else seen * columns.shape[2:4].numel()
+    z = columns.flatten(1, 3) @ w.flatten(-4, -2)
+    return torch.relu(batch_norm(z, beta, pixels)).unflatten(1, columns.shape[1:4])
+
+
 def sinusoid_network(inputs: int = 1) -> Network:
     """Section 5.1: 1-40-40-1 with ReLU, weights from a truncated normal (0.01), no normalization.
 
@@ -143,9 +153,7 @@ def conv_network(ways: int, filters: int = 64) -> Network:
     def init(generator: torch.Generator) -> Weights:
         weights, channels, device = {}, 1, generator.device
         for i in blocks:
-            bound = math.sqrt(6 / (9 * channels + 9 * filters))
-            uniform = torch.rand((3, 3, channels, filters), generator=generator, device=device)
-            weights[f"conv{i}"] = bound * (2 * uniform - 1)
+            weights[f"conv{i}"] = glorot((3, 3, channels, filters), 9 * channels, 9 * filters, generator)
             weights[f"beta{i}"] = torch.zeros(filters, device=device)
             channels = filters
         weights["w5"] = torch.randn((filters, ways), generator=generator, device=device)
@@ -156,10 +164,7 @@ def conv_network(ways: int, filters: int = 64) -> Network:
         """x [T, B, 1, 28, 28] -> logits [T, B, N]; batch norm's statistics are of the first `seen` pictures, or all."""
         h = x.movedim(2, -1)  # channels last, so that a patch is one row of the matrix product
         for i in blocks:
-            columns = patches(h)
-            pixels = None if seen is None else seen * columns.shape[2:4].numel()
-            z = columns.flatten(1, 3) @ weights[f"conv{i}"].flatten(-4, -2)
-            h = torch.relu(batch_norm(z, weights[f"beta{i}"], pixels)).unflatten(1, columns.shape[1:4])
+            h = convolve(patches(h), weights[f"conv{i}"], weights[f"beta{i}"], seen)
         return linear(h.mean((2, 3)), weights["w5"], weights["b5"])
 
     return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in blocks))
@@ -187,6 +192,12 @@ def mlp_network(ways: int) -> Network:
         return linear(h, weights["w5"], weights["b5"])
 
     return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in layers))
+
+
+def glorot(shape: tuple[int, ...], fan_in: int, fan_out: int, generator: torch.Generator) -> Tensor:
+    """Uniform with Glorot and Bengio's variance, 2 / (fan_in + fan_out)."""
+    bound = math.sqrt(6 / (fan_in + fan_out))
+    return bound * (2 * torch.rand(shape, generator=generator, device=generator.device) - 1)
 
 
 def _truncated_normal(shape: tuple[int, int], generator: torch.Generator, std: float = 0.01) -> Tensor:

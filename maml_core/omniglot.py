@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CHARACTERS, DRAWINGS, SIZE = 1623, 20, 28
 PAPER = 105  # pixels on each side of a file's picture
 PATIENCE = 120.0  # seconds that a process waits for another one to read or download the pictures
+UNREADABLE = (OSError, SyntaxError, ValueError)  # Pillow has all three for damaged files
 PARTS = {"images_background": 964, "images_evaluation": 659}
 CACHE = "omniglot-28x28-v1.pt"
 
@@ -133,7 +134,7 @@ def _read_image(file: Path, remedy: str) -> np.ndarray:
     try:
         with Image.open(file) as image:
             size, small = image.size, shrink(image)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow has all three for damaged files
+    except UNREADABLE as error:
         raise ValueError(f"{file} is not a readable picture. {remedy}") from error
     if size != (PAPER, PAPER):
         raise ValueError(f"{file} has {size[0]} x {size[1]} pixels instead of {PAPER} x {PAPER}. {remedy}")

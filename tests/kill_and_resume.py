@@ -92,25 +92,22 @@ def die_while_writing(death: Death) -> None:
 
         return call
 
+    write = checkpoints._save_tensors
+
     def half(content: Any, file: IO[bytes]) -> None:
-        whole = memoryview(_bytes_of(content))
         if dies():
-            file.write(whole[: len(whole) // 2])
+            whole = io.BytesIO()
+            write(content, whole)
+            file.write(whole.getbuffer()[: whole.tell() // 2])
             file.flush()
             kill()
-        file.write(whole)
+        write(content, file)
 
     if death.point == "half":
         checkpoints._save_tensors = half
         return
     for name in CALLS:
         setattr(files.os, name, mortal(getattr(os, name)))
-
-
-def _bytes_of(content: Any) -> bytes:
-    whole = io.BytesIO()
-    torch.save(content, whole)
-    return whole.getvalue()
 
 
 @dataclass

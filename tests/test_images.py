@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from maml_core import __main__ as cli
 from maml_core import checkpoints, reference
+from maml_core.episodes import seeded_generator as seeded
 from maml_core.image_network import image_network, max_pool, neighbourhoods
 from maml_core.images import ImageTasks, MiniImageNet, Pictures
 from maml_core.maml import Learner, meta_gradient
@@ -19,10 +20,6 @@ from maml_core.recipes import find_recipe
 
 CLASSES = {"train": 6, "val": 5, "test": 5}
 PICTURES = 17
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def draw(folder: Path, number: int, hue: int, size: tuple[int, int] = (84, 84), ending: str = "jpg") -> Path:

@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
+
+from tests.small import status
 
 ROOT = Path(__file__).resolve().parent.parent
 OPEN_DOORS = ("token=''", 'token=""', "password=", "disable_check_xsrf", "--ip", "allow_origin", "allow_remote_access")
@@ -57,11 +57,3 @@ def addresses_of_this_machine() -> set[str]:
     except OSError:
         return set()
     return {address for address in found if not address.startswith("127.")}
-
-
-def status(address: str) -> int:
-    try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code

@@ -18,18 +18,9 @@ from maml_core import checkpoints, files, keeper, training
 from maml_core.engine import MetaTrainer
 from maml_core.files import sole_user, write_whole
 from maml_core.keeper import CHECKPOINT, PREVIOUS, Keeper, load_training
-from maml_core.recipes import find_recipe
 from maml_core.signals import Stopped, wish_to_stop
-from maml_core.training import train
 from tests.kill_and_resume import Harness, ending, report, same
-
-SMALL = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
-
-
-def small_train(out: Path, iterations: int = 30, tasks=None, recipe=SMALL, **settings):
-    settings = {"validate_every": 10, "say": lambda text: None} | settings
-    return train(recipe, tasks or recipe.build_tasks(), recipe.build_tasks(), out, iterations, **settings)
-
+from tests.small import SMALL, small_train
 
 # Killed.
 

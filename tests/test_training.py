@@ -18,18 +18,10 @@ from maml_core.recipes import find_recipe
 from maml_core.sinusoid import SinusoidTasks
 from maml_core.engine import MetaTrainer
 from maml_core.training import train
-
-SMALL = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
-
+from tests.small import SMALL, small_train
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def small_train(out: Path, iterations: int, tasks=None, recipe=SMALL, **settings):
-    """A sinusoid training that says nothing and validates every 10 meta-iterations."""
-    settings = {"validate_every": 10, "say": lambda text: None} | settings
-    return train(recipe, tasks or recipe.build_tasks(), recipe.build_tasks(), out, iterations, **settings)
 
 
 def assert_identical(ours, theirs) -> None:

@@ -9,6 +9,7 @@ from maml_core import reference
 from maml_core.characters import CharacterTasks
 from maml_core.engine import MetaTrainer
 from maml_core.episodes import Episodes
+from maml_core.episodes import seeded_generator as seeded
 from maml_core.evaluation import evaluate
 from maml_core.maml import Learner, adapt, meta_gradient, support_gradient
 from maml_core.networks import Network, Weights, linear, mlp_network, sinusoid_network, squared_error
@@ -20,10 +21,6 @@ from maml_core.variants import (
 )  # fmt: skip
 
 ALPHA = 0.02
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def double(theta: Weights) -> Weights:

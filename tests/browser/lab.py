@@ -7,14 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from tests.small import status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -46,6 +46,13 @@ def copy_review(folder: Path) -> None:
         shutil.copy(path, folder / "notebooks")
 
 
+def write_notebook(path: Path, cells: list[str]) -> None:
+    """A notebook of these code cells that opens without asking for a kernel."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    nbformat.write(notebook, path)
+
+
 class Lab:
     """A server for the notebooks below `folder`; what it says goes to `log`."""
 
@@ -75,14 +82,7 @@ class Lab:
 
     def status(self, path: str, token: bool = True) -> int:
         """The HTTP status of an address, with or without the token; 0 while there is no answer."""
-        headers = {"Authorization": f"token {self.token}"} if token else {}
-        try:
-            with urllib.request.urlopen(urllib.request.Request(self.address + path, headers=headers), timeout=5) as answer:
-                return answer.status
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
+        return status(self.address + path, self.token if token else None)
 
     def stop(self) -> None:
         self._server.terminate()

@@ -11,10 +11,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-import nbformat
 from playwright.sync_api import Locator
 
-from tests.browser.lab import Lab, NotebookPage, PanelView, browser, find_chromium
+from tests.browser.lab import Lab, NotebookPage, PanelView, browser, find_chromium, write_notebook
 
 PRESSES, DRAGGED = 15, 60
 SET_UP = """from maml_core.characters import load_characters
@@ -42,10 +41,8 @@ def main() -> int:
         print("This needs Chromium or Chrome: install it, or name it in CHROMIUM=/path/to/it.", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        cells = [nbformat.v4.new_code_cell(source) for source in (SET_UP, *PANELS.values())]
-        notebook = nbformat.v4.new_notebook(cells=cells)
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-        nbformat.write(notebook, Path(folder) / "panels.ipynb")
+        cells = [SET_UP, *PANELS.values()]
+        write_notebook(Path(folder) / "panels.ipynb", cells)
         lab = Lab(Path(folder), Path(folder) / "server.log")
         try:
             lab.wait()

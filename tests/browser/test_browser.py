@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.lab import NOTEBOOKS, Lab, NotebookPage
+from tests.browser.lab import NOTEBOOKS, Lab, NotebookPage, write_notebook
 
 # Appended to each copy: it keeps the kernel busy, as a longer notebook would, until the test has moved every control.
 BUSY = """import pathlib, time
@@ -77,9 +77,7 @@ def scratch(chromium: Browser, lab: Lab) -> Iterator[Callable[[list[str]], Noteb
     pages = []
 
     def write(cells: list[str]) -> NotebookPage:
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-        nbformat.write(notebook, lab.folder / "notebooks" / "scratch.ipynb")
+        write_notebook(lab.folder / "notebooks" / "scratch.ipynb", cells)
         page = chromium.new_page(viewport={"width": 720, "height": 900})
         pages.append(page)
         return NotebookPage(page, lab, "notebooks/scratch.ipynb")
