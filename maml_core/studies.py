@@ -54,6 +54,11 @@ class Study:
     protocols: dict[str, Protocol] = field(default_factory=lambda: AS_IN_THE_PAPER)
 
 
+def _few_tasks(**changes: Any) -> Condition:
+    """5-way 1-shot with three inner steps, so that variants have something to differ in, and few tasks, for two cores."""
+    return Condition("omniglot-5way-1shot", {**changes, "inner_steps": 3, "meta_batch": 8})
+
+
 SECOND_ORDER = Condition("omniglot-5way-1shot")
 TRAINED = {
     "loss-scale-5way": Study(
@@ -86,6 +91,20 @@ TRAINED = {
         iterations=4000,
         validate_every=500,
         protocols=UPRIGHT_AND_TURNED,
+    ),
+    "variants": Study(
+        "MAML and its variants, 5-way 1-shot: three inner steps, eight tasks in a meta-iteration",
+        {
+            "MAML": _few_tasks(),
+            "first order": _few_tasks(first_order=True),
+            "Reptile": _few_tasks(variant="reptile"),
+            "ANIL": _few_tasks(variant="anil"),
+            "Meta-SGD": _few_tasks(variant="meta-sgd"),
+            "MAML++": _few_tasks(variant="maml++"),
+            "iMAML": _few_tasks(variant="imaml"),
+        },
+        iterations=1000,
+        validate_every=200,
     ),
 }
 
