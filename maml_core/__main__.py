@@ -142,7 +142,7 @@ def _study(options: argparse.Namespace) -> None:
     else:
         result = run_study(
             TRAINED[name], load_characters("omniglot"), options.out, tuple(options.seeds), options.iterations,
-            options.device, {"commit": _commit()},
+            options.device, {"commit": _commit()}, engine=options.engine,
         )  # fmt: skip
     result |= {"study": name, "torch": str(torch.__version__), "commit": _commit()}
     path = options.results or STUDY_FOLDER / f"{name}.json"

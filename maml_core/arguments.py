@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument("--iterations", type=int, help="meta-iterations of each training (default: the shipped study's)")
     study.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one training each (default 0 1)")
     study.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    study.add_argument("--engine", choices=ENGINES, default="auto", help="of its trainings (default: as `train` chooses)")
     study.add_argument("--out", type=Path, default=Path("runs/studies"),
                        help="folder of the trainings, which are gone on with (default runs/studies)")  # fmt: skip
     study.add_argument("--results", type=Path, metavar="FILE",

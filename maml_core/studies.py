@@ -127,6 +127,7 @@ def run_study(
     facts: dict[str, Any] | None = None,
     say: Callable[[str], None] = print,
     test_tasks: int = 600,
+    engine: str = "auto",
 ) -> dict[str, Any]:
     """Train every condition on every seed into a folder below `root`, going on where one was begun, and judge them.
 
@@ -144,7 +145,7 @@ def run_study(
             say(f"{label}, seed {seed}: {out}")
             begun = (out / "checkpoint.pt").exists()
             run = train(
-                recipe, tasks, validation, out, iterations, seed, device, resume=begun,
+                recipe, tasks, validation, out, iterations, seed, device, engine, resume=begun,
                 validate_every=study.validate_every, facts={"data": characters.source, **(facts or {})}, say=say,
             )  # fmt: skip
             if run["iteration"] != iterations:
