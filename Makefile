@@ -13,6 +13,8 @@ RUN = .venv/bin/python
 # Without this JupyterLab opens with the question whether to fetch its news. A user's own settings come before it.
 SETTINGS = .venv/share/jupyter/lab/settings
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+# Processes that share the tests.
+JOBS ?= 2
 # Slow cells are an error: a reader waits for them too. Seconds.
 CELL_TIMEOUT = 120
 
@@ -36,10 +38,11 @@ lab: .venv/.installed
 	exec $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_FLAGS)
 
+# Two processes take one file of tests after the other, the longest first (the browser's), with a thread each.
 test: .venv/.installed
 	@start=$$(date +%s); status=0; \
-	$(RUN) -m pytest tests && \
-	$(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) notebooks || status=$$?; \
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+	  --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) tests/browser notebooks tests || status=$$?; \
 	echo "Tests and notebooks took $$(($$(date +%s) - start)) s."; \
 	exit $$status
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,13 @@ import torch
 
 from . import report
 from .check import GradientCheck
-from .machine import Onlookers, count_flop, describe_machine, sgemm_gflops
+from .machine import Onlookers, count_flop, describe_machine, sgemm_gflops, with_allocator
 from .sides import SIDES, Side, build_sides, default_sides
 from .sweeps import SWEEPS, run_sweeps
 from .timing import Clock, run_rounds
 from .workloads import RECIPE_NAMES, Workload, build_workload
 
 OUT = Path(__file__).resolve().parents[1] / "maml_core" / "trained" / "benchmark.json"
-
-# glibc gives large blocks back to the system and fetches them again, page by page: on some machines that makes an
-# eager meta-step several times as long, and times swing. All sides run with this off.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -113,6 +107,5 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
-        os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], os.environ | ALLOCATOR)
+    with_allocator("bench")
     main()

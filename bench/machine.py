@@ -21,6 +21,16 @@ from .workloads import Workload
 
 PEERS = ("torchopt", "higher", "jax", "jaxlib", "learn2learn")
 
+# glibc gives large blocks back to the system and fetches them again, page by page: on some machines that makes an
+# eager meta-step several times as long, and times swing. All sides run with this off.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+
+
+def with_allocator(module: str) -> None:
+    """Start `python -m module` over with ALLOCATOR in its environment, where it is not there yet (Linux)."""
+    if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | ALLOCATOR)
+
 
 def describe_machine(device: str) -> dict[str, Any]:
     """What a reader needs to know about where the numbers are from."""

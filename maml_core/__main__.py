@@ -22,7 +22,7 @@ from .recipes import RECIPES, Recipe, find_recipe
 from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
 from .shards import Shard, join, leave
 from .studies import MEASURED, TRAINED, run_study
-from .tables import accuracy_rows, accuracy_table, error_table, literature_table
+from .tables import accuracy_rows, accuracy_table, error_table, literature_table, variants_table
 from .training import train
 from .validation import describe
 
@@ -131,6 +131,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(literature_table())
     print("\nSinusoid, 5-shot, mean squared error (the paper's Table 2)\n")
     print(error_table(again))
+    print("\nMAML's variants after the same short training, 5-way 1-shot (chapter 4)\n")
+    print(variants_table())
 
 
 def _study(options: argparse.Namespace) -> None:
@@ -140,9 +142,10 @@ def _study(options: argparse.Namespace) -> None:
         needs_characters = name != "error-against-steps"
         result = MEASURED[name](load_characters("omniglot") if needs_characters else None)
     else:
+        weights = STUDY_FOLDER / name if TRAINED[name].ships and not options.results else None
         result = run_study(
             TRAINED[name], load_characters("omniglot"), options.out, tuple(options.seeds), options.iterations,
-            options.device, {"commit": _commit()}, engine=options.engine,
+            options.device, {"commit": _commit()}, engine=options.engine, weights=weights,
         )  # fmt: skip
     result |= {"study": name, "torch": str(torch.__version__), "commit": _commit()}
     path = options.results or STUDY_FOLDER / f"{name}.json"

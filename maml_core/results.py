@@ -86,6 +86,21 @@ def load_study(name: str) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def load_study_weights(name: str, condition: str) -> tuple[Weights, Recipe]:
+    """The trained theta of one side of a study that ships them, and the recipe it was trained by."""
+    path = STUDY_FOLDER / name / weights_name(condition)
+    if not path.exists():
+        have = ", ".join(sorted(p.stem for p in (STUDY_FOLDER / name).glob("*.pt"))) or "none"
+        raise FileNotFoundError(f"No weights are shipped for {condition} of the study {name} (shipped: {have}).")
+    story = checkpoints.load(path)
+    return story["theta"], Recipe(**story["recipe"])
+
+
+def weights_name(condition: str) -> str:
+    """The file of a condition's weights: "first order" is in first-order.pt."""
+    return f"{condition.lower().replace(' ', '-')}.pt"
+
+
 def publish(run: Path, characters: Characters | MiniImageNet | None) -> dict[str, Any]:
     """Put a run's best weights among the shipped ones, with their story and their evaluation on test tasks.
 

@@ -12,7 +12,7 @@ from typing import Any
 from . import checkpoints
 from .characters import Characters
 from .recipes import Recipe, find_recipe
-from .results import measure
+from .results import measure, weights_name
 from .sweeps import alpha_at_test, error_against_steps, query_batches
 from .training import train
 
@@ -52,6 +52,7 @@ class Study:
     iterations: int
     validate_every: int
     protocols: dict[str, Protocol] = field(default_factory=lambda: AS_IN_THE_PAPER)
+    ships: bool = False
 
 
 def _few_tasks(**changes: Any) -> Condition:
@@ -105,6 +106,7 @@ TRAINED = {
         },
         iterations=1000,
         validate_every=200,
+        ships=True,
     ),
 }
 
@@ -128,8 +130,11 @@ def run_study(
     say: Callable[[str], None] = print,
     test_tasks: int = 600,
     engine: str = "auto",
+    weights: Path | None = None,
 ) -> dict[str, Any]:
     """Train every condition on every seed into a folder below `root`, going on where one was begun, and judge them.
+
+    weights: where the best theta of each condition goes, of the first seed, to be loaded with `load_study_weights`.
 
     Returns the question, the rows (a training each, with its history and its accuracies) and what was run. Raises
     ValueError where a folder holds a training that is longer already.
@@ -154,6 +159,8 @@ def run_study(
                     "move it away, or ask for as many --iterations."
                 )
             best = checkpoints.load(out / "weights.pt")
+            if weights and seed == seeds[0]:
+                checkpoints.save(best, weights / weights_name(label))
             judged = {
                 name: measure(
                     replace(recipe, **changes), best["theta"], characters, 0, test_tasks, queries=queries, by_step=False

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell
+from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell, reported
 from .recipes import RECIPES
 from .results import is_shipped, load_shipped, load_study
 
@@ -87,6 +87,27 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     others = [method for method in SINUSOID if method.startswith("multi-task")]
     body += [[method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)] for method in others]
     return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
+
+
+# What a variant is called in the literature's table, where its own paper has 5-way 1-shot.
+REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Reptile, transductive", "MAML++": "MAML++",
+               "iMAML": "iMAML"}  # fmt: skip
+
+
+def variants_table() -> str:
+    """MAML's variants after the same budget, 5-way 1-shot, and what a meta-iteration of each costs."""
+    study, cost = load_study("variants"), load_study("variants-cost")["rows"]
+    of = {(row["variant"], row["steps"]): row for row in cost}
+    seeds = sorted({row["seed"] for row in study["rows"]})
+    body = []
+    for variant in dict.fromkeys(row["condition"] for row in study["rows"]):
+        runs = [row["judged"] for row in study["rows"] if row["condition"] == variant]
+        report = reported(REPORTED_AS[variant], "5way-1shot") if variant in REPORTED_AS else None
+        body.append([variant, *(percent(_pair(run["paper"])) for run in runs), percent(_pair(runs[0]["15 queries"])),
+                     f"{of[variant, 5]['median_ms']:.0f}", f"{of[variant, 1]['peak_mb']:.0f}",
+                     f"{of[variant, 10]['peak_mb']:.0f}", as_printed(report)])  # fmt: skip
+    head = ["variant", *(f"seed {seed}" for seed in seeds), "15 queries", "ms, 5 steps", "MB, 1 step", "MB, 10 steps"]
+    return markdown([*head, "reported, in full"], body)
 
 
 def in_words(setting: str) -> str:

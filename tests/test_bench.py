@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench import __main__ as driver
-from bench import environment, report, sides
+from bench import environment, report, sides, variants
 from bench.check import GradientCheck, relative_error
 from bench.machine import Onlookers, count_flop, forget_peak, peak_memory, sgemm_gflops
 from bench.sides.plain import PlainLoop
@@ -121,6 +121,20 @@ def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
     assert written["machine"]["torch"] == str(torch.__version__) and written["sgemm_gflops"] > 1
     assert "maml_core eager" in capsys.readouterr().out
     assert benchmark(load_benchmark(out)).axes[0].get_xlabel() == "ms per meta-step"
+
+
+def test_variants_are_timed_in_turn_and_weighed_apart(monkeypatch) -> None:
+    weighed = []
+    monkeypatch.setattr(variants, "in_own_process", lambda *point: weighed.append(point) or 1.0)
+    result = variants.measure(["first order", "ANIL"], "cpu", all_steps=(1, 2), rounds=1)
+    points = [(row["variant"], row["steps"]) for row in result["rows"]]
+    assert points == [(label, steps) for steps in (1, 2) for label in ("first order", "ANIL")]
+    assert weighed == [(label, steps, "cpu") for label, steps in points]
+    assert all(row["median_ms"] > 1 for row in result["rows"]) and result["tasks"] == 8
+
+
+def test_a_variants_memory_is_more_than_its_weights() -> None:
+    assert 10 < variants.peak_megabytes("first order", 1, "cpu") < 1000
 
 
 def row(workload: str, implementation: str, milliseconds: float) -> report.Row:

@@ -8,7 +8,7 @@ from maml_core import tables
 from maml_core.literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, reported
 from maml_core.recipes import RECIPES
 from maml_core.results import SHIPPED, load_shipped, load_study
-from maml_core.studies import STUDIES
+from maml_core.studies import STUDIES, TRAINED
 
 matplotlib.use("Agg")
 
@@ -93,6 +93,18 @@ def test_reproduce_evaluates_again(monkeypatch, capsys, characters):
     assert set(seen) == {path.stem for path in SHIPPED.glob("*.pt")} and set(seen.values()) == {1}
     (line,) = (cells(line) for line in capsys.readouterr().out.splitlines() if line.startswith("| `omniglot-5way-1shot` "))
     assert line[2] == "50.0 ± 25.0" and line[4].startswith("no, ")
+
+
+def test_the_table_of_variants_is_the_studys(capsys):
+    head, _, *body = [cells(line) for line in tables.variants_table().splitlines()]
+    assert [line[0] for line in body] == list(TRAINED["variants"].conditions)
+    for line in body:
+        runs = [row for row in load_study("variants")["rows"] if row["condition"] == line[0]]
+        assert line[1:3] == [tables.percent((run["judged"]["paper"]["accuracy"], run["judged"]["paper"]["ci95"])) for run in runs]
+        (ten,) = (r for r in load_study("variants-cost")["rows"] if (r["variant"], r["steps"]) == (line[0], 10))
+        assert line[head.index("MB, 10 steps")] == f"{ten['peak_mb']:.0f}"
+    assert {line[0]: line[-1] for line in body}["iMAML"] == "99.16 ± 0.35"
+    assert cli.main(["reproduce"]) == 0 and tables.variants_table() in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -8,6 +8,7 @@ from .shipped import data_banner, shipped_picture
 from .sinusoid import draw_adaptation, draw_error_against_steps
 from .source import Source
 from .style import COLOURS, draw_band, use_style
+from .variants import draw_learned_alphas
 
 __all__ = [
     "COLOURS",
@@ -20,6 +21,7 @@ __all__ = [
     "draw_episode",
     "draw_error_against_epsilon",
     "draw_error_against_steps",
+    "draw_learned_alphas",
     "draw_learning_curves",
     "draw_plane",
     "draw_predictions",

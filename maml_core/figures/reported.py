@@ -9,6 +9,7 @@ from ..tables import accuracy_rows
 from .learning import LOSS_COLOURS, ORDER_COLOURS, draw_comparison, draw_learning_curves
 from .sinusoid import draw_error_against_steps
 from .studies import draw_alpha_at_test, draw_query_batches, draw_rotations, draw_table_1
+from .variants import draw_costs, draw_variant_accuracies, draw_variant_histories
 
 CONCEPTS = {"MAML": "maml", "pretrained": "baseline", "oracle": "oracle"}
 
@@ -87,6 +88,27 @@ def table_1() -> Figure:
     return figure
 
 
+def variants() -> Figure:
+    """MAML's variants on the same budget: while they train, and on test tasks."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6))
+    study = load_study("variants")
+    draw_variant_histories(axes[0], study)
+    axes[0].set_title(f"The first {study['iterations']:,} meta-iterations")
+    draw_variant_accuracies(axes[1], study)
+    axes[1].set_title("Two seeds each, 5-way 1-shot")
+    return figure
+
+
+def variants_cost() -> Figure:
+    """Time and memory of a meta-iteration against inner steps, variant by variant."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4))
+    draw_costs(axes, load_study("variants-cost"))
+    axes[0].set_title("Time grows with the steps ...")
+    axes[1].set_title("... memory need not")
+    return figure
+
+
 PICTURES = (
-    error_against_steps, learning_curves, loss_scale, order_and_rotations, query_batches, alpha_at_test, table_1
+    error_against_steps, learning_curves, loss_scale, order_and_rotations, query_batches, alpha_at_test, table_1,
+    variants, variants_cost,
 )  # fmt: skip

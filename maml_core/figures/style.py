@@ -1,4 +1,4 @@
-"""The house style: Okabe and Ito's colours, which stay apart for colour-blind readers, one per concept."""
+"""The house style: Okabe and Ito's colours, and Paul Tol's, which stay apart for colour-blind readers, one per concept."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,10 @@ COLOURS = {
     "task 2": "#56B4E9",
     "inner sum": "#CC79A7",
     "reptile": "#5D3A9B",
+    "anil": "#44AA99",
+    "meta-sgd": "#882255",
+    "maml++": "#117733",
+    "imaml": "#999933",
     "oracle": "#009E73",
     "mlp": "#555555",
     "alphabets": "#56B4E9",

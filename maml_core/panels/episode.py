@@ -13,7 +13,7 @@ from ..characters import CharacterTasks
 from ..episodes import Episodes
 from ..figures.omniglot import frames, label_rows, picture_sheet, show_sheet
 from ..figures.style import COLOURS
-from ..maml import Learner, inner_step, stack
+from ..maml import Learner, stack
 from ..networks import Network, Weights
 from ..transduction import query_outputs
 from .base import Panel, float_slider, int_slider, own
@@ -92,7 +92,7 @@ class EpisodePanel(Panel):
             self._adapted = (state, [stack(learner.network, self._theta, 1)])
         phis = self._adapted[1]
         while len(phis) <= steps:
-            phis.append(inner_step(learner, phis[-1], episode.support_x, episode.support_y))
+            phis.append(learner.step(phis[-1], episode.support_x, episode.support_y, len(phis) - 1, phis[0]))
         return phis[steps]
 
     @torch.no_grad()

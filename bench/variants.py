@@ -1,0 +1,101 @@
+"""What MAML's variants cost, against inner steps: python -m bench.variants writes what chapter 4 draws.
+
+Milliseconds: all variants in turn, round by round, so that all see the same weather on the machine. Peak memory: each
+point in a process of its own, since memory that was once had is not given back.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from maml_core import checkpoints
+from maml_core.engine import MetaTrainer
+from maml_core.episodes import seeded_generator
+from maml_core.results import STUDY_FOLDER
+from maml_core.studies import TRAINED
+
+from .machine import Onlookers, describe_machine, forget_peak, peak_memory, with_allocator
+from .sweeps import STEPS
+from .timing import Clock, run_rounds
+from .workloads import build_workload
+
+OUT = STUDY_FOLDER / "variants-cost.json"
+ROUNDS = 7
+
+
+def start(label: str, steps: int, device: str = "cpu") -> Callable[[], None]:
+    """A training of the study's condition with so many inner steps: each call is a meta-iteration on the same episodes."""
+    recipe = replace(TRAINED["variants"].conditions[label].build(), inner_steps=steps)
+    tasks = build_workload("O", device, recipe.meta_batch).tasks
+    trainer = MetaTrainer(recipe.build_learner(), tasks, seeded_generator(0, device), recipe.meta_batch)
+
+    def call() -> None:
+        trainer.step().item()  # a number, so that a GPU has done its work
+
+    return call
+
+
+def milliseconds(labels: list[str], steps: int, device: str, rounds: int = ROUNDS) -> dict[str, Clock]:
+    """A clock for each variant, sampled in turn."""
+    clocks = {label: Clock(start(label, steps, device), 1) for label in labels}
+    for clock in clocks.values():
+        clock.warm_up()
+    run_rounds(list(clocks.values()), rounds)
+    return clocks
+
+
+def peak_megabytes(label: str, steps: int, device: str) -> float:
+    """Held at most in two meta-iterations, beyond imports, weights and episodes."""
+    start("MAML", 1, device)()  # much of torch is imported when it is first used
+    step = start(label, steps, device)
+    before = forget_peak(device)
+    for _ in range(2):
+        step()
+    return (peak_memory(device) - before) / 2**20
+
+
+def in_own_process(label: str, steps: int, device: str) -> float:
+    """`peak_megabytes`, by a fresh Python."""
+    command = [sys.executable, "-m", "bench.variants", f"--label={label}", f"--steps={steps}", f"--device={device}"]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def measure(labels: list[str], device: str, all_steps: tuple[int, ...] = STEPS, rounds: int = ROUNDS) -> dict[str, Any]:
+    """All points; `others_cores` tells how busy other processes kept the machine."""
+    rows = []
+    with Onlookers() as others:
+        for steps in all_steps:
+            clocks = milliseconds(labels, steps, device, rounds)
+            for label, clock in clocks.items():
+                row = {"variant": label, "steps": steps, "median_ms": round(clock.median, 2),
+                       "quartiles_ms": [round(ms, 2) for ms in clock.quartiles],
+                       "peak_mb": round(in_own_process(label, steps, device), 1)}  # fmt: skip
+                print(f"{steps:2} steps, {label}: {row['median_ms']:.0f} ms, {row['peak_mb']:.0f} MB", flush=True)
+                rows.append(row)
+    recipe = TRAINED["variants"].conditions["MAML"].build()
+    return {"question": "What does a meta-iteration cost, against inner steps?", "recipe": recipe.name, "device": device,
+            "tasks": recipe.meta_batch, "rounds": rounds, "others_cores": others.cores,
+            "machine": describe_machine(device), "rows": rows}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.variants", description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--label", help="measure the memory of one point in this process")
+    parser.add_argument("--steps", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.label:
+        print(json.dumps(peak_megabytes(options.label, options.steps, options.device)))
+        return
+    checkpoints.save(measure(list(TRAINED["variants"].conditions), options.device), options.out)
+
+
+if __name__ == "__main__":
+    with_allocator("bench.variants")
+    main()
