@@ -5,7 +5,7 @@ point in a process of its own, since memory that was once had is not given back.
 """
 
 import argparse
-import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from maml_core.episodes import seeded_generator
 from maml_core.results import STUDY_FOLDER
 from maml_core.studies import TRAINED
 
-from .machine import Onlookers, describe_machine, forget_peak, peak_memory, with_allocator
+from .machine import ALLOCATOR, Onlookers, describe_machine, forget_peak, peak_memory, with_allocator
 from .sweeps import STEPS
 from .timing import Clock, run_rounds
 from .workloads import build_workload
@@ -60,9 +60,11 @@ def peak_megabytes(label: str, steps: int, device: str) -> float:
 
 
 def in_own_process(label: str, steps: int, device: str) -> float:
-    """`peak_megabytes`, by a fresh Python."""
-    command = [sys.executable, "-m", "bench.variants", f"--label={label}", f"--steps={steps}", f"--device={device}"]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    """`peak_megabytes` by a fresh Python, whose allocator gives back what is free: fragments would count as well."""
+    program = f"from bench.variants import peak_megabytes; print(peak_megabytes({label!r}, {steps}, {device!r}))"
+    plain = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=plain)
+    return float(done.stdout.splitlines()[-1])
 
 
 def measure(labels: list[str], device: str, all_steps: tuple[int, ...] = STEPS, rounds: int = ROUNDS) -> dict[str, Any]:
@@ -87,12 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.variants", description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--label", help="measure the memory of one point in this process")
-    parser.add_argument("--steps", type=int, default=1)
     options = parser.parse_args(arguments)
-    if options.label:
-        print(json.dumps(peak_megabytes(options.label, options.steps, options.device)))
-        return
     checkpoints.save(measure(list(TRAINED["variants"].conditions), options.device), options.out)
 
 
