@@ -89,6 +89,21 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
 
 
+def navigation_table() -> str:
+    """Figure 4's top as numbers: average return after 0 to 3 policy gradient steps on new goals, and how near they end."""
+    study = load_study("navigation")
+    body = []
+    for condition, seed in dict.fromkeys((row["condition"], row["seed"]) for row in study["rows"]):
+        rows = [row for row in study["rows"] if (row["condition"], row["seed"]) == (condition, seed)]
+        returns = [f"{row['return']:.2f} ± {row['ci95']:.2f}" for row in rows]
+        distances = [f"{rows[steps]['distance']:.2f}" for steps in (0, 1, 3)]
+        body.append([condition, str(seed), f"{rows[0]['alpha']:g}", *returns, " → ".join(distances)])
+    best = f"{study['best']:.2f} ± {study['best_ci95']:.2f}"
+    body.append(["straight to the goal, told where it is", "", "", best, "", "", "", ""])
+    steps = ["no step", "1 step", "2 steps", "3 steps"]
+    return markdown(["policy", "seed", "alpha", *steps, "distance at the end, 0 → 1 → 3"], body)
+
+
 def in_words(setting: str) -> str:
     """ "5way-1shot" as "5-way 1-shot"."""
     return setting.replace("way-", "-way ").replace("shot", "-shot")

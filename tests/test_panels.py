@@ -317,7 +317,7 @@ def test_swapping_adapts_on_the_query_pictures(images):
 
 ORDER = (
     "checks files progress episodes sinusoid omniglot glyphs characters networks transduction maml variants plane reference hvp image_network images recipes "
-    "adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results sweeps studies "
+    "adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results rl sweeps studies "
     "literature tables figures panels arguments __main__"
 ).split()
 

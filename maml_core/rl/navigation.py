@@ -69,3 +69,15 @@ def roll_out(policy: Network, weights: Weights, goals: Tensor, noise: Tensor) ->
         seen.append((position, action, -squared * alive, alive))
         position, alive = moved, alive * (squared >= NEAR**2)
     return Trajectories(*(torch.stack(parts, 2) for parts in zip(*seen)), position)
+
+
+def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:
+    """How far from the goal the robots are at last: [T, B]."""
+    return (trajectories.ends - goals[:, None]).norm(dim=-1)
+
+
+def best_returns(goals: Tensor, horizon: int = HORIZON) -> Tensor:
+    """The return of somebody who is told the goal and goes there by the longest steps, [T, 2] -> [T]."""
+    gone = FASTEST * torch.arange(1, horizon + 1, device=goals.device)
+    left = (goals.abs()[:, None] - gone[:, None]).clamp(min=0)
+    return -(left**2).sum((1, 2))

@@ -62,13 +62,13 @@ def policy_step(policy: Network, phi: Weights, batch: Batch, alpha: float, first
 
 def adapt(
     policy: Network, phi: Weights, goals: Tensor, noises: Sequence[Tensor], alphas: Sequence[float]
-) -> tuple[list[Weights], list[Trajectories]]:
-    """Act and learn in turn: phi [T, ...] before the first step and after each, and the trajectories of all but the last.
+) -> tuple[list[Trajectories], Weights]:
+    """Act and learn in turn (lines 5 to 8): what phi [T, ...] does before the first step and after each, and the last phi.
 
-    noises: [T, B, H, 2] for each step; alphas: the step sizes.
+    noises: [T, B, H, 2] each, one more than there are steps; alphas: the size of each step.
     """
-    path, seen = [phi], []
-    for noise, alpha in zip(noises, alphas, strict=True):
-        seen.append(roll_out(policy, path[-1], goals, noise))
-        path.append(policy_step(policy, path[-1], as_batch(seen[-1]), alpha))
-    return path, seen
+    seen = [roll_out(policy, phi, goals, noises[0])]
+    for noise, alpha in zip(noises[1:], alphas, strict=True):
+        phi = policy_step(policy, phi, as_batch(seen[-1]), alpha)
+        seen.append(roll_out(policy, phi, goals, noise))
+    return seen, phi

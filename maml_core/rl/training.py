@@ -15,9 +15,9 @@ from ..episodes import seeded_generator
 from ..maml import stack
 from ..networks import Network, Weights
 from ..progress import progress
-from .navigation import Trajectories, draw_goals, draw_noise, roll_out
+from .navigation import Trajectories, draw_goals, draw_noise, final_distances
 from .policy import navigation_policy
-from .reinforce import Batch, as_batch, policy_step
+from .reinforce import adapt, as_batch
 from .trpo import Objective, Report, trpo_step
 
 FILE = "policy.pt"
@@ -63,27 +63,20 @@ POLICIES = {
 
 def sample(
     policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
-) -> tuple[list[Batch], list[Trajectories], Tensor]:
-    """Lines 4 to 8 for a meta-batch: what the policies did before each inner step, and last of all what they do after.
-
-    Returns the batches of all of them, the trajectories, and the goals [T, 2].
-    """
-    goals = draw_goals(recipe.meta_batch, generator)
-    phi, batches, seen = stack(policy, theta, recipe.meta_batch), [], []
-    for number in range(recipe.inner_steps + 1):
-        if number:
-            phi = policy_step(policy, phi, batches[-1], recipe.alpha)
-        noise = draw_noise(recipe.meta_batch, recipe.trajectories, generator)
-        seen.append(roll_out(policy, phi, goals, noise))
-        batches.append(as_batch(seen[-1]))
-    return batches, seen, goals
+) -> tuple[list[Trajectories], Tensor]:
+    """Lines 3 to 8 for a meta-batch: what was done before each inner step and, last of all, after it; the goals [T, 2]."""
+    tasks, steps = recipe.meta_batch, recipe.inner_steps
+    goals = draw_goals(tasks, generator)
+    noises = [draw_noise(tasks, recipe.trajectories, generator) for _ in range(steps + 1)]
+    return adapt(policy, stack(policy, theta, tasks), goals, noises, [recipe.alpha] * steps)[0], goals
 
 
 def meta_iteration(
     policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
 ) -> tuple[Weights, dict[str, Any]]:
     """One meta-iteration: the new theta, and mean return before and after adaptation, final distance and KL."""
-    (*inner, outer), seen, goals = sample(policy, theta, recipe, generator)
+    seen, goals = sample(policy, theta, recipe, generator)
+    *inner, outer = (as_batch(trajectories) for trajectories in seen)
     objective = Objective(policy, theta, inner, outer, recipe.alpha, recipe.first_order)
     theta, report = trpo_step(objective)
     return theta, _told(seen, goals, report)
@@ -94,11 +87,6 @@ def _told(seen: list[Trajectories], goals: Tensor, report: Report) -> dict[str, 
     distance = final_distances(seen[-1], goals).mean().item()
     return {"before": round(before, 3), "after": round(after, 3), "distance": round(distance, 4),
             "kl": round(report.kl, 5), "tries": report.tries}  # fmt: skip
-
-
-def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:
-    """How far from the goal the robots are at last: [T, B]."""
-    return (trajectories.ends - goals[:, None]).norm(dim=-1)
 
 
 def train_policy(
@@ -124,6 +112,11 @@ def train_policy(
         found = checkpoints.load(path)
         if (found["recipe"], found.get("seed")) != (story["recipe"], seed):
             raise ValueError(f"{path} is of another recipe or seed: choose another --out, or move it away.")
+        if found["iteration"] > iterations:
+            raise ValueError(
+                f"{path} has gone on to meta-iteration {found['iteration']:,}, past the {iterations:,} asked for: move it "
+                "away, or ask for as many --iterations."
+            )
         story |= found
         story["theta"] = {name: w.to(device) for name, w in found["theta"].items()}
         generator.set_state(found["generator"])
