@@ -1,0 +1,75 @@
+"""Pictures of 2-D navigation: average return against gradient steps, and the robots' paths."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..maml import stack
+from ..rl.evaluation import halved
+from ..rl.navigation import SIDE, Trajectories, draw_noise
+from ..rl.policy import navigation_policy
+from ..rl.reinforce import adapt
+from ..rl.study import load_policy
+from ..results import load_study
+from .style import COLOURS, draw_band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CONCEPTS = {"MAML": "maml", "first-order MAML": "first order", "pretrained": "baseline", "random": "before"}
+FOUR_GOALS = ((0.4, 0.35), (-0.4, 0.2), (0.25, -0.4), (-0.3, -0.35))
+
+
+def draw_returns(ax: "Axes", study: Mapping[str, Any]) -> None:
+    """The paper's Figure 4, top: average return against gradient steps; a line for each seed, 95% intervals over goals."""
+    seeds = sorted({row["seed"] for row in study["rows"]})
+    for condition, concept in CONCEPTS.items():
+        for seed in seeds:
+            rows = [row for row in study["rows"] if (row["condition"], row["seed"]) == (condition, seed)]
+            steps, mean, ci95 = ([row[key] for row in rows] for key in ("steps", "return", "ci95"))
+            label, line = (condition, "-") if seed == seeds[0] else (None, "--")
+            draw_band(ax, steps, mean, ci95, COLOURS[concept], label, ls=line)
+    ax.axhline(study["best"], color=COLOURS["target"], lw=1, ls=":", label="straight to the goal")
+    ax.set_yscale("symlog", linthresh=0.3)
+    ax.set(xlabel="gradient steps", ylabel="average return", xticks=steps)
+
+
+def draw_paths(ax: "Axes", trajectories: Trajectories, goals: Tensor, concept: str) -> None:
+    """Every robot's way from the origin, of all tasks: goals [T, 2] as stars."""
+    for goal, ways in zip(goals, paths(trajectories)):
+        for way in ways:
+            ax.plot(*way.T, color=COLOURS[concept], lw=0.9, alpha=0.6)
+        ax.plot(*goal, "*", color=COLOURS["target"], ms=12, mec="white", zorder=4)
+    ax.plot(0, 0, "o", color=COLOURS["before"], ms=6, mec="white", zorder=4)
+    ax.set(aspect="equal", xlim=(-1.5 * SIDE, 1.5 * SIDE), ylim=(-1.5 * SIDE, 1.5 * SIDE), xticks=(-SIDE, 0, SIDE),
+           yticks=(-SIDE, 0, SIDE))  # fmt: skip
+
+
+def paths(trajectories: Trajectories) -> Tensor:
+    """Where the robots were, the last place included: [T, B, H + 1, 2]."""
+    return torch.cat([trajectories.positions, trajectories.ends[:, :, None]], 2)
+
+
+def navigation() -> "Figure":
+    """Return against steps, and the paths on four goals after one step: MAML beside pretraining."""
+    import matplotlib.pyplot as plt
+
+    study = load_study("navigation")
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.25, 1, 1])
+    draw_returns(axes[0], study)
+    axes[0].set_title("One step finds the goal")
+    axes[0].legend(fontsize=8, loc="lower right", handlelength=1.5)
+    goals, policy = torch.tensor(FOUR_GOALS), navigation_policy()
+    generator = torch.Generator().manual_seed(0)
+    noises = [draw_noise(len(goals), 20, generator) for _ in range(2)]
+    for ax, name, concept in zip(axes[1:], ("maml", "pretrained"), ("maml", "baseline")):
+        theta, story = load_policy(name)
+        seen, _ = adapt(policy, stack(policy, theta, len(goals)), goals, noises, halved(story["evaluation"][0]["alpha"], 1))
+        draw_paths(ax, seen[-1], goals, concept)
+    axes[1].set_title("MAML after one step")
+    axes[2].set_title("pretrained, after one step")
+    axes[2].set_yticklabels([])
+    return figure
