@@ -116,8 +116,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _publish(options: argparse.Namespace) -> None:
     if is_policy(options.folder):
         story = publish_policy(options.folder)
-        told = ", ".join(f"{row['return']:.2f} ± {row['ci95']:.2f}" for row in story["evaluation"])
-        print(f"{story['recipe']['name']} on 2-D navigation, return by gradient steps: {told}")
+        told = ", ".join(f"{mean:.2f}" for mean in story["evaluation"]["return"])
+        print(f"{story['recipe']['name']} on 2-D navigation, average return by gradient steps: {told}")
         return
     recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
     print(_for_people(recipe, publish(options.folder, _data(recipe, "omniglot"))["evaluation"]))

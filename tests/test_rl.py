@@ -364,18 +364,20 @@ def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     for name in POLICIES:
         monkeypatch.setitem(POLICIES, name, replace(POLICIES[name], meta_batch=2, trajectories=2))
     monkeypatch.setattr(study, "evaluate_policy", lambda *arguments: evaluation.evaluate_policy(*arguments, goals=3, trajectories=2))
-    monkeypatch.setattr(study, "tuned_alpha", lambda *arguments: 0.3)
+    monkeypatch.setattr(study, "tuned_alpha", lambda *arguments: 0.4)
     monkeypatch.setattr(study, "POLICY_FOLDER", tmp_path / "shipped")
     results, out = tmp_path / "navigation.json", tmp_path / "runs"
     arguments = ["--iterations", "1", "--seeds", "4", "--out", str(out), "--results", str(results)]
     assert cli.main(["study", "navigation", *arguments]) == 0
     found = json.loads(results.read_text())
-    assert found["study"] == "navigation" and len(found["rows"]) == 4 * len(study.CONDITIONS)
-    assert [row["iteration"] for row in found["trainings"]] == [1] * len(POLICIES)
-    assert cli.main(["publish", str(out / "navigation-maml,seed=4")]) == 0
+    assert found["study"] == "navigation" and len(found["rows"]) == len(evaluation.ALPHAS) * (2 * len(POLICIES) + 1)
+    assert [row["iteration"] for row in found["trainings"]] == [1] * 2 * len(POLICIES)
+    chosen = [(row["condition"], row["alpha"]) for row in found["rows"] if row["chosen"]]
+    assert chosen == [("MAML", 0.1)] * 2 + [("first-order MAML", 0.1)] * 2 + [("pretrained", 0.4)] * 2 + [("random", 0.4)]
+    assert cli.main(["publish", str(out / "navigation-maml,iterations=1,seed=4")]) == 0
     assert "maml on 2-D navigation" in capsys.readouterr().out
     theta, story = study.load_policy("maml")
-    assert theta["w1"].shape == (2, 100) and story["seed"] == 4 and len(story["evaluation"]) == 4
+    assert theta["w1"].shape == (2, 100) and story["seed"] == 4 and len(story["evaluation"]["return"]) == 4
 
 
 # What is shipped.
@@ -383,15 +385,3 @@ def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
 
 def test_studies_name_it():
     assert "navigation" in studies.STUDIES
-
-
-def rows(condition: str) -> list[dict]:
-    from maml_core.results import load_study
-
-    return [row for row in load_study("navigation")["rows"] if row["condition"] == condition]
-
-
-def by_steps(condition: str) -> list[list[float]]:
-    """[seed][steps] -> return."""
-    seeds = sorted({row["seed"] for row in rows(condition)})
-    return [[row["return"] for row in rows(condition) if row["seed"] == seed] for seed in seeds]

@@ -23,18 +23,37 @@ CONCEPTS = {"MAML": "maml", "first-order MAML": "first order", "pretrained": "ba
 FOUR_GOALS = ((0.4, 0.35), (-0.4, 0.2), (0.25, -0.4), (-0.3, -0.35))
 
 
-def draw_returns(ax: "Axes", study: Mapping[str, Any]) -> None:
-    """The paper's Figure 4, top: average return against gradient steps; a line for each seed, 95% intervals over goals."""
-    seeds = sorted({row["seed"] for row in study["rows"]})
+def draw_returns(ax: "Axes", study: Mapping[str, Any], iterations: int | None = None, alpha: float | None = None) -> None:
+    """The paper's Figure 4, top: average return against gradient steps; a line for each seed, 95% intervals over goals.
+
+    iterations: of the trainings, the study's longest by default; alpha: the same for all (None: each one's own).
+    """
+    iterations = iterations or study["iterations"]
+    first = min(row["seed"] for row in study["rows"])
     for condition, concept in CONCEPTS.items():
-        for seed in seeds:
-            rows = [row for row in study["rows"] if (row["condition"], row["seed"]) == (condition, seed)]
-            steps, mean, ci95 = ([row[key] for row in rows] for key in ("steps", "return", "ci95"))
-            label, line = (condition, "-") if seed == seeds[0] else (None, "--")
-            draw_band(ax, steps, mean, ci95, COLOURS[concept], label, ls=line)
+        for row in study["rows"]:
+            right = row["chosen"] if alpha is None else row["alpha"] == alpha
+            if right and row["condition"] == condition and row["iterations"] in (0, iterations):
+                label, line = (condition, "-") if row["seed"] == first else (None, "--")
+                steps = range(len(row["return"]))
+                draw_band(ax, steps, row["return"], row["return_ci95"], COLOURS[concept], label, ls=line)
     ax.axhline(study["best"], color=COLOURS["target"], lw=1, ls=":", label="straight to the goal")
     ax.set_yscale("symlog", linthresh=0.3)
-    ax.set(xlabel="gradient steps", ylabel="average return", xticks=steps)
+    ax.set(xlabel="gradient steps", ylabel="average return", xticks=range(4), ylim=(-150, 0))
+
+
+def draw_returns_against_alpha(ax: "Axes", study: Mapping[str, Any], iterations: int) -> None:
+    """Return after one gradient step against its size, trained for so many meta-iterations; a line for each seed."""
+    seeds = sorted({row["seed"] for row in study["rows"]})
+    for condition in ("MAML", "pretrained"):
+        for seed in seeds:
+            rows = [row for row in study["rows"]
+                    if (row["condition"], row["iterations"], row["seed"]) == (condition, iterations, seed)]  # fmt: skip
+            x, y, half = [row["alpha"] for row in rows], *([row[key][1] for row in rows] for key in ("return", "return_ci95"))
+            label, line = (condition, "-") if seed == seeds[0] else (None, "--")
+            draw_band(ax, x, y, half, COLOURS[CONCEPTS[condition]], label, ls=line)
+    ax.set(xscale="log", xlabel="alpha at test", ylabel="average return after one step", ylim=(-150, 0))
+    ax.set_yscale("symlog", linthresh=0.3)
 
 
 def draw_paths(ax: "Axes", trajectories: Trajectories, goals: Tensor, concept: str) -> None:
@@ -67,7 +86,7 @@ def navigation() -> "Figure":
     noises = [draw_noise(len(goals), 20, generator) for _ in range(2)]
     for ax, name, concept in zip(axes[1:], ("maml", "pretrained"), ("maml", "baseline")):
         theta, story = load_policy(name)
-        seen, _ = adapt(policy, stack(policy, theta, len(goals)), goals, noises, halved(story["evaluation"][0]["alpha"], 1))
+        seen, _ = adapt(policy, stack(policy, theta, len(goals)), goals, noises, halved(story["evaluation"]["alpha"], 1))
         draw_paths(ax, seen[-1], goals, concept)
     axes[1].set_title("MAML after one step")
     axes[2].set_title("pretrained, after one step")

@@ -10,10 +10,10 @@ from ..episodes import seeded_generator
 from ..evaluation import mean_and_ci95
 from ..networks import Weights
 from ..results import SHIPPED
-from .evaluation import TEST_GOALS, TEST_TRAJECTORIES, evaluate_policy, tuned_alpha
+from .evaluation import ALPHAS, TEST_GOALS, TEST_TRAJECTORIES, evaluate_policy, tuned_alpha
 from .navigation import best_returns, draw_goals
 from .policy import navigation_policy
-from .training import FILE, POLICIES, train_policy
+from .training import FILE, POLICIES, PolicyRecipe, train_policy
 
 POLICY_FOLDER = SHIPPED / "navigation"
 CONDITIONS = {"MAML": "maml", "first-order MAML": "first-order", "pretrained": "pretrained", "random": None}
@@ -28,36 +28,43 @@ def navigation_study(
     facts: dict[str, Any] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Train every condition on every seed into a folder below `root`, going on where one was begun, and judge them.
+    """Train every condition on every seed, for a fifth of the meta-iterations and for all, and judge the policies.
 
-    Returns the rows, one for each condition, seed and number of steps, and the trainings with their learning curves.
+    The trainings lie in folders below `root` and are gone on with. Returns the rows, one for each policy and step size,
+    and the trainings with their learning curves.
     """
+    iterations = PolicyRecipe("any").meta_iterations if iterations is None else iterations
     rows, trainings = [], []
     for condition, name in CONDITIONS.items():
-        for seed in seeds:
-            say(f"{condition}, seed {seed}")
-            if name is None:
-                theta = navigation_policy().init(seeded_generator(seed, device))
-            else:
-                story = train_policy(POLICIES[name], root / f"navigation-{name},seed={seed}", iterations, seed, device,
-                                     facts, say)  # fmt: skip
-                theta = story["theta"]
-                trainings.append({"condition": condition, "seed": seed} | _told(story))
-            rows += ({"condition": condition, "seed": seed} | row for row in judge(theta, name))
+        for stage in (max(1, iterations // 5), iterations) if name else (0,):
+            for seed in seeds:
+                say(f"{condition}, {stage} meta-iterations, seed {seed}")
+                about = {"condition": condition, "iterations": stage, "seed": seed}
+                if name is None:
+                    theta = navigation_policy().init(seeded_generator(seed, device))
+                else:
+                    out = root / f"navigation-{name},iterations={stage},seed={seed}"
+                    story = train_policy(POLICIES[name], out, stage, seed, device, facts, say)
+                    theta = story["theta"]
+                    trainings.append(about | _told(story))
+                rows += (about | row for row in judge(theta, name))
     goals = draw_goals(TEST_GOALS, seeded_generator(TEST_SEED))
     best, best_ci95 = mean_and_ci95(best_returns(goals))
     return {"question": "2-D navigation: how does the return rise with policy gradient steps on a new goal?",
-            "goals": TEST_GOALS, "trajectories": TEST_TRAJECTORIES, "best": round(best, 4), "best_ci95": round(best_ci95, 4),
-            "trainings": trainings, "rows": rows}  # fmt: skip
+            "iterations": iterations, "goals": TEST_GOALS, "trajectories": TEST_TRAJECTORIES, "best": round(best, 4),
+            "best_ci95": round(best_ci95, 4), "trainings": trainings, "rows": rows}  # fmt: skip
 
 
 def judge(theta: Weights, name: str | None) -> Iterator[dict[str, Any]]:
-    """Rows by number of steps. What was trained to adapt keeps its alpha; others get the one that suits them."""
+    """What a policy reaches on the test goals, by step size. `chosen` is the one to report: that of training for what
+    was trained to adapt, else the one that did best on goals of their own."""
     policy = navigation_policy()
-    adapts = name is not None and POLICIES[name].inner_steps > 0
-    alpha = POLICIES[name].alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
-    for row in evaluate_policy(policy, theta, alpha, TEST_SEED).rows():
-        yield {"alpha": alpha} | row
+    trained = name is not None and POLICIES[name].inner_steps > 0
+    chosen = POLICIES[name].alpha if trained else tuned_alpha(policy, theta, TUNING_SEED)
+    std = round(theta["log_std"].exp().mean().item(), 4)
+    for alpha in ALPHAS:
+        told = evaluate_policy(policy, theta, alpha, TEST_SEED).told()
+        yield {"alpha": alpha, "chosen": alpha == chosen, "std": std} | told
 
 
 def _told(story: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def publish_policy(folder: Path) -> dict[str, Any]:
     found = checkpoints.load(folder / FILE)
     name = found["recipe"]["name"]
     story = {key: value for key, value in found.items() if key not in ("theta", "generator")}
-    story["evaluation"] = list(judge(found["theta"], name))
+    story["evaluation"] = next(row for row in judge(found["theta"], name) if row["chosen"])
     POLICY_FOLDER.mkdir(exist_ok=True)
     kept = {key: found[key] for key in ("theta", "recipe", "iteration", "seed")}
     checkpoints.save(kept, POLICY_FOLDER / f"{name}.pt")
