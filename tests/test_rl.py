@@ -376,7 +376,7 @@ def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert chosen == [("MAML", 0.1)] * 2 + [("first-order MAML", 0.1)] * 2 + [("pretrained", 0.4)] * 2 + [("random", 0.4)]
     assert cli.main(["publish", str(out / "navigation-maml,iterations=1,seed=4")]) == 0
     assert "maml on 2-D navigation" in capsys.readouterr().out
-    theta, story = study.load_policy("maml")
+    theta, story = study.load_policy("maml-1")
     assert theta["w1"].shape == (2, 100) and story["seed"] == 4 and len(story["evaluation"]["return"]) == 4
 
 

@@ -74,11 +74,11 @@ def _told(story: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_policy(name: str) -> tuple[Weights, dict[str, Any]]:
-    """A policy that the package ships, "maml" or "pretrained", and the JSON that tells its story."""
+    """A policy that the package ships, such as "maml-20" (meta-iterations), and the JSON that tells its story."""
     path = POLICY_FOLDER / f"{name}.pt"
     if not path.exists():
         have = ", ".join(sorted(p.stem for p in POLICY_FOLDER.glob("*.pt"))) or "none"
-        raise FileNotFoundError(f"No policy {name} is shipped (shipped: {have}): run the study navigation first.")
+        raise FileNotFoundError(f"No policy {name} is shipped (shipped: {have}): take one of these, or publish it.")
     return checkpoints.load(path)["theta"], json.loads(path.with_suffix(".json").read_text())
 
 
@@ -90,11 +90,10 @@ def is_policy(folder: Path) -> bool:
 def publish_policy(folder: Path) -> dict[str, Any]:
     """Put a trained policy among the shipped ones, with its story and what it reaches on the test goals."""
     found = checkpoints.load(folder / FILE)
-    name = found["recipe"]["name"]
-    story = {key: value for key, value in found.items() if key not in ("theta", "generator")}
-    story["evaluation"] = next(row for row in judge(found["theta"], name) if row["chosen"])
+    recipe, name = found["recipe"], f"{found['recipe']['name']}-{found['iteration']}"
+    evaluation = next(row for row in judge(found["theta"], recipe["name"]) if row["chosen"])
+    story = _told(found) | {"seed": found["seed"], "commit": found.get("commit"), "evaluation": evaluation}
     POLICY_FOLDER.mkdir(exist_ok=True)
-    kept = {key: found[key] for key in ("theta", "recipe", "iteration", "seed")}
-    checkpoints.save(kept, POLICY_FOLDER / f"{name}.pt")
-    checkpoints.save(_told(story) | {"seed": found["seed"], "evaluation": story["evaluation"]}, POLICY_FOLDER / f"{name}.json")
+    checkpoints.save({key: found[key] for key in ("theta", "recipe", "iteration")}, POLICY_FOLDER / f"{name}.pt")
+    checkpoints.save(story, POLICY_FOLDER / f"{name}.json")
     return story
