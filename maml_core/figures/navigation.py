@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ..maml import stack
-from ..rl.evaluation import halved
 from ..rl.navigation import SIDE, Trajectories, draw_noise
 from ..rl.policy import navigation_policy
 from ..rl.reinforce import adapt
@@ -72,23 +71,39 @@ def paths(trajectories: Trajectories) -> Tensor:
     return torch.cat([trajectories.positions, trajectories.ends[:, :, None]], 2)
 
 
+EARLY, ALPHA = 20, 0.1  # meta-iterations after which MAML's policy adapts well, and the step that it was trained for
+
+
 def navigation() -> "Figure":
-    """Return against steps, and the paths on four goals after one step: MAML beside pretraining."""
+    """Return against steps, early in training, and the paths on four goals after one step: MAML beside pretraining."""
     import matplotlib.pyplot as plt
 
-    study = load_study("navigation")
-    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.25, 1, 1])
-    draw_returns(axes[0], study)
-    axes[0].set_title("One step finds the goal")
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.3, 1, 1])
+    draw_returns(axes[0], load_study("navigation"), EARLY, ALPHA)
+    axes[0].set_title(f"{EARLY} meta-iterations, alpha = {ALPHA}")
     axes[0].legend(fontsize=8, loc="lower right", handlelength=1.5)
     goals, policy = torch.tensor(FOUR_GOALS), navigation_policy()
     generator = torch.Generator().manual_seed(0)
     noises = [draw_noise(len(goals), 20, generator) for _ in range(2)]
     for ax, name, concept in zip(axes[1:], ("maml", "pretrained"), ("maml", "baseline")):
-        theta, story = load_policy(name)
-        seen, _ = adapt(policy, stack(policy, theta, len(goals)), goals, noises, halved(story["evaluation"]["alpha"], 1))
+        theta, _ = load_policy(f"{name}-{EARLY}")
+        seen, _ = adapt(policy, stack(policy, theta, len(goals)), goals, noises, [ALPHA])
         draw_paths(ax, seen[-1], goals, concept)
-    axes[1].set_title("MAML after one step")
-    axes[2].set_title("pretrained, after one step")
+    axes[1].set_title("MAML: one step gets there")
+    axes[2].set_title("pretrained: part of the way")
     axes[2].set_yticklabels([])
+    return figure
+
+
+def navigation_alpha() -> "Figure":
+    """Return after one step against alpha, early and late in training."""
+    import matplotlib.pyplot as plt
+
+    study = load_study("navigation")
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+    for ax, iterations in zip(axes, (EARLY, study["iterations"])):
+        draw_returns_against_alpha(ax, study, iterations)
+        ax.set_title(f"after {iterations} meta-iterations")
+    axes[0].legend(loc="lower left")
+    axes[1].set_ylabel("")
     return figure
