@@ -2,17 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from maml_core import __main__ as cli
-from maml_core import studies
+from maml_core import checkpoints, studies
 from maml_core.maml import stack
 from maml_core.networks import Network
+from maml_core.results import load_study
 from maml_core.rl import baseline, evaluation, navigation, policy, reinforce, study, training, trpo
 from maml_core.rl.navigation import FASTEST, NEAR, Trajectories, draw_goals, draw_noise, roll_out
 from maml_core.rl.training import POLICIES, PolicyRecipe
+from maml_core.tables import navigation_table
 from tests.test_maml import assert_equal_gradients
 
 SMALL = policy.navigation_policy((2, 5, 5, 2))
@@ -370,7 +373,7 @@ def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     arguments = ["--iterations", "1", "--seeds", "4", "--out", str(out), "--results", str(results)]
     assert cli.main(["study", "navigation", *arguments]) == 0
     found = json.loads(results.read_text())
-    assert found["study"] == "navigation" and len(found["rows"]) == len(evaluation.ALPHAS) * (2 * len(POLICIES) + 1)
+    assert found["study"] == "navigation" and len(found["rows"]) == len(evaluation.ALPHAS) * 5 + 2
     assert [row["iteration"] for row in found["trainings"]] == [1] * 2 * len(POLICIES)
     chosen = [(row["condition"], row["alpha"]) for row in found["rows"] if row["chosen"]]
     assert chosen == [("MAML", 0.1)] * 2 + [("first-order MAML", 0.1)] * 2 + [("pretrained", 0.4)] * 2 + [("random", 0.4)]
@@ -385,3 +388,64 @@ def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
 
 def test_studies_name_it():
     assert "navigation" in studies.STUDIES
+
+
+SHIPPED = ("maml-20", "maml-100", "pretrained-20", "pretrained-100")
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+
+
+def study_row(condition: str, iterations: int, seed: int, alpha: float) -> dict:
+    about = {"condition": condition, "iterations": iterations, "seed": seed, "alpha": alpha}
+    (row,) = (row for row in load_study("navigation")["rows"] if {key: row[key] for key in about} == about)
+    return row
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_policies_fit_and_are_those_of_the_study(name):
+    theta, story = study.load_policy(name)
+    path = study.POLICY_FOLDER / f"{name}.pt"
+    checkpoints.check_weights(theta, policy.navigation_policy(), path)
+    assert "theta" in torch.load(path, weights_only=True)
+    assert all(w.isfinite().all() and not w.requires_grad for w in theta.values())
+    recipe = PolicyRecipe(**story["recipe"])
+    assert recipe == POLICIES[recipe.name] and name == f"{recipe.name}-{story['iteration']}"
+    assert len(story["curve"]["after"]) == story["iteration"] and story["wall_seconds"] > 0
+    condition = next(label for label, found in study.CONDITIONS.items() if found == recipe.name)
+    row = study_row(condition, story["iteration"], story["seed"], story["evaluation"]["alpha"])
+    assert row["chosen"] and row["return"] == pytest.approx(story["evaluation"]["return"], rel=1e-3)
+
+
+def test_shipped_names_are_all_there_is():
+    assert {path.stem for path in study.POLICY_FOLDER.glob("*.pt")} == set(SHIPPED)
+
+
+def test_a_shipped_policy_measured_again():
+    """Other goals than the study's, so equal up to both intervals."""
+    theta, story = study.load_policy("maml-20")
+    again = evaluation.evaluate_policy(policy.navigation_policy(), theta, 0.1, seed=7, goals=20, trajectories=20).told()
+    for mean, ci95, was, was_ci95 in zip(*(found[key] for found in (again, story["evaluation"]) for key in ("return", "return_ci95"))):
+        assert abs(mean - was) < 1.5 * (ci95 + was_ci95) + 0.2
+
+
+def test_the_shipped_study_is_whole():
+    found = load_study("navigation")
+    stages = {"MAML": 2, "first-order MAML": 2, "pretrained": 2, "random": 1}
+    for condition, number in stages.items():
+        alphas = 1 if condition == "first-order MAML" else len(evaluation.ALPHAS)
+        assert sum(row["condition"] == condition for row in found["rows"]) == number * 2 * alphas
+    assert found["goals"] >= 40 and {row["seed"] for row in found["rows"]} == {0, 1}
+    assert all(len(row["return"]) == evaluation.STEPS + 1 for row in found["rows"])
+    assert sum(row["chosen"] for row in found["rows"]) == sum(stages.values()) * 2
+
+
+def test_maml_adapts_in_one_step():
+    """The paper's claim for MAML itself: most of the way in the first step, and further with the next."""
+    for seed in (0, 1):
+        for iterations in (20, 100):
+            none, one, two, three = study_row("MAML", iterations, seed, 0.1)["return"]
+            assert none < -14 and one > -5 and max(two, three) > one
+        assert study_row("random", 0, seed, 0.1)["return"][1] < -30
+
+
+def test_readme_prints_the_table():
+    assert navigation_table() in README

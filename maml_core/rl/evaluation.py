@@ -58,6 +58,10 @@ def evaluate_policy(
     return Scores(returns.cpu(), distances.cpu())
 
 
-def tuned_alpha(policy: Network, theta: Weights, seed: int) -> float:
+def tuned_alpha(policy: Network, theta: Weights, seed: int, goals: int = TEST_GOALS // 2) -> float:
     """The candidate with the highest return over the steps after the first look, on goals of their own."""
-    return max(ALPHAS, key=lambda alpha: evaluate_policy(policy, theta, alpha, seed).returns[1:].mean().nan_to_num(-1e9))
+
+    def score(alpha: float) -> float:
+        return evaluate_policy(policy, theta, alpha, seed, goals=goals).returns[1:].mean().nan_to_num(-1e9).item()
+
+    return max(ALPHAS, key=score)

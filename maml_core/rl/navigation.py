@@ -60,15 +60,16 @@ def roll_out(policy: Network, weights: Weights, goals: Tensor, noise: Tensor) ->
     The reward is minus the squared distance to the goal after the step. A robot that is within NEAR of it stays there.
     """
     position = torch.zeros_like(noise[:, :, 0])
-    alive = torch.ones_like(noise[:, :, 0, 0])
-    seen = []
-    for step in range(noise.shape[2]):
-        action = draw(policy.forward(weights, position), noise[:, :, step])
-        moved = position + alive[..., None] * (FASTEST * action).clamp(-FASTEST, FASTEST)
-        squared = ((moved - goals[:, None]) ** 2).sum(-1)
+    alive = torch.ones_like(noise[:, :, 0, :1])
+    goals, seen = goals[:, None], []
+    for drawn in noise.unbind(2):
+        action = draw(policy.forward(weights, position), drawn)
+        moved = position + alive * (FASTEST * action).clamp(-FASTEST, FASTEST)
+        squared = (moved - goals).square().sum(-1, keepdim=True)
         seen.append((position, action, -squared * alive, alive))
         position, alive = moved, alive * (squared >= NEAR**2)
-    return Trajectories(*(torch.stack(parts, 2) for parts in zip(*seen)), position)
+    positions, actions, rewards, lived = (torch.stack(parts, 2) for parts in zip(*seen))
+    return Trajectories(positions, actions, rewards.squeeze(-1), lived.squeeze(-1), position)
 
 
 def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:

@@ -56,13 +56,16 @@ def navigation_study(
 
 
 def judge(theta: Weights, name: str | None) -> Iterator[dict[str, Any]]:
-    """What a policy reaches on the test goals, by step size. `chosen` is the one to report: that of training for what
-    was trained to adapt, else the one that did best on goals of their own."""
-    policy = navigation_policy()
-    trained = name is not None and POLICIES[name].inner_steps > 0
-    chosen = POLICIES[name].alpha if trained else tuned_alpha(policy, theta, TUNING_SEED)
+    """What a policy reaches on the test goals, by step size (first-order MAML at its own only).
+
+    `chosen` is the one to report: that of training for what was trained to adapt, else the one that did best on goals
+    which are not used again.
+    """
+    policy, recipe = navigation_policy(), POLICIES[name] if name else None
+    adapts = recipe is not None and recipe.inner_steps > 0
+    chosen = recipe.alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
     std = round(theta["log_std"].exp().mean().item(), 4)
-    for alpha in ALPHAS:
+    for alpha in (chosen,) if adapts and recipe.first_order else ALPHAS:
         told = evaluate_policy(policy, theta, alpha, TEST_SEED).told()
         yield {"alpha": alpha, "chosen": alpha == chosen, "std": std} | told
 
