@@ -45,8 +45,8 @@ class NavigationPanel(Panel):
         self._axes = []
         for ax, concept in zip(figure.subplots(1, 2, sharey=True), ("maml", "baseline")):
             lines = {
-                "before": ax.add_collection(LineCollection([], colors=COLOURS["before"], lw=0.8, alpha=0.7)),
-                "after": ax.add_collection(LineCollection([], colors=COLOURS[concept], lw=1.2, alpha=0.7, zorder=3)),
+                "before": ax.add_collection(LineCollection([], colors=COLOURS["before"], lw=0.8, alpha=0.5)),
+                "after": ax.add_collection(LineCollection([], colors=COLOURS[concept], lw=0.9, alpha=0.5, zorder=3)),
                 "goal": ax.plot([], [], "*", color=COLOURS["target"], ms=14, mec="white", zorder=5)[0],
             }
             ax.plot([], [], color=COLOURS["before"], label="before")
