@@ -4,11 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
 from maml_core import __main__ as cli
 from maml_core import checkpoints, studies
+from maml_core.figures import navigation as pictures
 from maml_core.maml import stack
 from maml_core.networks import Network
 from maml_core.results import load_study
@@ -448,5 +451,25 @@ def test_maml_adapts_in_one_step():
         assert study_row("random", 0, seed, 0.1)["return"][1] < -30
 
 
-def test_readme_prints_the_table():
+def test_first_order_maml_is_judged_at_the_alpha_of_training_only():
+    rows = [row for row in load_study("navigation")["rows"] if row["condition"] == "first-order MAML"]
+    assert all(row["chosen"] and row["alpha"] == POLICIES["first-order"].alpha for row in rows)
+
+
+def test_readme_prints_the_table_and_the_finding():
     assert navigation_table() in README
+    found = README[README.index("**With an alpha of its own") : README.index("## Silent choices")]
+    printed = [study_row("MAML", 20, seed, 0.1)["return"][steps] for seed in (0, 1) for steps in (0, 1)]
+    printed += [study_row("pretrained", 20, seed, alpha)["return"][1] for seed in (0, 1) for alpha in (0.1, 0.4)]
+    assert not [value for value in printed if f"{value:.1f}" not in found]
+    assert study_row("pretrained", 20, 0, 0.4)["chosen"] and study_row("pretrained", 20, 1, 0.4)["chosen"]
+
+
+def test_pictures_draw_themselves():
+    """Titles, labels, and something in every axes."""
+    matplotlib.use("Agg")
+    for draw in (pictures.navigation, pictures.navigation_alpha):
+        figure = draw()
+        assert all(ax.get_title(loc="left") or ax.get_title() or ax.get_xlabel() for ax in figure.axes)
+        assert all(ax.lines for ax in figure.axes)
+        plt.close(figure)

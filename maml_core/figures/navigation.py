@@ -37,8 +37,8 @@ def draw_returns(ax: "Axes", study: Mapping[str, Any], iterations: int | None = 
                 steps = range(len(row["return"]))
                 draw_band(ax, steps, row["return"], row["return_ci95"], COLOURS[concept], label, ls=line)
     ax.axhline(study["best"], color=COLOURS["target"], lw=1, ls=":", label="straight to the goal")
-    ax.set_yscale("symlog", linthresh=0.3)
-    ax.set(xlabel="gradient steps", ylabel="average return", xticks=range(4), ylim=(-150, 0))
+    ax.set_yscale("symlog", linthresh=0.1)
+    ax.set(xlabel="gradient steps", ylabel="average return", xticks=range(4), ylim=(-150, -0.1))
 
 
 def draw_returns_against_alpha(ax: "Axes", study: Mapping[str, Any], iterations: int) -> None:
@@ -51,8 +51,9 @@ def draw_returns_against_alpha(ax: "Axes", study: Mapping[str, Any], iterations:
             x, y, half = [row["alpha"] for row in rows], *([row[key][1] for row in rows] for key in ("return", "return_ci95"))
             label, line = (condition, "-") if seed == seeds[0] else (None, "--")
             draw_band(ax, x, y, half, COLOURS[CONCEPTS[condition]], label, ls=line)
-    ax.set(xscale="log", xlabel="alpha at test", ylabel="average return after one step", ylim=(-150, 0))
-    ax.set_yscale("symlog", linthresh=0.3)
+    ax.set(xscale="log", xlabel="alpha at test", ylabel="average return after one step")
+    ax.set_yscale("symlog", linthresh=0.1)
+    ax.set_ylim(-150, -1)
 
 
 def draw_paths(ax: "Axes", trajectories: Trajectories, goals: Tensor, concept: str) -> None:
@@ -78,10 +79,11 @@ def navigation() -> "Figure":
     """Return against steps, early in training, and the paths on four goals after one step: MAML beside pretraining."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.3, 1, 1])
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.7), width_ratios=[1.3, 1, 1])
     draw_returns(axes[0], load_study("navigation"), EARLY, ALPHA)
-    axes[0].set_title(f"{EARLY} meta-iterations, alpha = {ALPHA}")
-    axes[0].legend(fontsize=8, loc="lower right", handlelength=1.5)
+    figure.suptitle(f"{EARLY} meta-iterations, steps of alpha = {ALPHA}: one takes MAML to the goal, and pretraining a little nearer",
+                    x=0.01, ha="left", fontsize=11)  # fmt: skip
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=5, fontsize=9, handlelength=1.5)
     goals, policy = torch.tensor(FOUR_GOALS), navigation_policy()
     generator = torch.Generator().manual_seed(0)
     noises = [draw_noise(len(goals), 20, generator) for _ in range(2)]
@@ -89,8 +91,8 @@ def navigation() -> "Figure":
         theta, _ = load_policy(f"{name}-{EARLY}")
         seen, _ = adapt(policy, stack(policy, theta, len(goals)), goals, noises, [ALPHA])
         draw_paths(ax, seen[-1], goals, concept)
-    axes[1].set_title("MAML: one step gets there")
-    axes[2].set_title("pretrained: part of the way")
+    axes[1].set_title("MAML, after one step")
+    axes[2].set_title("pretrained, after one step")
     axes[2].set_yticklabels([])
     return figure
 
@@ -101,9 +103,10 @@ def navigation_alpha() -> "Figure":
 
     study = load_study("navigation")
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
-    for ax, iterations in zip(axes, (EARLY, study["iterations"])):
+    titles = ("each has its own alpha", "pretraining's has moved")
+    for ax, iterations, title in zip(axes, (EARLY, study["iterations"]), titles):
         draw_returns_against_alpha(ax, study, iterations)
-        ax.set_title(f"after {iterations} meta-iterations")
+        ax.set_title(f"{iterations} meta-iterations: {title}")
     axes[0].legend(loc="lower left")
     axes[1].set_ylabel("")
     return figure
