@@ -201,7 +201,8 @@ def test_policy_gradient_is_the_finite_difference(theta, goals, noises):
         for place in range(2):
             shift = torch.zeros_like(theta[name])
             shift.view(-1)[place] = 1e-6
-            high, low = (reinforce.policy_loss(SMALL, theta | {name: theta[name] + s * shift}, batch).item() for s in (1, -1))
+            moved = (theta | {name: theta[name] + sign * shift} for sign in (1, -1))
+            high, low = (reinforce.policy_loss(SMALL, weights, batch).item() for weights in moved)
             assert gradient[name].view(-1)[place].item() == pytest.approx((high - low) / 2e-6, rel=1e-5, abs=1e-8)
 
 
@@ -369,21 +370,22 @@ def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     """In small, by the command line; and a training is published."""
     for name in POLICIES:
         monkeypatch.setitem(POLICIES, name, replace(POLICIES[name], meta_batch=2, trajectories=2))
-    monkeypatch.setattr(study, "evaluate_policy", lambda *arguments: evaluation.evaluate_policy(*arguments, goals=3, trajectories=2))
+    few = {"goals": 3, "trajectories": 2}
+    monkeypatch.setattr(study, "evaluate_policy", lambda *arguments: evaluation.evaluate_policy(*arguments, **few))
     monkeypatch.setattr(study, "tuned_alpha", lambda *arguments: 0.4)
     monkeypatch.setattr(study, "ALPHAS", (0.1, 0.4))
     monkeypatch.setattr(study, "POLICY_FOLDER", tmp_path / "shipped")
     results, out = tmp_path / "navigation.json", tmp_path / "runs"
-    arguments = ["--iterations", "1", "--seeds", "4", "--out", str(out), "--results", str(results)]
+    arguments = ["--iterations", "2", "--seeds", "4", "--out", str(out), "--results", str(results)]
     assert cli.main(["study", "navigation", *arguments]) == 0
     found = json.loads(results.read_text())
     assert found["study"] == "navigation" and len(found["rows"]) == 2 * 5 + 2
-    assert [row["iteration"] for row in found["trainings"]] == [1] * 2 * len(POLICIES)
+    assert [row["iteration"] for row in found["trainings"]] == [1, 2] * len(POLICIES)
     chosen = [(row["condition"], row["alpha"]) for row in found["rows"] if row["chosen"]]
     assert chosen == [("MAML", 0.1)] * 2 + [("first-order MAML", 0.1)] * 2 + [("pretrained", 0.4)] * 2 + [("random", 0.4)]
-    assert cli.main(["publish", str(out / "navigation-maml,iterations=1,seed=4")]) == 0
+    assert cli.main(["publish", str(out / "navigation-maml,iterations=2,seed=4")]) == 0
     assert "maml on 2-D navigation" in capsys.readouterr().out
-    theta, story = study.load_policy("maml-1")
+    theta, story = study.load_policy("maml-2")
     assert theta["w1"].shape == (2, 100) and story["seed"] == 4 and len(story["evaluation"]["return"]) == 4
 
 
@@ -427,7 +429,8 @@ def test_a_shipped_policy_measured_again():
     """Other goals than the study's, so equal up to both intervals."""
     theta, story = study.load_policy("maml-20")
     again = evaluation.evaluate_policy(policy.navigation_policy(), theta, 0.1, seed=7, goals=20, trajectories=20).told()
-    for mean, ci95, was, was_ci95 in zip(*(found[key] for found in (again, story["evaluation"]) for key in ("return", "return_ci95"))):
+    columns = (found[key] for found in (again, story["evaluation"]) for key in ("return", "return_ci95"))
+    for mean, ci95, was, was_ci95 in zip(*columns):
         assert abs(mean - was) < 1.5 * (ci95 + was_ci95) + 0.2
 
 
@@ -473,3 +476,8 @@ def test_pictures_draw_themselves():
         assert all(ax.get_title(loc="left") or ax.get_title() or ax.get_xlabel() for ax in figure.axes)
         assert all(ax.lines for ax in figure.axes)
         plt.close(figure)
+
+
+def test_a_study_of_no_meta_iterations_is_refused(tmp_path, capsys):
+    assert cli.main(["study", "navigation", "--iterations", "0", "--out", str(tmp_path)]) == 2
+    assert "iterations must be at least 1, not 0" in capsys.readouterr().err

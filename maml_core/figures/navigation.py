@@ -48,9 +48,9 @@ def draw_returns_against_alpha(ax: "Axes", study: Mapping[str, Any], iterations:
         for seed in seeds:
             rows = [row for row in study["rows"]
                     if (row["condition"], row["iterations"], row["seed"]) == (condition, iterations, seed)]  # fmt: skip
-            x, y, half = [row["alpha"] for row in rows], *([row[key][1] for row in rows] for key in ("return", "return_ci95"))
+            mean, half = ([row[key][1] for row in rows] for key in ("return", "return_ci95"))
             label, line = (condition, "-") if seed == seeds[0] else (None, "--")
-            draw_band(ax, x, y, half, COLOURS[CONCEPTS[condition]], label, ls=line)
+            draw_band(ax, [row["alpha"] for row in rows], mean, half, COLOURS[CONCEPTS[condition]], label, ls=line)
     ax.set(xscale="log", xlabel="alpha at test", ylabel="average return after one step")
     ax.set_yscale("symlog", linthresh=0.1)
     ax.set_ylim(-150, -1)
@@ -81,8 +81,8 @@ def navigation() -> "Figure":
 
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.7), width_ratios=[1.3, 1, 1])
     draw_returns(axes[0], load_study("navigation"), EARLY, ALPHA)
-    figure.suptitle(f"{EARLY} meta-iterations, steps of alpha = {ALPHA}: one takes MAML to the goal, and pretraining a little nearer",
-                    x=0.01, ha="left", fontsize=11)  # fmt: skip
+    found = "one takes MAML to the goal, and pretraining a little nearer"
+    figure.suptitle(f"{EARLY} meta-iterations, steps of alpha = {ALPHA}: {found}", x=0.01, ha="left", fontsize=11)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=5, fontsize=9, handlelength=1.5)
     goals, policy = torch.tensor(FOUR_GOALS), navigation_policy()
     generator = torch.Generator().manual_seed(0)

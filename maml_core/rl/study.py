@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import checkpoints
+from ..checks import at_least
 from ..episodes import seeded_generator
 from ..evaluation import mean_and_ci95
 from ..networks import Weights
@@ -34,9 +35,11 @@ def navigation_study(
     and the trainings with their learning curves.
     """
     iterations = PolicyRecipe("any").meta_iterations if iterations is None else iterations
+    at_least(1, iterations=iterations)
+    stages = sorted({max(1, iterations // 5), iterations})
     rows, trainings = [], []
     for condition, name in CONDITIONS.items():
-        for stage in (max(1, iterations // 5), iterations) if name else (0,):
+        for stage in stages if name else (0,):
             for seed in seeds:
                 say(f"{condition}, {stage} meta-iterations, seed {seed}")
                 about = {"condition": condition, "iterations": stage, "seed": seed}

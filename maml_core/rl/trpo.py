@@ -27,7 +27,8 @@ class Settings:
     """Of the meta-optimizer; the defaults are the authors' (rllab's).
 
     delta: largest mean KL of a step; solves: iterations of conjugate gradients; damping: added to F's diagonal;
-    backtracks, shrink: how often a step is tried, each time that much shorter
+    backtracks, shrink: how often a step is tried, each time that much shorter; thin: F is taken from every so many
+    steps of the trajectories (theirs: from all), since its products are most of the work
     """
 
     delta: float = 0.01
