@@ -345,8 +345,11 @@ def test_navigation_keeps_the_steps_that_were_taken(monkeypatch):
     assert len(acted) == 2
     panel.steps.value = 0
     assert len(acted) == 2
-    panel.goal_x.value = 0.1
+    panel.steps.value = 1
+    panel.alpha.value = 0.2
     assert len(acted) == 3
+    panel.goal_x.value = 0.1
+    assert len(acted) == 5
 
 
 # What importing the package brings along, and which way imports go.

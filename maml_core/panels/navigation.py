@@ -22,14 +22,14 @@ class NavigationPanel(Panel):
     maml, pretrained: theta of each; alpha: of the first step, the others are half as long.
     """
 
-    TRAJECTORIES, STEPS = 20, 3
+    TRAJECTORIES, DRAWN, STEPS = 20, 10, 3
 
     def __init__(self, maml: Weights, pretrained: Weights, alpha: float = 0.1, seed: int = 0) -> None:
         self._policy = navigation_policy()
         both = (own(maml), own(pretrained))
         self._theta = {name: torch.stack([theta[name] for theta in both]) for name in maml}
         self._seed = seed
-        self._begun: tuple[float, ...] = ()
+        self._place = self._begun = None
         self.goal_x = float_slider("goal x", 0.34, -SIDE, SIDE, 0.02)
         self.goal_y = float_slider("goal y", 0.26, -SIDE, SIDE, 0.02)
         self.steps = int_slider("steps", 1, 0, self.STEPS)
@@ -59,24 +59,25 @@ class NavigationPanel(Panel):
         figure.axes[0].set_ylabel("y")
 
     def adapted(self) -> list[Trajectories]:
-        """What both policies do on the goal before the first step and after each: T = 2. Steps already taken are kept."""
-        controls = (self.goal_x.value, self.goal_y.value, self.alpha.value, self._seed)
-        if controls != self._begun:
-            self._begun, self._phi, self._seen = controls, self._theta, []
+        """What both policies do on the goal before the first step and after each: T = 2. What is known already is kept."""
+        place, alpha = (self.goal_x.value, self.goal_y.value, self._seed), self.alpha.value
+        goals = torch.tensor([place[:2]]).expand(2, 2)
+        if place != self._place:
             generator = torch.Generator().manual_seed(self._seed)
             self._noises = [draw_noise(1, self.TRAJECTORIES, generator).expand(2, -1, -1, -1) for _ in range(self.STEPS + 1)]
-        goals = torch.tensor([[self.goal_x.value, self.goal_y.value]]).expand(2, 2)
-        alphas = halved(self.alpha.value, self.STEPS)
-        while len(self._seen) <= self.steps.value:
-            if done := len(self._seen):
-                self._phi = policy_step(self._policy, self._phi, as_batch(self._seen[-1]), alphas[done - 1])
+            self._place, self._seen = place, [roll_out(self._policy, self._theta, goals, self._noises[0])]
+        if (place, alpha) != self._begun:
+            self._begun, self._phi, self._seen = (place, alpha), self._theta, self._seen[:1]
+        while (done := len(self._seen)) <= self.steps.value:
+            size = halved(alpha, done)[-1]
+            self._phi = policy_step(self._policy, self._phi, as_batch(self._seen[-1]), size)
             self._seen.append(roll_out(self._policy, self._phi, goals, self._noises[done]))
         return self._seen[: self.steps.value + 1]
 
     def update(self) -> str:
         seen = self.adapted()
         returns = [trajectories.returns().mean(1) for trajectories in seen]
-        before, after = (paths(seen[place]).numpy() for place in (0, -1))
+        before, after = (paths(seen[place])[:, : self.DRAWN].numpy() for place in (0, -1))
         numbers = []
         for i, (lines, name) in enumerate(zip(self._axes, ("MAML", "pretrained on all goals"))):
             lines["before"].set_segments(before[i])
@@ -84,4 +85,4 @@ class NavigationPanel(Panel):
             lines["goal"].set_data([self.goal_x.value], [self.goal_y.value])
             lines["title"].set_text(f"{name}: return {returns[0][i]:.1f} → {returns[-1][i]:.1f}")
             numbers.append(f"{name}: " + " → ".join(f"{value[i]:.2f}" for value in returns))
-        return f"average return of {self.TRAJECTORIES} trajectories, by steps. " + "; ".join(numbers)
+        return f"average return of {self.TRAJECTORIES} trajectories ({self.DRAWN} are drawn), by steps. " + "; ".join(numbers)
