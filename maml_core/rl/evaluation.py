@@ -14,7 +14,7 @@ from .navigation import draw_goals, draw_noise, final_distances
 from .reinforce import adapt
 
 TEST_GOALS = 40
-TEST_TRAJECTORIES = 40  # for each step: twice those of training, as in section 5.3.1
+TEST_TRAJECTORIES = 40  # for each step: twice those of training, as in section 5.3
 STEPS = 3
 # Candidates for baselines, whose step sizes the paper tunes by hand, too (appendix A.2).
 ALPHAS = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)

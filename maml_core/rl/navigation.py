@@ -1,4 +1,4 @@
-"""2-D navigation (section 5.3.1): a point robot that is to find a goal, and is told nothing but its rewards.
+"""2-D navigation (section 5.3): a point robot that is to find a goal, and is told nothing but its rewards.
 
 All robots of all tasks move at once: T tasks, B trajectories each, H steps. The noise of the policy comes in from
 outside, so that two policies can be compared on the same noise.

@@ -26,7 +26,7 @@ KEEP_EVERY = 10  # meta-iterations
 
 @dataclass(frozen=True)
 class PolicyRecipe:
-    """What decides a training on 2-D navigation, apart from the seed (section 5.3.1 and appendix A.2).
+    """What decides a training on 2-D navigation, apart from the seed (section 5.3 and appendix A.2).
 
     alpha:            size of an inner step
     inner_steps:      inner steps in training; 0: one policy for all goals, which is the paper's pretraining
