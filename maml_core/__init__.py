@@ -2,7 +2,7 @@
 
 Data flows one way, and a module imports only from its left:
 episodes -> sinusoid, omniglot, glyphs, characters -> networks -> maml (reference, hvp) -> recipes ->
-engine, evaluation, training, results, studies -> tables, figures, panels.
+engine, evaluation, training, results -> rl (policies) -> studies -> tables, figures, panels.
 """
 
 from .episodes import Episodes, TaskDistribution

@@ -20,9 +20,10 @@ from .images import MiniImageNet
 from .progress import progress
 from .recipes import RECIPES, Recipe, find_recipe
 from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
+from .rl.study import is_policy, publish_policy
 from .shards import Shard, join, leave
-from .studies import MEASURED, TRAINED, run_study
-from .tables import accuracy_rows, accuracy_table, error_table, literature_table, variants_table
+from .studies import MEASURED, SAMPLED, TRAINED, run_study
+from .tables import accuracy_rows, accuracy_table, error_table, literature_table, navigation_table, variants_table
 from .training import train
 from .validation import describe
 
@@ -113,6 +114,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
+    if is_policy(options.folder):
+        story = publish_policy(options.folder)
+        told = ", ".join(f"{mean:.2f}" for mean in story["evaluation"]["return"])
+        print(f"{story['recipe']['name']} on 2-D navigation, average return by gradient steps: {told}")
+        return
     recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
     print(_for_people(recipe, publish(options.folder, _data(recipe, "omniglot"))["evaluation"]))
 
@@ -133,6 +139,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(error_table(again))
     print("\nMAML's variants after the same short training, 5-way 1-shot (chapter 4)\n")
     print(variants_table())
+    print("\n2-D navigation, average return by gradient steps (the paper's Figure 4, which prints no numbers)\n")
+    print(navigation_table())
 
 
 def _study(options: argparse.Namespace) -> None:
@@ -141,6 +149,10 @@ def _study(options: argparse.Namespace) -> None:
     if name in MEASURED:
         needs_characters = name != "error-against-steps"
         result = MEASURED[name](load_characters("omniglot") if needs_characters else None)
+    elif name in SAMPLED:
+        result = SAMPLED[name](
+            options.out, tuple(options.seeds), options.iterations, options.device, {"commit": _commit()}
+        )  # fmt: skip
     else:
         weights = STUDY_FOLDER / name if TRAINED[name].ships and not options.results else None
         result = run_study(

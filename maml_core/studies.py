@@ -13,6 +13,7 @@ from . import checkpoints
 from .characters import Characters
 from .recipes import Recipe, find_recipe
 from .results import measure, weights_name
+from .rl.study import navigation_study
 from .sweeps import alpha_at_test, error_against_steps, query_batches
 from .training import train
 
@@ -116,7 +117,9 @@ MEASURED: dict[str, Callable[[Characters | None], dict[str, Any]]] = {
     "alpha-at-test": alpha_at_test,
     "error-against-steps": error_against_steps,
 }
-STUDIES = (*TRAINED, *MEASURED)
+# Of policies: (folder, seeds, meta-iterations or None, device, facts) -> what stands in the JSON.
+SAMPLED: dict[str, Callable[..., dict[str, Any]]] = {"navigation": navigation_study}
+STUDIES = (*TRAINED, *MEASURED, *SAMPLED)
 
 
 def run_study(

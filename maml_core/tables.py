@@ -110,6 +110,22 @@ def variants_table() -> str:
     return markdown([*head, "reported, in full"], body)
 
 
+def navigation_table() -> str:
+    """Figure 4's top as numbers: average return after 0 to 3 policy gradient steps on new goals, and how near they end."""
+    study = load_study("navigation")
+    body = []
+    for row in study["rows"]:
+        if row["chosen"]:
+            returns = [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
+            distances = " → ".join(f"{row['distance'][steps]:.2f}" for steps in (0, 1, 3))
+            about = [row["condition"], str(row["iterations"]), str(row["seed"]), f"{row['alpha']:g}"]
+            body.append([*about, *returns, distances])
+    best = f"{study['best']:.2f} ± {study['best_ci95']:.2f}"
+    body.append(["straight to the goal, which it is told", "", "", "", best, "", "", "", ""])
+    head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
+    return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
+
+
 def in_words(setting: str) -> str:
     """ "5way-1shot" as "5-way 1-shot"."""
     return setting.replace("way-", "-way ").replace("shot", "-shot")

@@ -20,11 +20,15 @@ from maml_core import reference
 from maml_core.characters import CharacterTasks
 from maml_core.evaluation import evaluate
 from maml_core.maml import adapt
-from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, PlanePanel, SinusoidPanel
+from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, NavigationPanel, PlanePanel, SinusoidPanel
+from maml_core.panels import navigation as navigation_panels
 from maml_core.panels import plane as plane_panels
 from maml_core.panels.episode import fewer_ways
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import load_shipped
+from maml_core.rl import adapt as adapt_policy
+from maml_core.rl import draw_noise, navigation_policy, roll_out
+from maml_core.rl.study import load_policy
 from maml_core.sinusoid import SinusoidTasks
 
 PACKAGE = Path(maml_core.__file__).parent
@@ -53,7 +57,7 @@ def alpha_panel() -> AlphaPanel:
     return AlphaPanel(learner, *thetas, SinusoidTasks(10, queries=20))
 
 
-@pytest.fixture(params=["sinusoid", "plane", "alpha", "episode", "drawing"])
+@pytest.fixture(params=["sinusoid", "plane", "alpha", "episode", "drawing", "navigation"])
 def panel(request, images, monkeypatch):
     if request.param == "alpha":
         monkeypatch.setattr(AlphaPanel, "TASKS", 20)
@@ -70,6 +74,10 @@ def drawing_panel() -> DrawingPanel:
     return DrawingPanel(Recipe(**story["recipe"]).build_learner(), theta)
 
 
+def navigation_panel(seed: int = 0) -> NavigationPanel:
+    return NavigationPanel(*(load_policy(name)[0] for name in ("maml-20", "pretrained-20")), seed=seed)
+
+
 # Another value of every control that has one.
 MOVES = {
     SinusoidPanel: {"alpha": 0.05, "shots": 4, "steps": 7, "amplitude": 1.3, "phase": 2.1, "left_half": True},
@@ -79,6 +87,7 @@ MOVES = {
         "alpha": 0.01, "shots": 4, "steps": 7, "ways": 3, "swap": True, "sees": "support and one query",
     },
     DrawingPanel: {"steps": 0, "recorded": 3},
+    NavigationPanel: {"goal_x": -0.2, "goal_y": 0.1, "steps": 3, "alpha": 0.3},
 }  # fmt: skip
 
 
@@ -165,7 +174,8 @@ def test_stored_output_is_a_picture_a_text_and_a_widget(panel):
     assert png == panel.image.value
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
-        heights = {SinusoidPanel: 320, PlanePanel: 420, AlphaPanel: 340, EpisodePanel: 290, DrawingPanel: 280}
+        heights = {SinusoidPanel: 320, PlanePanel: 420, AlphaPanel: 340, EpisodePanel: 290, DrawingPanel: 280,
+                   NavigationPanel: 420}  # fmt: skip
         assert image.size == (800, heights[type(panel)])
         assert len(image.convert("RGB").getcolors(1 << 24)) > 10  # not blank
     assert 0 < len(bundle["text/plain"]) < 100 and "\n" not in bundle["text/plain"]
@@ -219,7 +229,8 @@ def test_later_changes_to_theta_do_not_reach_the_panel(change):
 
 
 def test_new_points_and_new_tasks(images):
-    for panel, button in ((sinusoid_panel(), "new_points"), (episode_panel(images), "new_task")):
+    for panel, button in ((sinusoid_panel(), "new_points"), (episode_panel(images), "new_task"),
+                          (navigation_panel(), "new_noise")):  # fmt: skip
         pictures = [panel.image.value]
         for _ in range(3):
             getattr(panel, button).click()
@@ -313,11 +324,39 @@ def test_swapping_adapts_on_the_query_pictures(images):
     assert after.query_x.shape[1] == 25 and before.query_x.shape[1] == 30
 
 
+def test_navigation_numbers_are_a_plain_adaptation():
+    """Each policy by itself on the panel's noise: the returns after 0, 1 and 2 steps."""
+    panel = navigation_panel(seed=4)
+    panel.goal_x.value, panel.goal_y.value, panel.alpha.value, panel.steps.value = -0.3, 0.2, 0.2, 2
+    generator, policy, expected = torch.Generator().manual_seed(4), navigation_policy(), []
+    noises = [draw_noise(1, 20, generator) for _ in range(4)][:3]
+    for name in ("maml-20", "pretrained-20"):
+        phi = {key: w[None] for key, w in load_policy(name)[0].items()}
+        seen, _ = adapt_policy(policy, phi, torch.tensor([[-0.3, 0.2]]), noises, [0.2, 0.1])
+        expected += [abs(trajectories.returns().mean().item()) for trajectories in seen]
+    assert numbers(panel.text.value) == pytest.approx(expected, rel=1e-2, abs=1e-2)
+
+
+def test_navigation_keeps_the_steps_that_were_taken(monkeypatch):
+    """More steps on the same goal go on from the last one, fewer ask for nothing; another goal starts anew."""
+    panel, acted = navigation_panel(), []
+    monkeypatch.setattr(navigation_panels, "roll_out", lambda *arguments: acted.append(1) or roll_out(*arguments))
+    panel.steps.value = 3
+    assert len(acted) == 2
+    panel.steps.value = 0
+    assert len(acted) == 2
+    panel.steps.value = 1
+    panel.alpha.value = 0.2
+    assert len(acted) == 3
+    panel.goal_x.value = 0.1
+    assert len(acted) == 5
+
+
 # What importing the package brings along, and which way imports go.
 
 ORDER = (
     "checks files progress episodes sinusoid omniglot glyphs characters networks transduction maml variants plane reference hvp image_network images recipes "
-    "adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results sweeps studies "
+    "adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results rl sweeps studies "
     "literature tables figures panels arguments __main__"
 ).split()
 
@@ -370,6 +409,7 @@ def test_imports_go_one_way(module):
 
 def test_the_search_for_imports_finds_them():
     """Otherwise the test above could pass on nothing."""
+    assert {"maml", "networks", "rl", "variants"} == imports_of(PACKAGE / "rl" / "trpo.py")
     assert {"checkpoints", "engine", "recipes"} <= imports_of(PACKAGE / "training.py")
     assert {"plane", "results", "characters"} <= imports_of(PACKAGE / "figures" / "__main__.py")
     assert imports_of(PACKAGE / "figures" / "plane.py") == {"episodes", "figures"}

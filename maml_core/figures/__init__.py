@@ -2,6 +2,7 @@
 
 from .hessian import draw_agreement, draw_error_against_epsilon
 from .learning import draw_learning_curves
+from .navigation import draw_paths, draw_returns
 from .omniglot import draw_characters, draw_episode, draw_predictions, picture_sheet
 from .plane import draw_plane
 from .shipped import data_banner, shipped_picture
@@ -23,8 +24,10 @@ __all__ = [
     "draw_error_against_steps",
     "draw_learned_alphas",
     "draw_learning_curves",
+    "draw_paths",
     "draw_plane",
     "draw_predictions",
+    "draw_returns",
     "picture_sheet",
     "shipped_picture",
     "use_style",

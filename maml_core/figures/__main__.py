@@ -22,6 +22,7 @@ from ..results import load_shipped  # noqa: E402
 from ..sinusoid import SinusoidTasks, wave  # noqa: E402
 from . import draw_adaptation, draw_characters, draw_plane, draw_predictions, use_style  # noqa: E402
 from .benchmark import benchmark, load_benchmark  # noqa: E402
+from .navigation import navigation, navigation_alpha  # noqa: E402
 from .reported import PICTURES  # noqa: E402
 from .shipped import FOLDER  # noqa: E402
 
@@ -90,7 +91,7 @@ def omniglot_predictions(characters: Characters) -> Figure:
 
 def draw_all() -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every picture that can be drawn here."""
-    for draw in (sinusoid_adaptation, theta_between_tasks, *PICTURES):
+    for draw in (sinusoid_adaptation, theta_between_tasks, *PICTURES, navigation, navigation_alpha):
         yield draw.__name__, draw()
     if measured := load_benchmark():
         yield "benchmark", benchmark(measured)

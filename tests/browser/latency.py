@@ -17,9 +17,10 @@ from tests.browser.lab import Lab, NotebookPage, PanelView, browser, find_chromi
 
 PRESSES, DRAGGED = 15, 60
 SET_UP = """from maml_core.characters import load_characters
-from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, PlanePanel, SinusoidPanel
+from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, NavigationPanel, PlanePanel, SinusoidPanel
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import load_shipped
+from maml_core.rl.study import load_policy
 from maml_core.sinusoid import SinusoidTasks
 
 learner = find_recipe("sinusoid-10shot").build_learner()
@@ -33,6 +34,7 @@ PANELS = {
     "3 alpha sweep": "AlphaPanel(learner, maml, pretrained, SinusoidTasks(10, 50))",
     "4 episode": "EpisodePanel(classifier, theta, images)",
     "5 drawing": "DrawingPanel(classifier, theta)",
+    "6 navigation": "NavigationPanel(*(load_policy(name)[0] for name in ('maml-20', 'pretrained-20')))",
 }
 
 

@@ -1,0 +1,88 @@
+"""2-D navigation: move the goal, and two policies look for it by their rewards."""
+
+import ipywidgets as widgets
+import torch
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from ..figures.navigation import paths
+from ..figures.style import COLOURS
+from ..networks import Weights
+from ..rl.evaluation import halved
+from ..rl.navigation import SIDE, Trajectories, draw_noise, roll_out
+from ..rl.policy import navigation_policy
+from ..rl.reinforce import as_batch, policy_step
+from .base import Panel, float_slider, int_slider, own
+
+
+class NavigationPanel(Panel):
+    """MAML's policy and a pretrained one act, take policy gradient steps, and act again, on one goal.
+
+    Both adapt at once, as two tasks, and on the same noise, so that the picture depends on the controls only.
+    maml, pretrained: theta of each; alpha: of the first step, the others are half as long.
+    """
+
+    TRAJECTORIES, DRAWN, STEPS = 20, 10, 3
+
+    def __init__(self, maml: Weights, pretrained: Weights, alpha: float = 0.1, seed: int = 0) -> None:
+        self._policy = navigation_policy()
+        both = (own(maml), own(pretrained))
+        self._theta = {name: torch.stack([theta[name] for theta in both]) for name in maml}
+        self._seed = seed
+        self._place = self._begun = None
+        self.goal_x = float_slider("goal x", 0.34, -SIDE, SIDE, 0.02)
+        self.goal_y = float_slider("goal y", 0.26, -SIDE, SIDE, 0.02)
+        self.steps = int_slider("steps", 1, 0, self.STEPS)
+        self.alpha = float_slider("alpha", alpha, 0.01, 0.5, 0.01)
+        self.new_noise = widgets.Button(description="new noise")
+        self.new_noise.on_click(self._draw_new_noise)
+        super().__init__([self.goal_x, self.goal_y, self.steps, self.alpha, self.new_noise], (8, 4.2))
+
+    def _draw_new_noise(self, button: widgets.Button) -> None:
+        self._seed += 1
+
+    def build(self, figure: Figure) -> None:
+        self._axes = []
+        for ax, concept in zip(figure.subplots(1, 2, sharey=True), ("maml", "baseline")):
+            lines = {
+                "before": ax.add_collection(LineCollection([], colors=COLOURS["before"], lw=0.8, alpha=0.5)),
+                "after": ax.add_collection(LineCollection([], colors=COLOURS[concept], lw=0.9, alpha=0.5, zorder=3)),
+                "goal": ax.plot([], [], "*", color=COLOURS["target"], ms=14, mec="white", zorder=5)[0],
+            }
+            ax.plot([], [], color=COLOURS["before"], label="before")
+            ax.plot([], [], color=COLOURS[concept], label="after the steps")
+            ax.legend(loc="lower center", ncols=2, fontsize=8, handlelength=1.5)
+            ax.set(xlabel="x", aspect="equal", xlim=(-0.9, 0.9), ylim=(-0.9, 0.7))
+            for line in lines.values():
+                self.moves(line)
+            self._axes.append(lines | {"title": self.moving_title(ax)})
+        figure.axes[0].set_ylabel("y")
+
+    def adapted(self) -> list[Trajectories]:
+        """What both policies do on the goal before the first step and after each: T = 2. What is known already is kept."""
+        place, alpha = (self.goal_x.value, self.goal_y.value, self._seed), self.alpha.value
+        goals = torch.tensor([place[:2]]).expand(2, 2)
+        if place != self._place:
+            generator = torch.Generator().manual_seed(self._seed)
+            self._noises = [draw_noise(1, self.TRAJECTORIES, generator).expand(2, -1, -1, -1) for _ in range(self.STEPS + 1)]
+            self._place, self._seen = place, [roll_out(self._policy, self._theta, goals, self._noises[0])]
+        if (place, alpha) != self._begun:
+            self._begun, self._phi, self._seen = (place, alpha), self._theta, self._seen[:1]
+        while (done := len(self._seen)) <= self.steps.value:
+            size = halved(alpha, done)[-1]
+            self._phi = policy_step(self._policy, self._phi, as_batch(self._seen[-1]), size)
+            self._seen.append(roll_out(self._policy, self._phi, goals, self._noises[done]))
+        return self._seen[: self.steps.value + 1]
+
+    def update(self) -> str:
+        seen = self.adapted()
+        returns = [trajectories.returns().mean(1) for trajectories in seen]
+        before, after = (paths(seen[place])[:, : self.DRAWN].numpy() for place in (0, -1))
+        numbers = []
+        for i, (lines, name) in enumerate(zip(self._axes, ("MAML", "pretrained on all goals"))):
+            lines["before"].set_segments(before[i])
+            lines["after"].set_segments(after[i])
+            lines["goal"].set_data([self.goal_x.value], [self.goal_y.value])
+            lines["title"].set_text(f"{name}: return {returns[0][i]:.1f} → {returns[-1][i]:.1f}")
+            numbers.append(f"{name}: " + " → ".join(f"{value[i]:.2f}" for value in returns))
+        return f"average return of {self.TRAJECTORIES} trajectories ({self.DRAWN} are drawn), by steps. " + "; ".join(numbers)

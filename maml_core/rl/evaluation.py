@@ -1,0 +1,67 @@
+"""Meta-test: new goals, up to three policy gradient steps, and the return before and after each (the paper's Figure 4)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..checks import at_least
+from ..episodes import seeded_generator
+from ..evaluation import mean_and_ci95
+from ..maml import stack
+from ..networks import Network, Weights
+from .navigation import draw_goals, draw_noise, final_distances
+from .reinforce import adapt
+
+TEST_GOALS = 40
+TEST_TRAJECTORIES = 40  # for each step: twice those of training, as in section 5.3
+STEPS = 3
+# Candidates for baselines, whose step sizes the paper tunes by hand, too (appendix A.2).
+ALPHAS = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """By number of steps, of every goal the mean over its trajectories: returns and final distances, [steps + 1, T]."""
+
+    returns: Tensor
+    distances: Tensor
+
+    def told(self) -> dict[str, list[float]]:
+        """After 0, 1, 2 ... steps: mean return and mean final distance with 95% intervals over goals."""
+        pairs = {"return": self.returns, "distance": self.distances}
+        found = {name: [mean_and_ci95(goals) for goals in scores] for name, scores in pairs.items()}
+        return {
+            f"{name}{what}": [round(pair[place], 4) for pair in pairs]
+            for name, pairs in found.items()
+            for place, what in enumerate(("", "_ci95"))
+        }
+
+
+def halved(alpha: float, steps: int) -> list[float]:
+    """alpha for the first step and half of it for the others, as appendix A.2 has it at test."""
+    return [alpha if number == 0 else alpha / 2 for number in range(steps)]
+
+
+def evaluate_policy(
+    policy: Network, theta: Weights, alpha: float, seed: int = 0, steps: int = STEPS, goals: int = TEST_GOALS,
+    trajectories: int = TEST_TRAJECTORIES,
+) -> Scores:  # fmt: skip
+    """Adapt to new goals. The seed decides goals and noise: policies are compared on the same ones."""
+    at_least(2, goals=goals, trajectories=trajectories)
+    generator = seeded_generator(seed, next(iter(theta.values())).device)
+    places = draw_goals(goals, generator)
+    noises = [draw_noise(goals, trajectories, generator) for _ in range(steps + 1)]
+    seen, _ = adapt(policy, stack(policy, theta, goals), places, noises, halved(alpha, steps))
+    returns = torch.stack([trajectories.returns().mean(1) for trajectories in seen])
+    distances = torch.stack([final_distances(trajectories, places).mean(1) for trajectories in seen])
+    return Scores(returns.cpu(), distances.cpu())
+
+
+def tuned_alpha(policy: Network, theta: Weights, seed: int, goals: int = TEST_GOALS // 2) -> float:
+    """The candidate with the highest return over the steps after the first look, on goals of their own."""
+
+    def score(alpha: float) -> float:
+        return evaluate_policy(policy, theta, alpha, seed, goals=goals).returns[1:].mean().nan_to_num(-1e9).item()
+
+    return max(ALPHAS, key=score)

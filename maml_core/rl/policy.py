@@ -1,0 +1,58 @@
+"""A Gaussian policy: for every position a mean action, and one log standard deviation per axis, learned like the rest.
+
+Section 5.3: two hidden layers of 100 with ReLU. It is a `Network` like those of the other chapters, whose "loss" is the
+negative log-likelihood of an action, so that stacking theta over tasks works as it does there.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..networks import Network, Weights, glorot, linear
+
+SIZES = (2, 100, 100, 2)
+
+
+def navigation_policy(sizes: tuple[int, ...] = SIZES) -> Network:
+    """Weights start Glorot-uniform, biases and log standard deviations at 0, as in the authors' code."""
+    layers = range(1, len(sizes))
+
+    def init(generator: torch.Generator) -> Weights:
+        weights = {}
+        for i in layers:
+            fan_in, fan_out = sizes[i - 1], sizes[i]
+            weights[f"w{i}"] = glorot((fan_in, fan_out), fan_in, fan_out, generator)
+            weights[f"b{i}"] = torch.zeros(fan_out, device=generator.device)
+        weights["log_std"] = torch.zeros(sizes[-1], device=generator.device)
+        return weights
+
+    def forward(weights: Weights, x: Tensor) -> Tensor:
+        """Positions x [T, B, 2] -> means and log standard deviations, side by side: [T, B, 4]."""
+        h = x
+        for i in layers[:-1]:
+            h = torch.relu(linear(h, weights[f"w{i}"], weights[f"b{i}"]))
+        mean = linear(h, weights[f"w{layers[-1]}"], weights[f"b{layers[-1]}"])
+        return torch.cat([mean, weights["log_std"][..., None, :].expand_as(mean)], -1)
+
+    return Network(init, forward, negative_log_likelihood)
+
+
+def negative_log_likelihood(outputs: Tensor, actions: Tensor) -> Tensor:
+    """-log pi(a | x) of every action: outputs [..., 2 A], actions [..., A] -> [...]."""
+    mean, log_std = outputs.chunk(2, -1)
+    z = (actions - mean) / log_std.exp()
+    return (z**2 / 2 + log_std + math.log(2 * math.pi) / 2).sum(-1)
+
+
+def draw(outputs: Tensor, noise: Tensor) -> Tensor:
+    """Actions from standard normal noise [..., A]: the same noise gives the same action."""
+    mean, log_std = outputs.chunk(2, -1)
+    return mean + log_std.exp() * noise
+
+
+def divergence(old: Tensor, new: Tensor) -> Tensor:
+    """KL(old || new) of every state's two Gaussians, outputs [..., 2 A] each -> [...]."""
+    (mean, log_std), (new_mean, new_log_std) = old.chunk(2, -1), new.chunk(2, -1)
+    ratio = ((2 * log_std).exp() + (mean - new_mean) ** 2) / (2 * (2 * new_log_std).exp())
+    return (new_log_std - log_std + ratio - 0.5).sum(-1)

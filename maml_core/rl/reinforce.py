@@ -1,0 +1,74 @@
+"""The inner step of Algorithm 3: REINFORCE on a task's own trajectories, for all tasks at once.
+
+    L_i(theta) = - mean over steps t of  log pi_theta(a_t | x_t) A_t            (equation 4, with a baseline)
+
+Its gradient is the policy gradient. Positions, actions and advantages are numbers here: what is differentiated is the
+log-likelihood only, also when the meta-gradient goes through this step a second time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..networks import Network, Weights
+from .baseline import advantages
+from .navigation import Trajectories, roll_out
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Steps to learn from, P = B*H of them in a task; those after an end have weight 0.
+
+    x:         [T, P, 2]   positions
+    actions:   [T, P, 2]
+    advantage: [T, P]
+    weight:    [T, P]      1 / (a task's steps), so that a weighted sum is a task's mean
+    """
+
+    x: Tensor
+    actions: Tensor
+    advantage: Tensor
+    weight: Tensor
+
+    def thin(self, every: int) -> "Batch":
+        """Every so many steps only, whose weights are a mean again."""
+        weight = self.weight[:, ::every]
+        parts = (t[:, ::every].contiguous() for t in (self.x, self.actions, self.advantage))
+        return Batch(*parts, weight / weight.sum(1, keepdim=True))
+
+
+def as_batch(trajectories: Trajectories) -> Batch:
+    """Trajectories as steps with their advantages."""
+    flat = (t.flatten(1, 2) for t in (trajectories.positions, trajectories.actions, advantages(trajectories)))
+    alive = trajectories.alive.flatten(1)
+    return Batch(*flat, alive / alive.sum(1, keepdim=True))
+
+
+def policy_loss(policy: Network, weights: Weights, batch: Batch) -> Tensor:
+    """L_i of every task: [T]."""
+    minus_log = policy.loss(policy.forward(weights, batch.x), batch.actions)
+    return (batch.weight * minus_log * batch.advantage).sum(-1)
+
+
+def policy_step(policy: Network, phi: Weights, batch: Batch, alpha: float, first_order: bool = False) -> Weights:
+    """phi [T, ...] -> phi - alpha * (each task's own policy gradient)."""
+    gradient = torch.func.grad(lambda weights: policy_loss(policy, weights, batch).sum())(phi)
+    if first_order:
+        gradient = {name: g.detach() for name, g in gradient.items()}
+    return {name: w - alpha * gradient[name] for name, w in phi.items()}
+
+
+def adapt(
+    policy: Network, phi: Weights, goals: Tensor, noises: Sequence[Tensor], alphas: Sequence[float]
+) -> tuple[list[Trajectories], Weights]:
+    """Act and learn in turn (lines 5 to 8): what phi [T, ...] does before the first step and after each, and the last phi.
+
+    noises: [T, B, H, 2] each, one more than there are steps; alphas: the size of each step.
+    """
+    seen = [roll_out(policy, phi, goals, noises[0])]
+    for noise, alpha in zip(noises[1:], alphas, strict=True):
+        phi = policy_step(policy, phi, as_batch(seen[-1]), alpha)
+        seen.append(roll_out(policy, phi, goals, noise))
+    return seen, phi

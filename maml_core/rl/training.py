@@ -1,0 +1,137 @@
+"""Algorithm 3: sample before, adapt, sample after, and move theta by what came after."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import checkpoints
+from ..checks import at_least, positive
+from ..episodes import seeded_generator
+from ..maml import stack
+from ..networks import Network, Weights
+from ..progress import progress
+from .navigation import Trajectories, draw_goals, draw_noise, final_distances
+from .policy import navigation_policy
+from .reinforce import adapt, as_batch
+from .trpo import Objective, Report, trpo_step
+
+FILE = "policy.pt"
+KEEP_EVERY = 10  # meta-iterations
+
+
+@dataclass(frozen=True)
+class PolicyRecipe:
+    """What decides a training on 2-D navigation, apart from the seed (section 5.3 and appendix A.2).
+
+    alpha:            size of an inner step
+    inner_steps:      inner steps in training; 0: one policy for all goals, which is the paper's pretraining
+    trajectories:     of each task, before every step and after the last
+    meta_batch:       T, goals per meta-iteration
+    meta_iterations:  how long to train: the authors' script has 100, the paper "up to 500"
+    first_order:      take the inner gradient for a constant
+    """
+
+    name: str
+    alpha: float = 0.1
+    inner_steps: int = 1
+    trajectories: int = 20
+    meta_batch: int = 20
+    meta_iterations: int = 100
+    first_order: bool = False
+
+    def __post_init__(self) -> None:
+        positive(alpha=self.alpha)
+        at_least(0, inner_steps=self.inner_steps)
+        at_least(1, meta_batch=self.meta_batch, meta_iterations=self.meta_iterations)
+        at_least(2, trajectories=self.trajectories)
+
+
+POLICIES = {
+    recipe.name: recipe
+    for recipe in (
+        PolicyRecipe("maml"),
+        PolicyRecipe("pretrained", inner_steps=0),
+        PolicyRecipe("first-order", first_order=True),
+    )
+}
+
+
+def sample(
+    policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
+) -> tuple[list[Trajectories], Tensor]:
+    """Lines 3 to 8 for a meta-batch: what was done before each inner step and, last of all, after it; the goals [T, 2]."""
+    tasks, steps = recipe.meta_batch, recipe.inner_steps
+    goals = draw_goals(tasks, generator)
+    noises = [draw_noise(tasks, recipe.trajectories, generator) for _ in range(steps + 1)]
+    return adapt(policy, stack(policy, theta, tasks), goals, noises, [recipe.alpha] * steps)[0], goals
+
+
+def meta_iteration(
+    policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
+) -> tuple[Weights, dict[str, Any]]:
+    """One meta-iteration: the new theta, and mean return before and after adaptation, final distance and KL."""
+    seen, goals = sample(policy, theta, recipe, generator)
+    *inner, outer = (as_batch(trajectories) for trajectories in seen)
+    objective = Objective(policy, theta, inner, outer, recipe.alpha, recipe.first_order)
+    theta, report = trpo_step(objective)
+    return theta, _told(seen, goals, report)
+
+
+def _told(seen: list[Trajectories], goals: Tensor, report: Report) -> dict[str, Any]:
+    before, after = (seen[place].returns().mean().item() for place in (0, -1))
+    distance = final_distances(seen[-1], goals).mean().item()
+    return {"before": round(before, 3), "after": round(after, 3), "distance": round(distance, 4),
+            "kl": round(report.kl, 5), "tries": report.tries}  # fmt: skip
+
+
+def train_policy(
+    recipe: PolicyRecipe,
+    out: Path,
+    iterations: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    facts: dict[str, Any] | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Train into `out`/policy.pt, going on where a training of the same recipe and seed is there already.
+
+    It is written every KEEP_EVERY meta-iterations: an interrupt loses no more, and what is resumed ends as if it had not
+    been interrupted. Returns what the file holds: theta and its story. Raises ValueError for a folder of another training.
+    """
+    iterations = recipe.meta_iterations if iterations is None else iterations
+    at_least(1, iterations=iterations)
+    policy, generator, path = navigation_policy(), seeded_generator(seed, device), out / FILE
+    story = {"theta": policy.init(generator), "recipe": asdict(recipe), "iteration": 0, "seed": seed, "device": device,
+             "torch": str(torch.__version__), "wall_seconds": 0.0, "history": []} | (facts or {})  # fmt: skip
+    if path.exists():
+        found = checkpoints.load(path)
+        if (found["recipe"], found.get("seed")) != (story["recipe"], seed):
+            raise ValueError(f"{path} is of another recipe or seed: choose another --out, or move it away.")
+        if found["iteration"] > iterations:
+            raise ValueError(
+                f"{path} has gone on to meta-iteration {found['iteration']:,}, past the {iterations:,} asked for: move it "
+                "away, or ask for as many --iterations."
+            )
+        story |= found
+        story["theta"] = {name: w.to(device) for name, w in found["theta"].items()}
+        generator.set_state(found["generator"])
+        say(f"{path}: going on after meta-iteration {story['iteration']:,}.")
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic() - story["wall_seconds"]
+    for iteration in _steps(recipe.name, story["iteration"], iterations):
+        story["theta"], row = meta_iteration(policy, story["theta"], recipe, generator)
+        story["history"].append({"iteration": iteration} | row)
+        story |= {"iteration": iteration, "wall_seconds": round(time.monotonic() - started, 1)}
+        if iteration % KEEP_EVERY == 0 or iteration == iterations:
+            checkpoints.save(story | {"generator": generator.get_state()}, path)
+    return story
+
+
+def _steps(name: str, done: int, iterations: int) -> Iterable[int]:
+    """The meta-iterations that are left, with a bar."""
+    return progress(range(done + 1, iterations + 1), name, iterations, initial=done)

@@ -1,0 +1,136 @@
+"""The outer step of Algorithm 3: trust-region policy optimization (Schulman et al. 2015) of what comes after adaptation.
+
+    lower    L(theta) = - mean_i mean_t  pi_phi_i(a | x) / pi_old_i(a | x) * A          phi_i = adapted(theta)
+    subject to         mean_i mean_t  KL(pi_old_i || pi_phi_i)  <=  delta
+
+along the natural direction F^-1 grad L, with F the Hessian of the mean KL. The KL is 0 and smallest where old and new
+are the same, so its first derivative with respect to the policy's outputs vanishes there, and what is left of its Hessian
+is J^T M J: J leads from theta to the outputs, M is the Gaussian's own Fisher matrix. So two derivatives do, one in the inner
+step and one here, where the paper takes finite differences "to avoid computing third derivatives".
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..maml import stack
+from ..networks import Network, Weights
+from ..variants import conjugate_gradients
+from .policy import divergence
+from .reinforce import Batch, policy_step
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the meta-optimizer; the defaults are the authors' (rllab's).
+
+    delta: largest mean KL of a step; solves: iterations of conjugate gradients; damping: added to F's diagonal;
+    backtracks, shrink: how often a step is tried, each time that much shorter; thin: F is taken from every so many
+    steps of the trajectories (theirs: from all), since its products are most of the work
+    """
+
+    delta: float = 0.01
+    solves: int = 10
+    damping: float = 1e-5
+    backtracks: int = 15
+    shrink: float = 0.8
+    thin: int = 5
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a step went: the surrogate before and after, the mean KL, and the tries that it took (0: none was good)."""
+
+    before: float
+    after: float
+    kl: float
+    tries: int
+
+
+class Objective:
+    """What one meta-iteration lowers, a function of theta: surrogate, KL and the product F v.
+
+    inner: the batches of the inner steps, in order (none: theta itself acts, which is pretraining); outer: the batch
+    that the adapted policies drew.
+    """
+
+    def __init__(
+        self, policy: Network, theta: Weights, inner: Sequence[Batch], outer: Batch, alpha: float,
+        first_order: bool = False,
+    ) -> None:  # fmt: skip
+        self.policy, self.theta, self.inner, self.outer = policy, theta, inner, outer
+        self.alpha, self.first_order = alpha, first_order
+        with torch.no_grad():
+            self.old = self.outputs(theta)
+            self.old_minus_log = policy.loss(self.old, outer.actions)
+
+    def thin(self, every: int) -> "Objective":
+        """The same on every so many steps, for the Fisher matrix, which need not be exact."""
+        inner = [batch.thin(every) for batch in self.inner]
+        return Objective(self.policy, self.theta, inner, self.outer.thin(every), self.alpha, self.first_order)
+
+    def outputs(self, theta: Weights) -> Tensor:
+        """What the adapted policies say to the outer batch's positions: [T, P, 4]."""
+        phi = stack(self.policy, theta, len(self.outer.x))
+        for batch in self.inner:
+            phi = policy_step(self.policy, phi, batch, self.alpha, self.first_order)
+        return self.policy.forward(phi, self.outer.x)
+
+    def mean(self, of_steps: Tensor) -> Tensor:
+        """[T, P] -> the mean over a task's steps, then over tasks."""
+        return (self.outer.weight * of_steps).sum(-1).mean()
+
+    def surrogate(self, outputs: Tensor) -> Tensor:
+        """L from what the policies say, with importance ratios."""
+        ratio = (self.old_minus_log - self.policy.loss(outputs, self.outer.actions)).exp()
+        return -self.mean(ratio * self.outer.advantage)
+
+    def kl(self, outputs: Tensor) -> Tensor:
+        """The mean KL from the policies that drew the outer batch."""
+        return self.mean(divergence(self.old, outputs))
+
+    def gradient(self) -> tuple[Weights, Tensor]:
+        """grad L at theta, through the inner steps: the meta-gradient. And L itself."""
+        return torch.func.grad_and_value(lambda theta: self.surrogate(self.outputs(theta)))(self.theta)
+
+    def fisher(self) -> Callable[[Weights], Weights]:
+        """The product v -> F v at theta, F = J^T M J."""
+        outputs, back = torch.func.vjp(self.outputs, self.theta)
+        # u -> J^T u is linear, so that its own transpose is v -> J v: both ways from one graph.
+        _, ahead = torch.func.vjp(lambda u: back(u)[0], torch.zeros_like(outputs))
+        precision = (-2 * self.old.chunk(2, -1)[1]).exp()
+        m = torch.cat([precision, torch.full_like(precision, 2)], -1) * (self.outer.weight / len(self.old))[..., None]
+
+        def product(v: Weights) -> Weights:
+            return back(m * ahead(v)[0])[0]
+
+        return product
+
+
+def trpo_step(objective: Objective, settings: Settings = Settings()) -> tuple[Weights, Report]:
+    """A new theta that lowers the surrogate within the trust region, or the old one if none of the tries does."""
+    gradient, before = objective.gradient()
+    fisher = objective.thin(settings.thin).fisher()
+
+    def damped(v: Weights) -> Weights:
+        """For conjugate gradients, which have a leading axis: here of one system."""
+        image = fisher({name: w[0] for name, w in v.items()})
+        return {name: image[name][None] + settings.damping * w for name, w in v.items()}
+
+    solved = conjugate_gradients(damped, {name: g[None] for name, g in gradient.items()}, settings.solves)
+    image = damped(solved)
+    curvature = sum((w * image[name]).sum() for name, w in solved.items())
+    if not curvature > 0:
+        return objective.theta, Report(before.item(), before.item(), 0.0, 0)
+    length = (2 * settings.delta / curvature).sqrt()
+    for tries in range(settings.backtracks):
+        size = length * settings.shrink**tries
+        theta = {name: w - size * solved[name][0] for name, w in objective.theta.items()}
+        with torch.no_grad():
+            outputs = objective.outputs(theta)
+            after, kl = objective.surrogate(outputs).item(), objective.kl(outputs).item()
+        if after < before and kl <= settings.delta:
+            return theta, Report(before.item(), after, kl, tries + 1)
+    return objective.theta, Report(before.item(), before.item(), 0.0, 0)
