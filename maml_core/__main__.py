@@ -18,7 +18,7 @@ from .characters import Characters, load_characters
 from .episodes import seeded_generator
 from .images import MiniImageNet
 from .progress import progress
-from .recipes import RECIPES, Recipe, find_recipe
+from .recipes import READERS, RECIPES, Recipe, find_recipe
 from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
 from .shards import Shard, join, leave
 from .studies import MEASURED, TRAINED, run_study
@@ -51,7 +51,8 @@ def _recipes(options: argparse.Namespace) -> None:
     print(f"{'recipe':34}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
     for r in RECIPES.values():
         shipped = "yes" if is_shipped(r.name) else ""
-        print(f"{r.name:34}{r.network:>10}{r.alpha:7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
+        alpha = "-" if r.variant in READERS else r.alpha
+        print(f"{r.name:34}{r.network:>10}{alpha:>7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import checkpoints
 from .characters import Characters
-from .recipes import Recipe, find_recipe
+from .recipes import READERS, Recipe, find_recipe
 from .results import measure
 from .sweeps import alpha_at_test, error_against_steps, query_batches
 from .training import train
@@ -88,6 +88,18 @@ TRAINED = {
         protocols=UPRIGHT_AND_TURNED,
     ),
 }
+TRAINED |= {
+    f"families-{ways}way": Study(
+        f"Three families of few-shot learning on the same episodes, {ways}-way 1-shot",
+        {"MAML": maml, **{name: Condition(f"omniglot-{ways}way-1shot-{name}") for name in READERS}},
+        iterations=iterations,
+        validate_every=every,
+    )
+    for ways, maml, iterations, every in (
+        (5, SECOND_ORDER, 1200, 200),
+        (20, Condition("omniglot-20way-1shot", {"inner_loss": "mean"}), 200, 50),  # which learns faster (loss-scale-20way)
+    )
+}
 
 # Of shipped weights, without training: (characters or None) -> what stands in the JSON.
 MEASURED: dict[str, Callable[[Characters | None], dict[str, Any]]] = {
@@ -140,7 +152,7 @@ def run_study(
                 )
                 for name, (changes, queries) in study.protocols.items()
             }
-            told = {key: run[key] for key in ("best", "wall_seconds", "device", "torch", "history")}
+            told = {key: run[key] for key in ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "torch", "history")}
             rows.append({"condition": label, "seed": seed, "recipe": recipe.name, **told, "judged": judged})
     return {"question": study.question, "iterations": iterations, "tasks": test_tasks,
             "data": characters.source, "rows": rows}  # fmt: skip
