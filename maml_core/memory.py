@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .metric import HEAD, Reader, answer_once_read, take_body
+from .metric import Reader, answer_once_read, take_body
 from .networks import Network, Weights, glorot, linear
 
 WIDTH = 64  # d: of keys and values
@@ -55,7 +55,7 @@ def recall(weights: Weights, h: Tensor, ways: int) -> Tensor:
 def memory(network: Network, *settings: float | int | str | bool) -> Memory:
     """The classifier's body, two blocks of attention, and a last layer of their own."""
 
-    def more(generator: torch.Generator) -> Weights:
+    def more(generator: torch.Generator, features: int) -> Weights:
         theta, size = {}, features + network.ways
         for i in BLOCKS:
             # Twice Glorot's size, and queries that start as the keys: what looks alike finds each other from the start.
@@ -69,6 +69,5 @@ def memory(network: Network, *settings: float | int | str | bool) -> Memory:
     def forward(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
         return recall(weights, embed(weights, x, **options), network.ways)
 
-    features = network.init(torch.Generator())[HEAD[0]].shape[0]
     body, embed = take_body(network, more)
     return Memory(replace(body, forward=answer_once_read(body, forward, "keys1")), *settings, embed=embed)

@@ -22,6 +22,7 @@ from .maml import Learner
 from .networks import Network, Weights
 
 Embed = Callable[..., Tensor]  # (weights, x [T, B, ...], **options of the network's forward) -> h [T, B, F]
+More = Callable[[torch.Generator, int], Weights]
 HEAD = ("w5", "b5")  # the last layer of networks.conv_network and mlp_network
 SHARPNESS = 10.0  # what the meta-learned factor of matching networks' cosines starts at
 
@@ -91,7 +92,11 @@ def prototypes(network: Network, *settings: float | int | str | bool) -> Prototy
 
 def matching(network: Network, *settings: float | int | str | bool) -> Matching:
     """The classifier's body, a factor for the cosines, and no last layer."""
-    body, embed = take_body(network, lambda generator: {"sharpness": torch.tensor(SHARPNESS, device=generator.device)})
+
+    def sharpness(generator: torch.Generator, features: int) -> Weights:
+        return {"sharpness": torch.tensor(SHARPNESS, device=generator.device)}
+
+    body, embed = take_body(network, sharpness)
 
     def forward(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
         return match(weights, embed(weights, x, **options))
@@ -99,18 +104,18 @@ def matching(network: Network, *settings: float | int | str | bool) -> Matching:
     return Matching(replace(body, forward=answer_once_read(body, forward, "keys")), *settings, embed=embed)
 
 
-def take_body(network: Network, more: Callable[[torch.Generator], Weights] | None = None) -> tuple[Network, Embed]:
+def take_body(network: Network, more: More | None = None) -> tuple[Network, Embed]:
     """A classifier without its last layer, and its embedding. All of its weights are meta-learned, and none adapts.
 
-    more: further weights to meta-learn. They are drawn after the classifier's, whose body starts as MAML's does from
-    the same seed. Raises ValueError for a regression.
+    more: (generator, F) -> further weights to meta-learn. They are drawn after the classifier's, so that from the same
+    seed the body starts as MAML's does. Raises ValueError for a regression.
     """
     if network.ways < 2:
         raise ValueError("Comparing with the support set needs classes, and a regression has none: choose another variant.")
     weight, bias = HEAD
 
     def init(generator: torch.Generator) -> Weights:
-        theta = network.init(generator) | (more(generator) if more else {})
+        theta = network.init(generator) | (more(generator, features) if more else {})
         return {name: w for name, w in theta.items() if name not in HEAD}
 
     def embed(weights: Weights, x: Tensor, **options: int | None) -> Tensor:

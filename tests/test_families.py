@@ -1,0 +1,237 @@
+"""Learners that read the support set (metric.py, memory.py) against loops and closed forms, in float64."""
+
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maml_core import checkpoints, reference
+from maml_core.characters import CharacterTasks
+from maml_core.compiling import has_compiler
+from maml_core.engine import MetaTrainer
+from maml_core.episodes import Episodes
+from maml_core.episodes import seeded_generator as seeded
+from maml_core.evaluation import evaluate, scores_by_step
+from maml_core.maml import Learner, adapt, meta_gradient
+from maml_core.memory import WIDTH, memory
+from maml_core.metric import HEAD, Reader, matching, prototypes
+from maml_core.networks import Network, Weights, conv_network, cross_entropy, linear, sinusoid_network
+from maml_core.recipes import READERS, find_recipe
+from maml_core.transduction import SEES, query_outputs
+
+WAYS, SHOTS, TASKS = 3, 2, 4
+BODY = [f"{kind}{i}" for i in range(1, 5) for kind in ("conv", "beta")]
+
+
+def build(name: str, ways: int = WAYS) -> Reader:
+    return READERS[name](conv_network(ways, filters=6), 1.0)
+
+
+def lively(learner: Learner) -> Weights:
+    """theta in float64, away from the zeros and equal weights that it starts with."""
+    theta, generator = learner.network.init(seeded(0)), seeded(1)
+    return {name: w.double() + 0.2 * torch.randn(w.shape, generator=generator).double() for name, w in theta.items()}
+
+
+@pytest.fixture(params=sorted(READERS))
+def learner(request) -> Reader:
+    return build(request.param)
+
+
+@pytest.fixture
+def episodes(characters) -> Episodes:
+    return CharacterTasks(characters.images, WAYS, SHOTS, queries=3).sample(TASKS, seeded(2)).to(dtype=torch.float64)
+
+
+def embed(theta: Weights, x: Tensor) -> Tensor:
+    """The four blocks of one task as torch's own layers have them: pictures [B, 1, 28, 28] -> [B, F]."""
+    body = {name: theta[name] for name in BODY}
+    features = body["beta4"].shape[0]
+    identity = {HEAD[0]: torch.eye(features).double(), HEAD[1]: torch.zeros(features).double()}
+    return reference.conv_forward(body | identity, x)
+
+
+def outputs(learner: Reader, theta: Weights, episodes: Episodes) -> Tensor:
+    phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
+    return learner.network.forward(phi, episodes.query_x)
+
+
+# Each answer, written out for one task after the other.
+
+
+def by_hand(name: str, theta: Weights, task: Episodes, ways: int = WAYS) -> Tensor:
+    """The outputs of one task without the task axis, from the papers' equations point by point: [N*Q, N]."""
+    support, query = embed(theta, task.support_x), embed(theta, task.query_x)
+    rows = []
+    for h in query:
+        if name == "prototypes":
+            means = [support[task.support_y == k].mean(0) for k in range(ways)]
+            rows.append(torch.stack([-((h - c) ** 2).sum() for c in means]))
+        elif name == "matching":
+            cosine = torch.stack([theta["sharpness"] * (h @ s) / (h.norm() * s.norm()) for s in support])
+            attention = cosine.exp() / cosine.exp().sum()
+            rows.append(torch.stack([attention[task.support_y == k].sum() for k in range(ways)]).log())
+        else:
+            one_hot = torch.eye(ways).double()
+            tokens = [torch.cat([s, one_hot[y]]) for s, y in zip(support, task.support_y)]
+            token = torch.cat([h, torch.zeros(ways).double()])
+            for i in (1, 2):
+                seen, memory_ = [*tokens, token], tokens
+                new = []
+                for one in seen:
+                    scores = torch.stack([(one @ theta[f"query{i}"]) @ (s @ theta[f"key{i}"]) for s in memory_])
+                    weights = (scores / math.sqrt(WIDTH)).softmax(0)
+                    new.append(torch.cat([one, sum(w * (s @ theta[f"value{i}"]) for w, s in zip(weights, memory_))]))
+                *tokens, token = new
+            rows.append(token @ theta["out"] + theta["bias"])
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_outputs_are_those_of_a_loop_over_tasks_and_points(name, episodes):
+    """For prototypes, minus squared distances, up to what is the same for all classes of a query."""
+    theta = lively(build(name))
+    ours = outputs(build(name), theta, episodes)
+    theirs = torch.stack([by_hand(name, theta, task) for task in episodes])
+    if name == "prototypes":
+        ours, theirs = (logits - logits.mean(-1, keepdim=True) for logits in (ours, theirs))
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_the_meta_gradient_is_that_of_a_loop_over_tasks(name, episodes):
+    learner = build(name)
+    theta = lively(learner)
+    ours, losses = meta_gradient(learner, theta, episodes, chunk=3)
+    leaves = {key: w.clone().requires_grad_() for key, w in theta.items()}
+    each = [F.cross_entropy(by_hand(name, leaves, task), task.query_y) for task in episodes]
+    theirs = torch.autograd.grad(sum(each) / TASKS, list(leaves.values()))
+    torch.testing.assert_close(losses, torch.stack(each).detach(), rtol=1e-8, atol=1e-10)
+    for key, gradient in zip(leaves, theirs):
+        torch.testing.assert_close(ours[key], gradient, rtol=1e-7, atol=1e-9)
+        assert gradient.abs().max() > 0, key
+
+
+# What holds of all, and what tells them apart.
+
+
+def test_the_order_of_the_support_points_says_nothing(learner, episodes):
+    theta, order = lively(learner), torch.tensor([4, 1, 5, 0, 3, 2])
+    shuffled = replace(episodes, support_x=episodes.support_x[:, order], support_y=episodes.support_y[:, order])
+    torch.testing.assert_close(outputs(learner, theta, shuffled), outputs(learner, theta, episodes))
+
+
+def test_other_names_for_the_classes_rename_the_answers_of_metrics_only(learner, episodes):
+    """By construction; a memory has weights for every label, and MAML a column of its last layer."""
+    theta, names = lively(learner), torch.tensor([2, 0, 1])
+    renamed = replace(episodes, support_y=names[episodes.support_y])
+    ours, before = outputs(learner, theta, renamed)[..., names], outputs(learner, theta, episodes)
+    same = torch.allclose(ours, before, rtol=1e-8, atol=1e-8)
+    assert same == (type(learner).__name__ != "Memory")
+
+
+def test_metrics_take_any_number_of_classes_and_a_memory_does_not(episodes, characters):
+    for name in READERS:
+        theta, wider = lively(build(name)), build(name, ways=7)
+        if name == "memory":
+            with pytest.raises(ValueError, match="checkpoint of another network"):
+                checkpoints.check_weights(theta, wider.network, "here")
+        else:
+            checkpoints.check_weights(theta, wider.network, "here")
+            task = CharacterTasks(characters.images, 7, 1).sample(1, seeded(0)).to(dtype=torch.float64)
+            ours = outputs(wider, theta, task)[0]
+            theirs = by_hand(name, theta, task[0], 7)
+            torch.testing.assert_close(ours.log_softmax(-1), theirs.log_softmax(-1), rtol=1e-8, atol=1e-8)
+
+
+def test_theta_is_shared_and_phi_is_each_tasks_own(learner, episodes):
+    theta = lively(learner)
+    phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
+    assert all(phi[name] is theta[name] for name in theta)  # never copied for a task
+    assert all(len(w) == TASKS for name, w in phi.items() if name not in theta) and len(phi) > len(theta)
+    again = adapt(learner, theta, episodes.support_x, episodes.support_y, steps=3)
+    assert all(torch.equal(again[name], w) for name, w in phi.items())
+
+
+def test_before_reading_all_classes_are_alike(learner, episodes):
+    scores = scores_by_step(learner, lively(learner), episodes, [0, 1, 3])
+    assert (scores[0] == 1 / WAYS).all() and torch.equal(scores[1], scores[3])
+
+
+@pytest.mark.parametrize("sees", SEES)
+def test_what_batch_norm_sees_can_be_chosen(learner, episodes, sees):
+    """Judged by itself, a query picture's answer does not depend on the others."""
+    theta = lively(learner)
+    phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
+    found = query_outputs(learner.network, phi, episodes, sees)
+    assert found.shape == (TASKS, WAYS * 3, WAYS)
+    few = replace(episodes, query_x=episodes.query_x[:, :4], query_y=episodes.query_y[:, :4])
+    alone = query_outputs(learner.network, phi, few, sees)
+    assert torch.allclose(alone, found[:, :4]) == (sees != "query batch")
+
+
+def test_a_body_starts_as_mamls(learner):
+    ours, maml = learner.network.init(seeded(3)), conv_network(WAYS, filters=6).init(seeded(3))
+    assert all(torch.equal(ours[name], maml[name]) for name in BODY)
+
+
+@dataclass(frozen=True)
+class Same:
+    """A distribution of always the same tasks."""
+
+    episodes: Episodes
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        return self.episodes[:tasks]
+
+
+def test_trains_as_any_other_and_can_learn_its_tasks_by_heart(learner, episodes):
+    tasks = Same(episodes.to(dtype=torch.float32))
+    trainer = MetaTrainer(learner, tasks, seeded(0), meta_batch=TASKS, learning_rate=1e-2)
+    losses = trainer.run(60)
+    assert losses[-1] < 0.5 * losses[0]
+    assert evaluate(learner, trainer.theta, tasks, [1], seeded(1), TASKS)[1].mean() > 0.7
+
+
+def small_network() -> Network:
+    """A layer of six units and a last one: what compiles in seconds."""
+
+    def init(generator: torch.Generator) -> Weights:
+        return {"w1": torch.randn((784, 6), generator=generator) / 28, HEAD[0]: torch.zeros(6, 3), HEAD[1]: torch.zeros(3)}
+
+    def forward(weights: Weights, x: Tensor) -> Tensor:
+        return linear(torch.tanh(x.flatten(2) @ weights["w1"]), weights[HEAD[0]], weights[HEAD[1]])
+
+    return Network(init, forward, cross_entropy, ways=3)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="no C++ compiler on this machine")
+def test_compiled_is_eager(episodes):
+    """The memory, which has the most to compile."""
+    learner, tasks = memory(small_network(), 1.0), Same(episodes.to(dtype=torch.float32))
+    eager, compiled = (MetaTrainer(learner, tasks, seeded(0), meta_batch=2, engine=engine) for engine in ("eager", "compiled"))
+    torch.testing.assert_close(compiled.run(2), eager.run(2), rtol=1e-4, atol=1e-5)
+
+
+# Recipes, and what is refused.
+
+
+@pytest.mark.parametrize("ways", [5, 20])
+def test_recipes_have_mamls_episodes(ways):
+    maml = find_recipe(f"omniglot-{ways}way-1shot")
+    for name in READERS:
+        recipe = find_recipe(f"omniglot-{ways}way-1shot-{name}")
+        assert recipe == replace(maml, name=recipe.name, variant=name, inner_steps=1, test_steps=(0, 1))
+        theta = recipe.build_learner().network.init(seeded(0))
+        assert not set(HEAD) & theta.keys() and theta["conv4"].shape == (3, 3, 64, 64)
+
+
+@pytest.mark.parametrize("family", [prototypes, matching, memory])
+def test_a_regression_is_refused(family):
+    with pytest.raises(ValueError, match="needs classes, and a regression has none: choose another variant"):
+        family(sinusoid_network(), 0.01)
+    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+        family(conv_network(5), 0.4, 0)
