@@ -22,7 +22,7 @@ from .recipes import READERS, RECIPES, Recipe, find_recipe
 from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
 from .shards import Shard, join, leave
 from .studies import MEASURED, TRAINED, run_study
-from .tables import accuracy_rows, accuracy_table, error_table, literature_table
+from .tables import accuracy_rows, accuracy_table, error_table, families_table, literature_table
 from .training import train
 from .validation import describe
 
@@ -115,7 +115,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _publish(options: argparse.Namespace) -> None:
     recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
-    print(_for_people(recipe, publish(options.folder, _data(recipe, "omniglot"))["evaluation"]))
+    print(_for_people(recipe, publish(options.folder, _data(recipe, "omniglot"), options.name)["evaluation"]))
 
 
 def _reproduce(options: argparse.Namespace) -> None:
@@ -130,6 +130,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(accuracy_table(accuracy_rows(again)))
     print("\nOthers, as they report themselves\n")
     print(literature_table())
+    print("\nThree families on the same episodes, equally long; reported: trained to the end\n")
+    print(families_table())
     print("\nSinusoid, 5-shot, mean squared error (the paper's Table 2)\n")
     print(error_table(again))
 

@@ -89,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     give = commands.add_parser("publish", help="ship a training's best weights with the package")
     give.add_argument("folder", type=Path, metavar="FOLDER", help="that `train` wrote")
+    give.add_argument("--as", dest="name", metavar="NAME", help="what to ship it as (default: its recipe's name)")
 
     commands.add_parser("recipes", help="list the recipes")
     return parser

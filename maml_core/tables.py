@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell
-from .recipes import RECIPES
+from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell, reported
+from .recipes import READERS, RECIPES
 from .results import is_shipped, load_shipped, load_study
 
 STEPS = (1, 5, 10)
@@ -38,7 +38,7 @@ def accuracy_rows(again: Mapping[str, Mapping[str, Any]] | None = None) -> list[
     """
     rows = []
     for name, recipe in RECIPES.items():
-        if recipe.is_regression:
+        if recipe.is_regression or recipe.variant in READERS:
             continue
         story = load_shipped(name)[1] if is_shipped(name) else {}
         evaluation = (again or {}).get(name) or story.get("evaluation")
@@ -87,6 +87,25 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     others = [method for method in SINUSOID if method.startswith("multi-task")]
     body += [[method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)] for method in others]
     return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
+
+
+# What stands beside our learners of three families: a method of the literature.
+BESIDE = {"MAML": "MAML", "prototypes": "prototypical networks", "matching": "matching nets", "memory": "SNAIL"}
+
+
+def families_table() -> str:
+    """Three families on the same episodes: a row for every training of the studies, beside what is reported."""
+    body = []
+    for ways in ("5way", "20way"):
+        study = load_study(f"families-{ways}")
+        for row in study["rows"]:
+            method = BESIDE[row["condition"]]
+            beside = as_printed(reported(method, f"{ways}-1shot"))
+            paper, many = (_pair(row["judged"][protocol]) for protocol in ("paper", "15 queries"))
+            each = row["cpu_seconds"] / row["history"][-1]["iteration"]
+            body.append([row["condition"], in_words(f"{ways}-1shot"), f"{row['seed']}", f"{beside} ({method})",
+                         percent(paper), percent(many), f"{study['iterations']:,}", f"{each:.2f} s"])  # fmt: skip
+    return markdown(["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body)
 
 
 def in_words(setting: str) -> str:

@@ -316,8 +316,8 @@ def test_swapping_adapts_on_the_query_pictures(images):
 # What importing the package brings along, and which way imports go.
 
 ORDER = (
-    "checks files progress episodes sinusoid omniglot glyphs characters networks transduction maml variants plane reference hvp image_network images recipes "
-    "adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results sweeps studies "
+    "checks files progress episodes sinusoid omniglot glyphs characters networks transduction maml metric memory shifts variants plane reference hvp image_network images recipes "
+    "adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results sweeps families studies "
     "literature tables figures panels arguments __main__"
 ).split()
 

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 
 from ..recipes import RECIPES
 from ..results import is_shipped, load_shipped, load_study
-from ..tables import accuracy_rows
+from ..tables import accuracy_rows, in_words
+from .families import draw_families_learning, draw_families_shift, draw_families_tests
 from .learning import LOSS_COLOURS, ORDER_COLOURS, draw_comparison, draw_learning_curves
 from .sinusoid import draw_error_against_steps
 from .studies import draw_alpha_at_test, draw_query_batches, draw_rotations, draw_table_1
@@ -87,6 +88,28 @@ def table_1() -> Figure:
     return figure
 
 
+def families() -> Figure:
+    """Three families on the same episodes: validation accuracy over time, and what the test says."""
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.3), width_ratios=[3, 3, 2.2])
+    studies = {ways: load_study(f"families-{ways}") for ways in ("5way", "20way")}
+    for ax, (ways, study) in zip(axes, studies.items()):
+        draw_families_learning(ax, study)
+        ax.set_title(f"{in_words(ways + '-1shot')}: comparing learns sooner", fontsize=10)
+    axes[1].set_ylabel("")
+    axes[1].get_legend().remove()
+    draw_families_tests(axes[2], studies)
+    axes[2].set_title("Test", fontsize=10)
+    return figure
+
+
+def families_shift() -> Figure:
+    """Accuracy of each family where the test differs from the training."""
+    figure, axes = plt.subplots(2, 2, figsize=(8, 5.6))
+    draw_families_shift(axes.flat, load_study("families-shift"))
+    return figure
+
+
 PICTURES = (
-    error_against_steps, learning_curves, loss_scale, order_and_rotations, query_batches, alpha_at_test, table_1
+    error_against_steps, learning_curves, loss_scale, order_and_rotations, query_batches, alpha_at_test, table_1,
+    families, families_shift,
 )  # fmt: skip
