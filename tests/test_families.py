@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maml_core import checkpoints, reference
+from maml_core import checkpoints, families, reference
 from maml_core.characters import CharacterTasks
 from maml_core.compiling import has_compiler
 from maml_core.engine import MetaTrainer
@@ -20,6 +20,7 @@ from maml_core.memory import WIDTH, memory
 from maml_core.metric import HEAD, Reader, matching, prototypes
 from maml_core.networks import Network, Weights, conv_network, cross_entropy, linear, sinusoid_network
 from maml_core.recipes import READERS, find_recipe
+from maml_core.shifts import ShiftedTasks, stroke, turn
 from maml_core.transduction import SEES, query_outputs
 
 WAYS, SHOTS, TASKS = 3, 2, 4
@@ -235,3 +236,75 @@ def test_a_regression_is_refused(family):
         family(sinusoid_network(), 0.01)
     with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
         family(conv_network(5), 0.4, 0)
+
+
+# Where the test differs from training.
+
+
+def test_turns_by_right_angles_are_rotations():
+    x = torch.rand((2, 3, 1, 28, 28), generator=seeded(0)).double()
+    for quarters in (1, 2, 3):
+        torch.testing.assert_close(turn(x, 90 * quarters), x.rot90(quarters, (-2, -1)), rtol=0, atol=1e-9)
+    assert turn(x, 360) is x
+    there_and_back = turn(turn(x, 30), -30)[..., 10:18, 10:18]
+    assert (there_and_back.mean() - x[..., 10:18, 10:18].mean()).abs() < 0.03
+
+
+def test_a_stroke_grows_and_shrinks_by_whole_pixels():
+    """A bar of six pixels in black: the ink says how wide it is."""
+    x = torch.zeros(1, 1, 1, 28, 28)
+    x[..., 4:24, 10:16] = 1.0
+    assert stroke(x, 0) is x
+    for pixels in (-2, -1, 1, 2):
+        width = stroke(x, pixels)[0, 0, 0, 14].sum().item()
+        assert width == pytest.approx(6 + pixels, abs=0.3)
+    ink = [stroke(x, pixels).sum().item() for pixels in (-1, -0.5, 0, 0.5, 1)]
+    assert ink == sorted(ink) and len(set(ink)) == 5
+
+
+def test_shifted_tasks_are_the_same_tasks(characters):
+    tasks = CharacterTasks(characters.images, WAYS, 1, queries=2)
+    plain, shifted = (t.sample(2, seeded(5)) for t in (tasks, ShiftedTasks(tasks, lambda x: turn(x, 90))))
+    assert torch.equal(plain.query_y, shifted.query_y)
+    torch.testing.assert_close(shifted.query_x, plain.query_x.rot90(1, (-2, -1)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(shifted.support_x, plain.support_x.rot90(1, (-2, -1)), rtol=0, atol=1e-5)
+
+
+def test_other_ways_than_in_training(characters):
+    task = CharacterTasks(characters.images, 10, 1, 1).sample(2, seeded(0))
+    for label in ("MAML", "memory"):
+        assert families.other_ways(label, 10) is None
+        learner, theta, steps = families.other_ways(label, 3)
+        few = CharacterTasks(characters.images, 3, 1, 1).sample(2, seeded(0))
+        phi = adapt(learner, theta, few.support_x, few.support_y, steps)
+        assert learner.network.forward(phi, few.query_x).shape == (2, 3, 3)
+    for label in (*families.ANY_WAYS, families.EQUAL_COLUMNS):
+        learner, theta, steps = families.other_ways(label, 10)
+        phi = adapt(learner, theta, task.support_x, task.support_y, steps)
+        assert learner.network.forward(phi, task.query_x).shape == (2, 10, 10)
+
+
+def test_equal_columns_make_mamls_first_step_blind_to_names(characters):
+    """The body's first gradient is 0, and the last layer gets what prototypes would: a column for each class's mean."""
+    learner, theta, _ = families.other_ways(families.EQUAL_COLUMNS, 10)
+    assert theta["w5"].shape == (64, 10) and (theta["w5"] == theta["w5"][:, :1]).all()
+    task = CharacterTasks(characters.images, 10, 1, 1).sample(1, seeded(0))
+    phi = adapt(learner, theta, task.support_x, task.support_y, 1)
+    torch.testing.assert_close(phi["conv1"][0], theta["conv1"], rtol=0, atol=1e-6)
+    embedding = {HEAD[0]: torch.eye(64), HEAD[1]: torch.zeros(64)}
+    h = learner.network.forward(theta | embedding, task.support_x)[0]
+    learned = (phi["w5"][0] - theta["w5"]).T
+    expected = learner.alpha / 10 * (h - h.mean(0))
+    torch.testing.assert_close(learned, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_shift_study_in_small(characters, monkeypatch):
+    if characters.source != "omniglot":
+        pytest.skip("Omniglot is not on disk")
+    monkeypatch.setattr(families, "TEST_TASKS", 10)
+    monkeypatch.setattr(families, "AXES", {"ways": (5, 10), "turned": (0,)})
+    rows = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in families.families_shift(characters)["rows"]}
+    assert len(rows) == 5 + 3 + 4 and ("ways", 10, "MAML") not in rows and ("ways", 10, "MAML, equal columns") in rows
+    assert rows["turned", 0, "memory"] == rows["ways", 5, "memory"] and min(rows.values()) > 0.4
+    with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
+        families.families_shift(None)

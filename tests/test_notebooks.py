@@ -9,7 +9,8 @@ import pytest
 from nbformat import NotebookNode
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
-EXPECTED = {"00_start_here.ipynb", "01_sinusoid.ipynb", "02_hessian_vector_product.ipynb", "03_omniglot.ipynb"}
+EXPECTED = {"00_start_here.ipynb", "01_sinusoid.ipynb", "02_hessian_vector_product.ipynb", "03_omniglot.ipynb",
+            "05_three_families.ipynb"}  # fmt: skip
 LONGEST, TYPICAL = 25, 14
 
 

@@ -11,7 +11,7 @@ from maml_core import sweeps, validation
 from maml_core.characters import Characters
 from maml_core.episodes import Episodes, seeded_generator
 from maml_core.glyphs import draw_glyphs
-from maml_core.recipes import find_recipe
+from maml_core.recipes import READERS, find_recipe
 from maml_core.results import load_shipped, load_study
 from maml_core.sinusoid import SinusoidTasks
 from maml_core.studies import TRAINED, Condition, Study, run_study
@@ -43,6 +43,8 @@ def test_conditions_of_a_study_differ_in_one_factor():
     for study in TRAINED.values():
         recipes = [asdict(condition.build()) for condition in study.conditions.values()]
         different = {key for recipe in recipes for key in recipe if recipe[key] != recipes[0][key]} - {"name"}
+        if any(recipe["variant"] in READERS for recipe in recipes):
+            different -= {"inner_steps", "test_steps"}  # of MAML alone: a learner that reads has one step, and no other use
         assert len(different) == 1, study.question
 
 
