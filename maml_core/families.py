@@ -25,7 +25,7 @@ SHIPPED_AS = {
     "memory": "omniglot-5way-1shot-memory",
 }
 ANY_WAYS = ("prototypes", "matching")  # whose theta knows of no number of classes
-TEST_TASKS = 600
+TEST_TASKS = 300
 AXES = {"shots": (1, 2, 5, 10), "ways": (2, 3, 5, 10, 20), "turned": (0, 15, 30, 45), "stroke": (-1, -0.5, 0, 0.5, 1)}
 TRAINED_AT = {"shots": 1, "ways": 5, "turned": 0, "stroke": 0}
 
@@ -73,7 +73,7 @@ def first_outputs(network: Network, ways: int) -> Network:
 def families_shift(characters: Characters | None) -> dict[str, Any]:
     """Accuracy where shots, ways, orientation or stroke width differ from training (5-way 1-shot), one at a time.
 
-    The same 600 test tasks for all families, one query picture per class. Raises ValueError without Omniglot.
+    The same 300 test tasks for all families, one query picture per class. Raises ValueError without Omniglot.
     """
     if characters is None or characters.source != "omniglot":
         raise ValueError("This study measures on Omniglot, which is not on disk: see the README's Data.")

@@ -22,6 +22,7 @@ from maml_core.networks import Network, Weights, conv_network, cross_entropy, li
 from maml_core.recipes import READERS, find_recipe
 from maml_core.shifts import ShiftedTasks, stroke, turn
 from maml_core.transduction import SEES, query_outputs
+from tests.small import small_train
 
 WAYS, SHOTS, TASKS = 3, 2, 4
 BODY = [f"{kind}{i}" for i in range(1, 5) for kind in ("conv", "beta")]
@@ -236,6 +237,16 @@ def test_a_regression_is_refused(family):
         family(sinusoid_network(), 0.01)
     with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
         family(conv_network(5), 0.4, 0)
+
+
+def test_a_training_knows_how_long_its_meta_iterations_took(tmp_path):
+    """By row of the history, without validation, and gone on with after a resumption."""
+    first = small_train(tmp_path / "run", 20)
+    assert len(first["cpu_by_history"]) == len(first["history"]) == 2
+    whole = small_train(tmp_path / "run", 40, resume=True)
+    clock = whole["cpu_by_history"]
+    assert clock[:2] == first["cpu_by_history"] and len(clock) == 4 and clock == sorted(clock) and clock[-1] > clock[1] > 0
+    assert whole["cpu_seconds"] == pytest.approx(clock[-1], abs=0.01)
 
 
 # Where the test differs from training.
