@@ -155,7 +155,8 @@ def run_study(
                 )
                 for name, (changes, queries) in study.protocols.items()
             }
-            told = {key: run[key] for key in ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "torch", "history")}
+            facts_of_run = ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "torch", "history")
+            told = {key: run[key] for key in facts_of_run}
             rows.append({"condition": label, "seed": seed, "recipe": recipe.name, **told, "judged": judged})
     return {"question": study.question, "iterations": iterations, "tasks": test_tasks,
             "data": characters.source, "rows": rows}  # fmt: skip

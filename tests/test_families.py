@@ -214,7 +214,7 @@ def small_network() -> Network:
 def test_compiled_is_eager(episodes):
     """The memory, which has the most to compile."""
     learner, tasks = memory(small_network(), 1.0), Same(episodes.to(dtype=torch.float32))
-    eager, compiled = (MetaTrainer(learner, tasks, seeded(0), meta_batch=2, engine=engine) for engine in ("eager", "compiled"))
+    eager, compiled = (MetaTrainer(learner, tasks, seeded(0), 2, engine=engine) for engine in ("eager", "compiled"))
     torch.testing.assert_close(compiled.run(2), eager.run(2), rtol=1e-4, atol=1e-5)
 
 

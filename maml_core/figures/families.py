@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = {MAML: "o", "prototypes": "s", "matching": "^", "memory": "D", EQUAL_COLUMNS: "o"}
-LABELS = {"shots": "shots K at test", "ways": "ways N at test", "turned": "turned by, degrees", "stroke": "strokes wider by, pixels"}
+LABELS = {
+    "shots": "shots K at test", "ways": "ways N at test", "turned": "turned by, degrees", "stroke": "strokes wider by, pixels",
+}  # fmt: skip
 FINDINGS = {"shots": "More shots", "ways": "Other ways", "turned": "Turned classes", "stroke": "Another pen"}
 
 

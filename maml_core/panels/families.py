@@ -31,7 +31,9 @@ class FamiliesPanel(SheetPanel):
 
     MOST_SHOTS, QUERIES = 5, 3
 
-    def __init__(self, learners: Mapping[str, tuple[Learner, Weights]], images: Tensor, steps: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, learners: Mapping[str, tuple[Learner, Weights]], images: Tensor, steps: int = 1, seed: int = 0
+    ) -> None:
         self._learners = {name: (learner, own(theta)) for name, (learner, theta) in learners.items()}
         ways = {name: learner.network.ways for name, (learner, _) in self._learners.items()}
         if len(set(ways.values())) != 1:
