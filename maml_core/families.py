@@ -19,7 +19,7 @@ from .results import load_shipped
 
 MAML, EQUAL_COLUMNS = "MAML", "MAML, equal columns"
 SHIPPED_AS = {
-    MAML: "studies/families-5way-maml",  # as long as the others, unlike what is shipped as omniglot-5way-1shot
+    MAML: "families/omniglot-5way-1shot",  # as long as the others, unlike what is shipped as omniglot-5way-1shot
     "prototypes": "omniglot-5way-1shot-prototypes",
     "matching": "omniglot-5way-1shot-matching",
     "memory": "omniglot-5way-1shot-memory",

@@ -197,9 +197,9 @@ def test_publish_ships_what_was_trained(trained, monkeypatch, capsys, tmp_path_f
     assert cli.main(["evaluate", "sinusoid-5shot", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["mse"] == story["evaluation"]["mse"] and result["ci95"] == story["evaluation"]["ci95"]
-    (shipped / "studies").mkdir()
-    assert cli.main(["publish", str(trained), "--as", "studies/short"]) == 0
-    assert results.load_shipped("studies/short")[1] == story
+    (shipped / "families").mkdir()
+    assert cli.main(["publish", str(trained), "--as", "families/short"]) == 0
+    assert results.load_shipped("families/short")[1] == story
 
 
 # What a user can put right: one sentence, status 2, nothing written.
