@@ -13,7 +13,10 @@ MARKERS = {MAML: "o", "prototypes": "s", "matching": "^", "memory": "D", EQUAL_C
 LABELS = {
     "shots": "shots K at test", "ways": "ways N at test", "turned": "turned by, degrees", "stroke": "strokes wider by, pixels",
 }  # fmt: skip
-FINDINGS = {"shots": "More shots", "ways": "Other ways", "turned": "Turned classes", "stroke": "Another pen"}
+FINDINGS = {
+    "shots": "More shots: all gain, MAML most", "ways": "Other ways: two know no limit",
+    "turned": "Turned classes: all lose alike", "stroke": "Another pen: little is lost",
+}  # fmt: skip
 
 
 def colour(learner: str) -> str:
@@ -41,7 +44,7 @@ def draw_families_tests(ax: "Axes", studies: Mapping[str, Mapping[str, Any]]) ->
             place = list(SHIPPED_AS).index(learner) + 0.16 * row["seed"]
             ax.errorbar(100 * judged["accuracy"], place, xerr=100 * judged["ci95"], fmt=MARKERS[learner], ms=5, capsize=2,
                         color=colour(learner), mfc=colour(learner) if ways == "5way" else "white")  # fmt: skip
-    ax.set(yticks=range(len(SHIPPED_AS)), ylim=(len(SHIPPED_AS) - 0.4, -0.6), xlabel="accuracy, % (hollow: 20-way)")
+    ax.set(yticks=range(len(SHIPPED_AS)), ylim=(len(SHIPPED_AS) - 0.4, -0.6), xlabel="accuracy, %")
     ax.set_yticklabels(SHIPPED_AS)
 
 
@@ -62,3 +65,5 @@ def draw_families_shift(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> Non
             ax.minorticks_off()
         ax.set_xticks(values, [f"{value:g}" for value in values])
         ax.set_title(FINDINGS[axis])
+    axes[0].legend(loc="lower right")
+    axes[1].legend(*([part[-1]] for part in axes[1].get_legend_handles_labels()), loc="lower left")  # the dotted line

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from ..recipes import RECIPES
 from ..results import is_shipped, load_shipped, load_study
-from ..tables import accuracy_rows, in_words
+from ..tables import accuracy_rows
 from .families import draw_families_learning, draw_families_shift, draw_families_tests
 from .learning import LOSS_COLOURS, ORDER_COLOURS, draw_comparison, draw_learning_curves
 from .sinusoid import draw_error_against_steps
@@ -94,11 +94,11 @@ def families() -> Figure:
     studies = {ways: load_study(f"families-{ways}") for ways in ("5way", "20way")}
     for ax, (ways, study) in zip(axes, studies.items()):
         draw_families_learning(ax, study)
-        ax.set_title(f"{in_words(ways + '-1shot')}: comparing learns sooner", fontsize=10)
+        ax.set_title(f"{ways.replace('way', '-way')} 1-shot: comparing is ahead", fontsize=10)
     axes[1].set_ylabel("")
     axes[1].get_legend().remove()
     draw_families_tests(axes[2], studies)
-    axes[2].set_title("Test", fontsize=10)
+    axes[2].set_title("Test (hollow: 20-way)", fontsize=10)
     return figure
 
 
