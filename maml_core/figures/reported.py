@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from ..recipes import RECIPES
+from ..recipes import READERS, RECIPES
 from ..results import is_shipped, load_shipped, load_study
 from ..tables import accuracy_rows
 from .families import draw_families_learning, draw_families_shift, draw_families_tests
@@ -35,7 +35,8 @@ def learning_curves() -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
     titles = ("5-way: near the top", "20-way: only begun")
     for ax, ways, title in zip(axes, ("5way", "20way"), titles):
-        names = [name for name in RECIPES if name.startswith(f"omniglot-{ways}") and is_shipped(name)]
+        names = [name for name, recipe in RECIPES.items()
+                 if name.startswith(f"omniglot-{ways}") and is_shipped(name) and recipe.variant not in READERS]  # fmt: skip
         draw_learning_curves(ax, {name.removeprefix(f"omniglot-{ways}-"): load_shipped(name)[1] for name in names})
         ax.set_title(title)
     axes[1].set_ylabel("")

@@ -43,7 +43,7 @@ class FamiliesPanel(SheetPanel):
         self._number, self._known = 0, {}
         self._next_task()
         self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
-        self.steps = int_slider("MAML's steps", steps, 0, 3)
+        self.steps = int_slider("steps", steps, 0, 3)
         self.turned = int_slider("turned by", 0, 0, 90, 5)
         self.stroke = float_slider("stroke +", 0, -1.5, 2, 0.5)
         self.judged = widgets.Dropdown(options=JUDGED, description="queries judged", style={"description_width": "initial"})
