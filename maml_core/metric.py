@@ -86,8 +86,7 @@ def match(weights: Weights, h: Tensor) -> Tensor:
 def prototypes(network: Network, *settings: float | int | str | bool) -> Prototypes:
     """The classifier's body, and a last layer that is read off the support set."""
     body, embed = take_body(network)
-    return Prototypes(replace(body, forward=answer_once_read(body, network.forward, HEAD[0])), *settings,
-                      embed=embed)  # fmt: skip
+    return Prototypes(replace(body, forward=answer_once_read(body, network.forward, HEAD[0])), *settings, embed=embed)
 
 
 def matching(network: Network, *settings: float | int | str | bool) -> Matching:

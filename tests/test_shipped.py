@@ -107,3 +107,15 @@ def test_readme_prints_the_studies():
     found = README[README.index("### What we found on the way") : README.index("## Silent choices")]
     assert not [value for value in printed if f"{100 * value:.1f}" not in found]
     assert all(f"after {load_study(name)['iterations']:,}" in found.lower() for name in ("loss-scale-5way", "loss-scale-20way"))
+
+
+def test_what_the_readme_says_of_three_families():
+    """Half the time at 5 ways, an eighth at 20; four to five points for 45 degrees."""
+    for ways, low, high in (("5way", 0.5, 0.6), ("20way", 1 / 9, 1 / 7)):
+        rows = load_study(f"families-{ways}")["rows"]
+        each = {row["condition"]: row["cpu_seconds"] / row["history"][-1]["iteration"] for row in rows}
+        assert low < each["prototypes"] / each["MAML"] < high
+    mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift")["rows"]}
+    lost = [mean["turned", 0, name] - mean["turned", 45, name] for name in ("MAML", "prototypes", "matching", "memory")]
+    assert 0.035 < min(lost) and max(lost) < 0.055 and "lose four to five points on classes turned by 45 degrees" in README
+    assert load_study("families-5way")["iterations"] == 1000 and "not said by 1,000 meta-iterations" in README
