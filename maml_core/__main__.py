@@ -15,15 +15,16 @@ import torch
 from . import checkpoints
 from .arguments import build_parser
 from .characters import Characters, load_characters
+from .comparisons import families_table, navigation_table, variants_table
 from .episodes import seeded_generator
 from .images import MiniImageNet
 from .progress import progress
-from .recipes import RECIPES, Recipe, find_recipe
+from .recipes import READERS, RECIPES, Recipe, find_recipe
 from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
 from .rl.study import is_policy, publish_policy
 from .shards import Shard, join, leave
 from .studies import MEASURED, SAMPLED, TRAINED, run_study
-from .tables import accuracy_rows, accuracy_table, error_table, literature_table, navigation_table, variants_table
+from .tables import accuracy_rows, accuracy_table, error_table, literature_table
 from .training import train
 from .validation import describe
 
@@ -52,7 +53,8 @@ def _recipes(options: argparse.Namespace) -> None:
     print(f"{'recipe':34}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
     for r in RECIPES.values():
         shipped = "yes" if is_shipped(r.name) else ""
-        print(f"{r.name:34}{r.network:>10}{r.alpha:7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
+        alpha = "-" if r.variant in READERS else r.alpha
+        print(f"{r.name:34}{r.network:>10}{alpha:>7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -120,7 +122,7 @@ def _publish(options: argparse.Namespace) -> None:
         print(f"{story['recipe']['name']} on 2-D navigation, average return by gradient steps: {told}")
         return
     recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
-    print(_for_people(recipe, publish(options.folder, _data(recipe, "omniglot"))["evaluation"]))
+    print(_for_people(recipe, publish(options.folder, _data(recipe, "omniglot"), options.name)["evaluation"]))
 
 
 def _reproduce(options: argparse.Namespace) -> None:
@@ -135,6 +137,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(accuracy_table(accuracy_rows(again)))
     print("\nOthers, as they report themselves\n")
     print(literature_table())
+    print("\nThree families on the same episodes, equally long; reported: trained to the end\n")
+    print(families_table())
     print("\nSinusoid, 5-shot, mean squared error (the paper's Table 2)\n")
     print(error_table(again))
     print("\nMAML's variants after the same short training, 5-way 1-shot (chapter 4)\n")

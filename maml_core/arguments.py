@@ -6,8 +6,8 @@ from pathlib import Path
 from .characters import SPLITS
 from .choices import ENGINES
 from .precision import PRECISIONS
+from .recipes import LEARNERS
 from .studies import STUDIES
-from .variants import VARIANTS
 
 DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
 
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     overrides.add_argument("--no-rotations", dest="rotations", action="store_const", const=False,
                            help="characters upright, in training and at test")  # fmt: skip
     overrides.add_argument("--inner-steps", type=int, help="inner steps in meta-training")
-    overrides.add_argument("--variant", choices=tuple(VARIANTS), help="of MAML (default maml)")
+    overrides.add_argument("--variant", choices=tuple(LEARNERS), help="of MAML, or another family (default maml)")
     overrides.add_argument("--inner-loss", choices=("sum", "mean"),
                            help="sum over the support points divided by K, or their mean")  # fmt: skip
 
@@ -90,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     give = commands.add_parser("publish", help="ship a training's best weights with the package")
     give.add_argument("folder", type=Path, metavar="FOLDER", help="that `train` wrote")
+    give.add_argument("--as", dest="name", metavar="NAME", help="what to ship it as (default: its recipe's name)")
 
     commands.add_parser("recipes", help="list the recipes")
     return parser

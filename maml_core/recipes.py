@@ -13,6 +13,8 @@ from .episodes import TaskDistribution
 from .image_network import image_network
 from .images import ImageTasks, Pictures
 from .maml import Learner
+from .memory import memory
+from .metric import matching, prototypes
 from .networks import Network, conv_network, mlp_network, sinusoid_network
 from .sinusoid import SinusoidTasks
 from .variants import VARIANTS
@@ -27,6 +29,10 @@ NETWORKS = {
     "mlp": mlp_network,
     "image": image_network,
 }
+
+# The other two families of few-shot learning: learners that read the support set instead of taking gradients on it.
+READERS = {"prototypes": prototypes, "matching": matching, "memory": memory}
+LEARNERS = {**VARIANTS, **READERS}
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Recipe:
     meta_iterations:  how long the paper trains
     inner_loss:       "sum" over points divided by K, as the code has it, or "mean"
     split:            of the characters: "characters", as the code has it, or whole "alphabets" (`Characters.split`)
-    variant:          "maml", or one of `variants.VARIANTS`
+    variant:          one of LEARNERS; those of READERS have no use for alpha, inner_loss and first_order
     clip:             the largest absolute value in a meta-gradient (None: any), as the code has on mini-ImageNet
     """
 
@@ -72,8 +78,8 @@ class Recipe:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
         if self.network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {self.network!r}.")
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}.")
+        if self.variant not in LEARNERS:
+            raise ValueError(f"variant must be one of {', '.join(LEARNERS)}, not {self.variant!r}.")
         if self.split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {self.split!r}.")
         counts = ("ways", "shots", "queries", "test_queries", "meta_batch", "meta_iterations")
@@ -102,7 +108,7 @@ class Recipe:
         return NETWORKS[self.network](self.ways)
 
     def build_learner(self) -> Learner:
-        build = VARIANTS[self.variant]
+        build = LEARNERS[self.variant]
         return build(self.build_network(), self.alpha, self.inner_steps, self.inner_loss, self.first_order)
 
     def build_tasks(self, characters: Characters | Pictures | None = None, queries: int | None = None) -> TaskDistribution:
@@ -145,6 +151,11 @@ def _alphabets(recipe: Recipe) -> Recipe:
     return replace(recipe, name=f"{recipe.name}-alphabets", split="alphabets")
 
 
+def _reader(recipe: Recipe, variant: str) -> Recipe:
+    """The same episodes for another family; reading takes one step."""
+    return replace(recipe, name=f"{recipe.name}-{variant}", variant=variant, inner_steps=1, test_steps=(0, 1))
+
+
 # The code's inner loss is the sum. On 5-way 1-shot the mean learns faster and is not behind after 8,000
 # meta-iterations of each (notebook 03), so the mean is what the plain name stands for and ships.
 _FIVE_WAY_ONE_SHOT = replace(_omniglot(5, 1), inner_loss="mean")
@@ -175,6 +186,7 @@ RECIPES = {
         # Alphabets that training never saw: a harder question than the paper's new characters of known alphabets.
         _alphabets(_FIVE_WAY_ONE_SHOT),
         _alphabets(_omniglot(20, 1)),
+        *(_reader(recipe, variant) for recipe in (_FIVE_WAY_ONE_SHOT, _omniglot(20, 1)) for variant in READERS),
         _mini_imagenet(1),
         _mini_imagenet(5),
     )

@@ -101,10 +101,10 @@ def weights_name(condition: str) -> str:
     return f"{condition.lower().replace(' ', '-')}.pt"
 
 
-def publish(run: Path, characters: Characters | MiniImageNet | None) -> dict[str, Any]:
+def publish(run: Path, characters: Characters | MiniImageNet | None, name: str | None = None) -> dict[str, Any]:
     """Put a run's best weights among the shipped ones, with their story and their evaluation on test tasks.
 
-    run: a folder that `train` wrote. Returns the story.
+    run: a folder that `train` wrote. name: what to ship it as, if not by its recipe's name. Returns the story.
     """
     best = checkpoints.load(run / "weights.pt")
     recipe = Recipe(**best["recipe"])
@@ -113,6 +113,6 @@ def publish(run: Path, characters: Characters | MiniImageNet | None) -> dict[str
         story["evaluation_15_queries"] = measure(recipe, best["theta"], characters, queries=15, by_step=False)
     story["evaluation"] = measure(recipe, best["theta"], characters)
     story["iteration"] = best["iteration"]
-    checkpoints.save(best, SHIPPED / f"{recipe.name}.pt")
-    checkpoints.save(story, SHIPPED / f"{recipe.name}.json")
+    checkpoints.save(best, SHIPPED / f"{name or recipe.name}.pt")
+    checkpoints.save(story, SHIPPED / f"{name or recipe.name}.json")
     return story

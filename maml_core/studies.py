@@ -11,7 +11,8 @@ from typing import Any
 
 from . import checkpoints
 from .characters import Characters
-from .recipes import Recipe, find_recipe
+from .families import MAML, families_shift
+from .recipes import READERS, Recipe, find_recipe
 from .results import measure, weights_name
 from .rl.study import navigation_study
 from .sweeps import alpha_at_test, error_against_steps, query_batches
@@ -110,12 +111,26 @@ TRAINED = {
         ships=True,
     ),
 }
+# MAML's and the readers' recipes differ in the variant (reading takes one step, whatever the inner loop's number of steps).
+TRAINED |= {
+    f"families-{ways}way": Study(
+        f"Three families of few-shot learning on the same episodes, {ways}-way 1-shot",
+        {MAML: maml, **{name: Condition(f"omniglot-{ways}way-1shot-{name}") for name in READERS}},
+        iterations=iterations,
+        validate_every=every,
+    )
+    for ways, maml, iterations, every in (
+        (5, SECOND_ORDER, 1000, 200),
+        (20, Condition("omniglot-20way-1shot", {"inner_loss": "mean"}), 300, 50),  # which learns faster (loss-scale-20way)
+    )
+}
 
 # Of shipped weights, without training: (characters or None) -> what stands in the JSON.
 MEASURED: dict[str, Callable[[Characters | None], dict[str, Any]]] = {
     "query-batches": query_batches,
     "alpha-at-test": alpha_at_test,
     "error-against-steps": error_against_steps,
+    "families-shift": families_shift,
 }
 # Of policies: (folder, seeds, meta-iterations or None, device, facts) -> what stands in the JSON.
 SAMPLED: dict[str, Callable[..., dict[str, Any]]] = {"navigation": navigation_study}
@@ -170,7 +185,8 @@ def run_study(
                 )
                 for name, (changes, queries) in study.protocols.items()
             }
-            told = {key: run[key] for key in ("best", "wall_seconds", "device", "torch", "history")}
+            facts_of_run = ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "torch", "history")
+            told = {key: run[key] for key in facts_of_run}
             rows.append({"condition": label, "seed": seed, "recipe": recipe.name, **told, "judged": judged})
     return {"question": study.question, "iterations": iterations, "tasks": test_tasks,
             "data": characters.source, "rows": rows}  # fmt: skip

@@ -6,6 +6,9 @@ from typing import Any
 
 from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell, reported
 from .recipes import RECIPES
+
+
+from .recipes import READERS, RECIPES
 from .results import is_shipped, load_shipped, load_study
 
 STEPS = (1, 5, 10)
@@ -38,11 +41,11 @@ def accuracy_rows(again: Mapping[str, Mapping[str, Any]] | None = None) -> list[
     """
     rows = []
     for name, recipe in RECIPES.items():
-        if recipe.is_regression:
+        if recipe.is_regression or recipe.variant in READERS:
             continue
         story = load_shipped(name)[1] if is_shipped(name) else {}
         evaluation = (again or {}).get(name) or story.get("evaluation")
-        rows.append(Row(name, PAPER_ACCURACY.get(name), _pair(evaluation), _pair(story.get("evaluation_15_queries")),
+        rows.append(Row(name, PAPER_ACCURACY.get(name), as_cell(evaluation), as_cell(story.get("evaluation_15_queries")),
                         story.get("iterations", 0), recipe.meta_iterations))  # fmt: skip
     return rows
 
@@ -89,43 +92,6 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
 
 
-# What a variant is called in the literature's table, where its own paper has 5-way 1-shot.
-REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Reptile, transductive", "MAML++": "MAML++",
-               "iMAML": "iMAML"}  # fmt: skip
-
-
-def variants_table() -> str:
-    """MAML's variants after the same budget, 5-way 1-shot, and what a meta-iteration of each costs."""
-    study, cost = load_study("variants"), load_study("variants-cost")["rows"]
-    of = {(row["variant"], row["steps"]): row for row in cost}
-    seeds = sorted({row["seed"] for row in study["rows"]})
-    body = []
-    for variant in dict.fromkeys(row["condition"] for row in study["rows"]):
-        runs = [row["judged"] for row in study["rows"] if row["condition"] == variant]
-        report = reported(REPORTED_AS[variant], "5way-1shot") if variant in REPORTED_AS else None
-        body.append([variant, *(percent(_pair(run["paper"])) for run in runs), percent(_pair(runs[0]["15 queries"])),
-                     f"{of[variant, 5]['median_ms']:.0f}", f"{of[variant, 1]['peak_mb']:.0f}",
-                     f"{of[variant, 10]['peak_mb']:.0f}", as_printed(report)])  # fmt: skip
-    head = ["variant", *(f"seed {seed}" for seed in seeds), "15 queries", "ms, 5 steps", "MB, 1 step", "MB, 10 steps"]
-    return markdown([*head, "reported, in full"], body)
-
-
-def navigation_table() -> str:
-    """Figure 4's top as numbers: average return after 0 to 3 policy gradient steps on new goals, and how near they end."""
-    study = load_study("navigation")
-    body = []
-    for row in study["rows"]:
-        if row["chosen"]:
-            returns = [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
-            distances = " → ".join(f"{row['distance'][steps]:.2f}" for steps in (0, 1, 3))
-            about = [row["condition"], str(row["iterations"]), str(row["seed"]), f"{row['alpha']:g}"]
-            body.append([*about, *returns, distances])
-    best = f"{study['best']:.2f} ± {study['best_ci95']:.2f}"
-    body.append(["straight to the goal, which it is told", "", "", "", best, "", "", "", ""])
-    head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
-    return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
-
-
 def in_words(setting: str) -> str:
     """ "5way-1shot" as "5-way 1-shot"."""
     return setting.replace("way-", "-way ").replace("shot", "-shot")
@@ -152,5 +118,6 @@ def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
 
 
-def _pair(evaluation: Mapping[str, Any] | None) -> tuple[float, float] | None:
+def as_cell(evaluation: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    """What `measure` found as (mean, half-width)."""
     return (evaluation["accuracy"], evaluation["ci95"]) if evaluation else None

@@ -86,6 +86,7 @@ class Training:
         self.say = say if self.writes else lambda text: None
         self.keeper = Keeper(out, self.say)
         self.story = {"recipe": asdict(recipe), "seed": seed, "wall_seconds": 0.0, "history": [], "best": None} | facts
+        self.story |= {"cpu_seconds": 0.0, "cpu_by_history": []}  # of the meta-iterations alone; by row of the history
         self._losses: list[Tensor] = []  # since the last validation
         self._started = time.monotonic()
 
@@ -125,7 +126,9 @@ class Training:
                 raise Stopped(wish.number or signal.SIGTERM)
             until_note = validate_every - trainer.iteration % validate_every
             size = min(trainer.block, until_note, iterations - trainer.iteration)
+            before = time.process_time()
             self._losses.append(trainer.run(size))
+            self.story["cpu_seconds"] += time.process_time() - before
             check_finite(self.recipe, trainer, self._losses[-1], self.keeper.written, self.out)
             bar.update(size)
             if size == until_note or trainer.iteration == iterations:
@@ -141,6 +144,7 @@ class Training:
             score, ci95 = validation_score(self.recipe, self.trainer, self.validation)
             loss = torch.cat(self._losses).mean().item() if self._losses else None
             history.append({"iteration": iteration, "loss": loss, "validation": score, "ci95": ci95})
+            self.story["cpu_by_history"].append(round(self.story["cpu_seconds"], 2))
             self._losses.clear()
         files, best, row = {"history.json": self.story}, self.story["best"], history[-1]
         if best is None or best["iteration"] == iteration or is_better(self.recipe, row, best):
@@ -181,6 +185,7 @@ class Training:
         check_weights(state["theta"], self.trainer.learner.network, path)
         self.trainer.load_state(state)
         self.story |= {key: state[key] for key in ("wall_seconds", "history", "best")}
+        self.story |= {key: state[key] for key in ("cpu_seconds", "cpu_by_history") if key in state}
         self.keeper.written = state["iteration"]
         pending = state.get("losses", torch.empty(0)).to(self.trainer.generator.device)
         self._losses += [pending] if len(pending) else []

@@ -60,6 +60,8 @@ def test_recipes_are_listed(capsys):
     assert [line.split()[0] for line in lines[1:]] == list(RECIPES)
     (line,) = (line for line in lines if line.startswith("omniglot-20way-5shot "))
     assert line.split()[1:6] == ["conv", "0.1", "5", "16", "60,000"]
+    (line,) = (line for line in lines if line.startswith("omniglot-20way-1shot-memory "))
+    assert line.split()[1:6] == ["conv", "-", "1", "16", "60,000"]  # reading has no alpha
 
 
 def test_train_writes_and_never_overwrites(folder, capsys):
@@ -195,6 +197,9 @@ def test_publish_ships_what_was_trained(trained, monkeypatch, capsys, tmp_path_f
     assert cli.main(["evaluate", "sinusoid-5shot", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["mse"] == story["evaluation"]["mse"] and result["ci95"] == story["evaluation"]["ci95"]
+    (shipped / "families").mkdir()
+    assert cli.main(["publish", str(trained), "--as", "families/short"]) == 0
+    assert results.load_shipped("families/short")[1] == story
 
 
 # What a user can put right: one sentence, status 2, nothing written.

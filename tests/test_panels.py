@@ -18,9 +18,10 @@ from PIL import Image
 import maml_core
 from maml_core import reference
 from maml_core.characters import CharacterTasks
-from maml_core.evaluation import evaluate
+from maml_core.evaluation import evaluate, scores_by_step
+from maml_core.families import SHIPPED_AS, load_family
 from maml_core.maml import adapt
-from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, NavigationPanel, PlanePanel, SinusoidPanel
+from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, FamiliesPanel, NavigationPanel, PlanePanel, SinusoidPanel
 from maml_core.panels import navigation as navigation_panels
 from maml_core.panels import plane as plane_panels
 from maml_core.panels.episode import fewer_ways
@@ -29,6 +30,7 @@ from maml_core.results import load_shipped
 from maml_core.rl import adapt as adapt_policy
 from maml_core.rl import draw_noise, navigation_policy, roll_out
 from maml_core.rl.study import load_policy
+from maml_core.shifts import turn
 from maml_core.sinusoid import SinusoidTasks
 
 PACKAGE = Path(maml_core.__file__).parent
@@ -57,12 +59,17 @@ def alpha_panel() -> AlphaPanel:
     return AlphaPanel(learner, *thetas, SinusoidTasks(10, queries=20))
 
 
-@pytest.fixture(params=["sinusoid", "plane", "alpha", "episode", "drawing", "navigation"])
+def families_panel(images: torch.Tensor, seed: int = 0) -> FamiliesPanel:
+    return FamiliesPanel({name: load_family(name)[:2] for name in SHIPPED_AS}, images, seed=seed)
+
+
+@pytest.fixture(params=["sinusoid", "plane", "alpha", "episode", "families", "drawing", "navigation"])
 def panel(request, images, monkeypatch):
     if request.param == "alpha":
         monkeypatch.setattr(AlphaPanel, "TASKS", 20)
         monkeypatch.setattr(AlphaPanel, "POINTS", 13)
-    return episode_panel(images) if request.param == "episode" else globals()[f"{request.param}_panel"]()
+    needs = (images,) if request.param in ("episode", "families") else ()
+    return globals()[f"{request.param}_panel"](*needs)
 
 
 def plane_panel() -> PlanePanel:
@@ -86,6 +93,7 @@ MOVES = {
     EpisodePanel: {
         "alpha": 0.01, "shots": 4, "steps": 7, "ways": 3, "swap": True, "sees": "support and one query",
     },
+    FamiliesPanel: {"shots": 4, "steps": 0, "turned": 45, "stroke": -1, "judged": "support"},
     DrawingPanel: {"steps": 0, "recorded": 3},
     NavigationPanel: {"goal_x": -0.2, "goal_y": 0.1, "steps": 3, "alpha": 0.3},
 }  # fmt: skip
@@ -174,7 +182,7 @@ def test_stored_output_is_a_picture_a_text_and_a_widget(panel):
     assert png == panel.image.value
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
-        heights = {SinusoidPanel: 320, PlanePanel: 420, AlphaPanel: 340, EpisodePanel: 290, DrawingPanel: 280,
+        heights = {SinusoidPanel: 320, PlanePanel: 420, AlphaPanel: 340, EpisodePanel: 290, FamiliesPanel: 290, DrawingPanel: 280,
                    NavigationPanel: 420}  # fmt: skip
         assert image.size == (800, heights[type(panel)])
         assert len(image.convert("RGB").getcolors(1 << 24)) > 10  # not blank
@@ -204,6 +212,29 @@ def test_matplotlibs_settings_and_the_global_generator_are_left_alone(panel):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_families_numbers_are_each_learners_own(images):
+    """Two shots, turned by 30 degrees, judged by the support set's statistics: the same task through `evaluate`'s parts."""
+    panel = families_panel(images, seed=4)
+    panel.shots.value, panel.turned.value, panel.steps.value, panel.judged.value = 2, 30, 3, "support"
+    task = CharacterTasks(images, ways=5, shots=5, queries=3).sample(1, torch.Generator().manual_seed(4))
+    chosen = torch.tensor([5 * label + i for label in range(5) for i in range(2)])
+    seen = replace(task, support_x=turn(task.support_x[:, chosen], 30), support_y=task.support_y[:, chosen],
+                   query_x=turn(task.query_x, 30))  # fmt: skip
+    expected = []
+    for name in SHIPPED_AS:
+        learner, theta, recipe = load_family(name)
+        steps = recipe.test_steps[-1]
+        expected.append(100 * scores_by_step(learner, theta, seen, [steps], "support")[steps].item())
+    assert numbers(panel.text.value) == pytest.approx(expected, abs=0.051)
+    assert list(SHIPPED_AS) == re.findall("MAML|prototypes|matching|memory", panel.text.value)
+
+
+def test_learners_beside_each_other_have_the_same_ways(images):
+    learners = {name: (find_recipe(name).build_learner(), {}) for name in ("omniglot-5way-1shot", "omniglot-20way-1shot")}
+    with pytest.raises(ValueError, match="must tell the same number of classes apart"):
+        FamiliesPanel(learners, images)
+
+
 def test_more_shots_keep_the_points(images):
     """The first K points stay where they are, so that moving K shows what more points do."""
     panel = episode_panel(images)
@@ -230,7 +261,7 @@ def test_later_changes_to_theta_do_not_reach_the_panel(change):
 
 def test_new_points_and_new_tasks(images):
     for panel, button in ((sinusoid_panel(), "new_points"), (episode_panel(images), "new_task"),
-                          (navigation_panel(), "new_noise")):  # fmt: skip
+                          (families_panel(images), "new_task"), (navigation_panel(), "new_noise")):  # fmt: skip
         pictures = [panel.image.value]
         for _ in range(3):
             getattr(panel, button).click()
@@ -355,9 +386,9 @@ def test_navigation_keeps_the_steps_that_were_taken(monkeypatch):
 # What importing the package brings along, and which way imports go.
 
 ORDER = (
-    "checks files progress episodes sinusoid omniglot glyphs characters networks transduction maml variants plane reference hvp image_network images recipes "
-    "adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results rl sweeps studies "
-    "literature tables figures panels arguments __main__"
+    "checks files progress episodes sinusoid omniglot glyphs characters networks transduction maml metric memory shifts variants plane reference hvp "
+    "image_network images recipes adam precision shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals "
+    "divergence training results rl sweeps families studies literature tables comparisons figures panels arguments __main__"
 ).split()
 
 

@@ -18,7 +18,7 @@ from maml_core.results import load_study
 from maml_core.rl import baseline, evaluation, navigation, policy, reinforce, study, training, trpo
 from maml_core.rl.navigation import FASTEST, NEAR, Trajectories, draw_goals, draw_noise, roll_out
 from maml_core.rl.training import POLICIES, PolicyRecipe
-from maml_core.tables import navigation_table
+from maml_core.comparisons import navigation_table
 from tests.test_maml import assert_equal_gradients
 
 SMALL = policy.navigation_policy((2, 5, 5, 2))

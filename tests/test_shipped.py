@@ -8,6 +8,7 @@ import torch
 
 from maml_core import checkpoints
 from maml_core.characters import Characters
+from maml_core.comparisons import families_table, variants_table
 from maml_core.literature import PAPER_MSE
 from maml_core.recipes import RECIPES, Recipe
 from maml_core.results import SHIPPED, load_shipped, load_study, measure
@@ -35,7 +36,7 @@ def test_weights_fit_their_recipe_and_have_their_story(name):
     theta, story = load_shipped(name)
     recipe = RECIPES[name]
     assert Recipe(**story["recipe"]) == recipe
-    checkpoints.check_weights(theta, recipe.build_network(), SHIPPED / f"{name}.pt")
+    checkpoints.check_weights(theta, recipe.build_learner().network, SHIPPED / f"{name}.pt")
     assert all(w.isfinite().all() and not w.requires_grad for w in theta.values())
     facts = ("seed", "iterations", "device", "torch", "wall_seconds", "commit", "data", "evaluation")
     assert not [fact for fact in facts if story.get(fact) is None]
@@ -79,7 +80,7 @@ def test_omniglot_measured_again(name, characters: Characters):
 
 
 def test_readme_prints_what_reproduce_prints():
-    assert accuracy_table() in README and error_table() in README and literature_table() in README
+    assert all(table() in README for table in (accuracy_table, error_table, literature_table, families_table, variants_table))
 
 
 def test_readme_links_lead_somewhere():
@@ -107,3 +108,15 @@ def test_readme_prints_the_studies():
     found = README[README.index("### What we found on the way") : README.index("## Silent choices")]
     assert not [value for value in printed if f"{100 * value:.1f}" not in found]
     assert all(f"after {load_study(name)['iterations']:,}" in found.lower() for name in ("loss-scale-5way", "loss-scale-20way"))
+
+
+def test_what_the_readme_says_of_three_families():
+    """Half the time at 5 ways, an eighth at 20; four to five points for 45 degrees."""
+    for ways, low, high in (("5way", 0.5, 0.6), ("20way", 1 / 9, 1 / 7)):
+        rows = load_study(f"families-{ways}")["rows"]
+        each = {row["condition"]: row["cpu_seconds"] / row["history"][-1]["iteration"] for row in rows}
+        assert low < each["prototypes"] / each["MAML"] < high
+    mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift")["rows"]}
+    lost = [mean["turned", 0, name] - mean["turned", 45, name] for name in ("MAML", "prototypes", "matching", "memory")]
+    assert 0.035 < min(lost) and max(lost) < 0.055 and "lose four to five points on classes turned by 45 degrees" in README
+    assert load_study("families-5way")["iterations"] == 1000 and "not said by 1,000 meta-iterations" in README

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from .. import plane  # noqa: E402
 from ..characters import Characters, CharacterTasks, load_characters  # noqa: E402
+from ..families import SHIPPED_AS, load_family  # noqa: E402
 from ..maml import Learner, adapt  # noqa: E402
 from ..recipes import Recipe, find_recipe  # noqa: E402
 from ..results import load_shipped  # noqa: E402
@@ -89,6 +90,24 @@ def omniglot_predictions(characters: Characters) -> Figure:
     return figure
 
 
+def families_predictions(characters: Characters) -> Figure:
+    """One test task through the learners of three families."""
+    tasks = CharacterTasks(characters.split("test").images, ways=5, shots=1, queries=4)
+    task = tasks.sample(1, torch.Generator().manual_seed(9))
+    figure, axes = plt.subplots(1, 5, figsize=(8, 2.9), width_ratios=[1.2, 4, 4, 4, 4])
+    draw_predictions(axes[0], task.support_x[0], task.support_y[0], task.support_y[0], 5, framed=False)
+    axes[0].set_title("support", fontsize=10)
+    for ax, name in zip(axes[1:], SHIPPED_AS):
+        learner, theta, recipe = load_family(name)
+        phi = adapt(learner, theta, task.support_x, task.support_y, recipe.test_steps[-1])
+        predicted = learner.network.forward(phi, task.query_x)[0].argmax(-1)
+        draw_predictions(ax, task.query_x[0], task.query_y[0], predicted, 5)
+        ax.set_title(f"{name}: {100 * (predicted == task.query_y[0]).float().mean():.0f}%", fontsize=10)
+        ax.set_yticks([])
+    figure.suptitle("Omniglot: the same five new characters through three families", x=0.01, ha="left", fontsize=11)
+    return figure
+
+
 def draw_all() -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every picture that can be drawn here."""
     for draw in (sinusoid_adaptation, theta_between_tasks, *PICTURES, navigation, navigation_alpha):
@@ -97,7 +116,7 @@ def draw_all() -> Iterator[tuple[str, Figure]]:
         yield "benchmark", benchmark(measured)
     characters = load_characters()
     if characters.source == "omniglot":
-        for draw in (omniglot_characters, omniglot_predictions):
+        for draw in (omniglot_characters, omniglot_predictions, families_predictions):
             yield draw.__name__, draw(characters)
     else:
         print("Omniglot is not on disk: the pictures that show it stay as they are.")

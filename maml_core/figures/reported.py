@@ -3,9 +3,10 @@
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from ..recipes import RECIPES
+from ..recipes import READERS, RECIPES
 from ..results import is_shipped, load_shipped, load_study
 from ..tables import accuracy_rows
+from .families import draw_families_learning, draw_families_shift, draw_families_tests
 from .learning import LOSS_COLOURS, ORDER_COLOURS, draw_comparison, draw_learning_curves
 from .sinusoid import draw_error_against_steps
 from .studies import draw_alpha_at_test, draw_query_batches, draw_rotations, draw_table_1
@@ -35,7 +36,8 @@ def learning_curves() -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
     titles = ("5-way: near the top", "20-way: only begun")
     for ax, ways, title in zip(axes, ("5way", "20way"), titles):
-        names = [name for name in RECIPES if name.startswith(f"omniglot-{ways}") and is_shipped(name)]
+        names = [name for name, recipe in RECIPES.items()
+                 if name.startswith(f"omniglot-{ways}") and is_shipped(name) and recipe.variant not in READERS]  # fmt: skip
         draw_learning_curves(ax, {name.removeprefix(f"omniglot-{ways}-"): load_shipped(name)[1] for name in names})
         ax.set_title(title)
     axes[1].set_ylabel("")
@@ -108,7 +110,28 @@ def variants_cost() -> Figure:
     return figure
 
 
+def families() -> Figure:
+    """Three families on the same episodes: validation accuracy over time, and what the test says."""
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.3), width_ratios=[3, 3, 2.2])
+    studies = {ways: load_study(f"families-{ways}") for ways in ("5way", "20way")}
+    for ax, (ways, study) in zip(axes, studies.items()):
+        draw_families_learning(ax, study)
+        ax.set_title(f"{ways.replace('way', '-way')} 1-shot: comparing is ahead", fontsize=10)
+    axes[1].set_ylabel("")
+    axes[1].get_legend().remove()
+    draw_families_tests(axes[2], studies)
+    axes[2].set_title("Test (hollow: 20-way)", fontsize=10)
+    return figure
+
+
+def families_shift() -> Figure:
+    """Accuracy of each family where the test differs from the training."""
+    figure, axes = plt.subplots(2, 2, figsize=(8, 5.6))
+    draw_families_shift(axes.flat, load_study("families-shift"))
+    return figure
+
+
 PICTURES = (
     error_against_steps, learning_curves, loss_scale, order_and_rotations, query_batches, alpha_at_test, table_1,
-    variants, variants_cost,
+    variants, variants_cost, families, families_shift,
 )  # fmt: skip

@@ -27,6 +27,10 @@ COLOURS = {
     "oracle": "#009E73",
     "mlp": "#555555",
     "alphabets": "#56B4E9",
+    # Three families; MAML keeps its blue. Yellow, teal and wine (Paul Tol) stay apart from it and from each other.
+    "prototypes": "#DDAA33",
+    "matching": "#44AA99",
+    "memory": "#882255",
     # What batch norm sees at the query: the query batch has MAML's blue, as it is the paper's protocol.
     "one query": "#56B4E9",
     "support only": "#009E73",

@@ -93,9 +93,9 @@ def float_slider(name: str, value: float, low: float, high: float, step: float) 
     return widgets.FloatSlider(value, description=name, min=low, max=high, step=step, readout_format=f".{digits}f", **_LOOK)
 
 
-def int_slider(name: str, value: int, low: int, high: int) -> widgets.IntSlider:
+def int_slider(name: str, value: int, low: int, high: int, step: int = 1) -> widgets.IntSlider:
     """A slider of whole numbers."""
-    return widgets.IntSlider(value, description=name, min=low, max=high, **_LOOK)
+    return widgets.IntSlider(value, description=name, min=low, max=high, step=step, **_LOOK)
 
 
 _LOOK = {"layout": {"width": "260px"}, "style": {"description_width": "80px"}}

@@ -4,25 +4,23 @@ from dataclasses import replace
 
 import ipywidgets as widgets
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from torch import Tensor
 
 from ..characters import CharacterTasks
 from ..episodes import Episodes
-from ..figures.omniglot import frames, label_rows, picture_sheet, show_sheet
-from ..figures.style import COLOURS
+from ..families import first_outputs
+from ..figures.omniglot import label_rows
 from ..maml import Learner, stack
 from ..networks import Network, Weights
 from ..transduction import query_outputs
-from .base import Panel, float_slider, int_slider, own
+from .base import float_slider, int_slider, own
+from .sheets import CELL, SheetPanel
 
-CELL = 36  # pixels of a picture in a sheet, its frame included
 SEES = [("the whole query batch", "query batch"), ("one picture at a time", "support and one query")]
 
 
-class EpisodePanel(Panel):
+class EpisodePanel(SheetPanel):
     """One N-way task of characters: its queries before and after adaptation.
 
     learner, theta: the network, the inner loop (its alpha is where the slider starts) and the initialization.
@@ -58,22 +56,11 @@ class EpisodePanel(Panel):
         axes = figure.subplots(1, 3, width_ratios=[self.MOST_SHOTS, self.QUERIES, self.QUERIES])
         self._sheets, self._labels, self._titles = [], [], []
         for ax, columns in zip(axes, (self.MOST_SHOTS, self.QUERIES, self.QUERIES)):
-            self._sheets.append(self._sheet(ax, columns))
+            self._sheets.append(self.sheet(ax, columns))
             self._titles.append(self.moving_title(ax))
         label_rows(axes[0], self._most_ways, CELL)
-        for ax in axes[1:]:
-            ax.set_yticks([])
-            self._labels.append([self._label(ax, label) for label in range(self._most_ways)])
+        self._labels += [self.marks(ax) for ax in axes[1:]]
         self._seen = self.moves(axes[2].set_xlabel(" ", loc="right"))
-
-    def _sheet(self, ax: Axes, columns: int) -> object:
-        white = torch.zeros(self._most_ways, columns, 28, 28)
-        return self.moves(show_sheet(ax, picture_sheet(white).byte()))
-
-    def _label(self, ax: Axes, label: int) -> Line2D:
-        """All pictures that are taken for this label: one artist of many marks, since a text each takes a millisecond."""
-        look = {"marker": f"$\\mathbf{{{label}}}$", "ms": 8, "mew": 0.3, "ls": "none", "color": COLOURS["wrong"]}
-        return self.moves(ax.plot([], [], **look)[0])
 
     def episode(self) -> Episodes:
         """The task as the controls want it: N ways, the first K support drawings, the two sets swapped or not."""
@@ -100,14 +87,14 @@ class EpisodePanel(Panel):
         network = fewer_ways(self._learner.network, self.ways.value)
         learner = replace(self._learner, network=network, alpha=self.alpha.value)
         episode, steps = self.episode(), self.steps.value
-        self._show(0, episode.support_x)
+        self.fill(self._sheets[0], episode.support_x, self.ways.value)
         self._titles[0].set_text(f"support, K = {self.shots.value}")
         numbers = []
         y = episode.query_y[0]
         for place, count in enumerate((0, steps), 1):
             predicted = self._predict(learner, episode, count)
-            self._show(place, episode.query_x, predicted != y)
-            self._name_wrong(self._labels[place - 1], predicted, y)
+            self.fill(self._sheets[place], episode.query_x, self.ways.value, predicted != y)
+            self.name_wrong(self._labels[place - 1], predicted, y, self.ways.value)
             numbers.append((predicted == y).float().mean().item())
             after = f"{count} step{'s' * (count > 1)} of {learner.alpha:.2f}" if count else "no step"
             self._titles[place].set_text(f"{after}: {100 * numbers[-1]:.0f}% right")
@@ -126,33 +113,7 @@ class EpisodePanel(Panel):
             self._before = (state, predicted)
         return predicted
 
-    def _show(self, place: int, x: Tensor, wrong: Tensor | None = None) -> None:
-        """Fill a sheet with pictures [1, N*k, 1, 28, 28], framed by whether they are wrong; the rest stays white."""
-        rows, columns = self._most_ways, self._sheets[place].get_array().shape[1] // CELL
-        pictures = x[0, :, 0].unflatten(0, (self.ways.value, -1))
-        room = torch.zeros(rows, columns, *pictures.shape[2:])
-        room[: len(pictures), : pictures.shape[1]] = pictures
-        colours = None
-        if wrong is not None:
-            colours = torch.ones(rows, columns, 3)
-            colours[: len(pictures), : pictures.shape[1]] = frames(wrong.view(pictures.shape[:2]))
-        self._sheets[place].set_data(picture_sheet(room, colours).mul_(255).byte().numpy())
-
-    def _name_wrong(self, marks: list[Line2D], predicted: Tensor, y: Tensor) -> None:
-        """The predicted label on each picture that is wrong, in its lower right corner."""
-        rows, columns = (predicted != y).view(self.ways.value, -1).numpy().nonzero()
-        taken_for = predicted.view(self.ways.value, -1).numpy()[rows, columns]
-        for label, mark in enumerate(marks):
-            here = taken_for == label
-            mark.set_data((columns[here] + 1) * CELL - 9, (rows[here] + 1) * CELL - 11)
-
 
 def fewer_ways(network: Network, ways: int) -> Network:
     """The network as a classifier of the first `ways` classes: the other outputs are not looked at."""
-    if ways == network.ways:
-        return network
-
-    def forward(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
-        return network.forward(weights, x, **options)[..., :ways]
-
-    return replace(network, forward=forward, ways=ways)
+    return network if ways == network.ways else replace(first_outputs(network, ways), ways=ways)

@@ -17,7 +17,8 @@ from tests.browser.lab import Lab, NotebookPage, PanelView, browser, find_chromi
 
 PRESSES, DRAGGED = 15, 60
 SET_UP = """from maml_core.characters import load_characters
-from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, NavigationPanel, PlanePanel, SinusoidPanel
+from maml_core.families import SHIPPED_AS, load_family
+from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, FamiliesPanel, NavigationPanel, PlanePanel, SinusoidPanel
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import load_shipped
 from maml_core.rl.study import load_policy
@@ -34,7 +35,8 @@ PANELS = {
     "3 alpha sweep": "AlphaPanel(learner, maml, pretrained, SinusoidTasks(10, 50))",
     "4 episode": "EpisodePanel(classifier, theta, images)",
     "5 drawing": "DrawingPanel(classifier, theta)",
-    "6 navigation": "NavigationPanel(*(load_policy(name)[0] for name in ('maml-20', 'pretrained-20')))",
+    "6 families": "FamiliesPanel({name: load_family(name)[:2] for name in SHIPPED_AS}, images)",
+    "7 navigation": "NavigationPanel(*(load_policy(name)[0] for name in ('maml-20', 'pretrained-20')))",
 }
 
 
@@ -68,7 +70,7 @@ def measure(panel: PanelView, name: str) -> str:
     times = {label: back_and_forth(panel, handle) for label, handle in handles.items()}
     each = ", ".join(f"{label} {median(values):.0f}" for label, values in times.items())
     overall = median(value for values in times.values() for value in values)
-    return f"| {name} | {overall:.0f} | {each} | {drag(panel, handles.get('alpha', handles['steps']))} |"
+    return f"| {name} | {overall:.0f} | {each} | {drag(panel, next(handles[name] for name in ('alpha', 'steps', 'K') if name in handles))} |"
 
 
 def back_and_forth(panel: PanelView, handle: Locator) -> list[float]:

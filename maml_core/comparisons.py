@@ -1,0 +1,60 @@
+"""Tables beyond the paper's own: MAML's variants, three families, policies. As Markdown, from what the studies measured."""
+
+from .literature import reported
+from .results import load_study
+from .tables import as_cell, as_printed, in_words, markdown, percent
+
+# What a variant is called in the literature's table, where its own paper has 5-way 1-shot.
+REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Reptile, transductive", "MAML++": "MAML++",
+               "iMAML": "iMAML"}  # fmt: skip
+
+
+def variants_table() -> str:
+    """MAML's variants after the same budget, 5-way 1-shot, and what a meta-iteration of each costs."""
+    study, cost = load_study("variants"), load_study("variants-cost")["rows"]
+    of = {(row["variant"], row["steps"]): row for row in cost}
+    seeds = sorted({row["seed"] for row in study["rows"]})
+    body = []
+    for variant in dict.fromkeys(row["condition"] for row in study["rows"]):
+        runs = [row["judged"] for row in study["rows"] if row["condition"] == variant]
+        report = reported(REPORTED_AS[variant], "5way-1shot") if variant in REPORTED_AS else None
+        body.append([variant, *(percent(as_cell(run["paper"])) for run in runs), percent(as_cell(runs[0]["15 queries"])),
+                     f"{of[variant, 5]['median_ms']:.0f}", f"{of[variant, 1]['peak_mb']:.0f}",
+                     f"{of[variant, 10]['peak_mb']:.0f}", as_printed(report)])  # fmt: skip
+    head = ["variant", *(f"seed {seed}" for seed in seeds), "15 queries", "ms, 5 steps", "MB, 1 step", "MB, 10 steps"]
+    return markdown([*head, "reported, in full"], body)
+
+
+def navigation_table() -> str:
+    """Figure 4's top as numbers: average return after 0 to 3 policy gradient steps on new goals, and how near they end."""
+    study = load_study("navigation")
+    body = []
+    for row in study["rows"]:
+        if row["chosen"]:
+            returns = [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
+            distances = " → ".join(f"{row['distance'][steps]:.2f}" for steps in (0, 1, 3))
+            about = [row["condition"], str(row["iterations"]), str(row["seed"]), f"{row['alpha']:g}"]
+            body.append([*about, *returns, distances])
+    best = f"{study['best']:.2f} ± {study['best_ci95']:.2f}"
+    body.append(["straight to the goal, which it is told", "", "", "", best, "", "", "", ""])
+    head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
+    return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
+
+
+# What stands beside our learners of three families: a method of the literature.
+BESIDE = {"MAML": "MAML", "prototypes": "prototypical networks", "matching": "matching nets", "memory": "SNAIL"}
+
+
+def families_table() -> str:
+    """Three families on the same episodes: a row for every training of the studies, beside what is reported."""
+    body = []
+    for ways in ("5way", "20way"):
+        study = load_study(f"families-{ways}")
+        for row in study["rows"]:
+            method = BESIDE[row["condition"]]
+            beside = as_printed(reported(method, f"{ways}-1shot"))
+            paper, many = (as_cell(row["judged"][protocol]) for protocol in ("paper", "15 queries"))
+            each = row["cpu_seconds"] / row["history"][-1]["iteration"]
+            body.append([row["condition"], in_words(f"{ways}-1shot"), f"{row['seed']}", f"{beside} ({method})",
+                         percent(paper), percent(many), f"{study['iterations']:,}", f"{each:.2f} s"])  # fmt: skip
+    return markdown(["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body)

@@ -1,0 +1,112 @@
+"""Three families of few-shot learning, trained on the same episodes: where the test differs from the training."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from . import shifts
+from .characters import Characters
+from .episodes import seeded_generator
+from .evaluation import evaluate, mean_and_ci95
+from .maml import Learner
+from .metric import HEAD
+from .networks import Network, Weights
+from .progress import progress
+from .recipes import Recipe
+from .results import load_shipped
+
+MAML, EQUAL_COLUMNS = "MAML", "MAML, equal columns"
+SHIPPED_AS = {
+    MAML: "families/omniglot-5way-1shot",  # as long as the others, unlike what is shipped as omniglot-5way-1shot
+    "prototypes": "omniglot-5way-1shot-prototypes",
+    "matching": "omniglot-5way-1shot-matching",
+    "memory": "omniglot-5way-1shot-memory",
+}
+ANY_WAYS = ("prototypes", "matching")  # whose theta knows of no number of classes
+TEST_TASKS = 300
+AXES = {"shots": (1, 2, 5, 10), "ways": (2, 3, 5, 10, 20), "turned": (0, 15, 30, 45), "stroke": (-1, -0.5, 0, 0.5, 1)}
+TRAINED_AT = {"shots": 1, "ways": 5, "turned": 0, "stroke": 0}
+
+
+def load_family(label: str) -> tuple[Learner, Weights, Recipe]:
+    """A family's learner and theta after the study's 5-way 1-shot training, seed 0, and its recipe."""
+    theta, story = load_shipped(SHIPPED_AS[label])
+    recipe = Recipe(**story["recipe"])
+    return recipe.build_learner(), theta, recipe
+
+
+def other_ways(label: str, ways: int) -> tuple[Learner, Weights, int] | None:
+    """Learner, theta and test steps for another number of classes; None where what was trained at 5 has no answer.
+
+    MAML and the memory have an output for each of 5 labels: of fewer classes they use the first. For more, "equal
+    columns" gives MAML's last layer the mean of its columns N times, and an alpha that grows with N, as the mean over
+    N*K support points makes the share of each class's points smaller.
+    """
+    learner, theta, recipe = load_family(MAML if label == EQUAL_COLUMNS else label)
+    steps = recipe.test_steps[-1]
+    if label in ANY_WAYS:
+        return replace(recipe, ways=ways).build_learner(), theta, steps
+    if label == EQUAL_COLUMNS:
+        wider = replace(recipe, ways=ways, alpha=recipe.alpha * ways / recipe.ways).build_learner()
+        return wider, theta | equal_columns(theta, ways), steps
+    if ways > recipe.ways:
+        return None
+    return replace(learner, network=first_outputs(learner.network, ways)), theta, steps
+
+
+def equal_columns(theta: Weights, ways: int) -> Weights:
+    """A last layer for N classes, all alike: the mean of the columns that were trained."""
+    return {name: theta[name].mean(-1, keepdim=True).expand(*theta[name].shape[:-1], ways) for name in HEAD}
+
+
+def first_outputs(network: Network, ways: int) -> Network:
+    """The network as a classifier of the first `ways` classes: the other outputs are not looked at."""
+
+    def forward(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
+        return network.forward(weights, x, **options)[..., :ways]
+
+    return replace(network, forward=forward)
+
+
+def families_shift(characters: Characters | None) -> dict[str, Any]:
+    """Accuracy where shots, ways, orientation or stroke width differ from training (5-way 1-shot), one at a time.
+
+    The same 300 test tasks for all families, one query picture per class. Raises ValueError without Omniglot.
+    """
+    if characters is None or characters.source != "omniglot":
+        raise ValueError("This study measures on Omniglot, which is not on disk: see the README's Data.")
+    test, rows = characters.split("test"), []
+    at_home: dict[str, tuple[float, float]] = {}  # by learner: the setting that all axes share
+    for axis, value in progress([(axis, value) for axis, values in AXES.items() for value in values], "families"):
+        for label in (*SHIPPED_AS, *([EQUAL_COLUMNS] if axis == "ways" and value >= TRAINED_AT["ways"] else [])):
+            if value != TRAINED_AT[axis] or label not in at_home:
+                found = _measure(label, test, **{axis: value})
+                if value == TRAINED_AT[axis]:
+                    at_home[label] = found
+            else:
+                found = at_home[label]
+            if found:
+                mean, ci95 = found
+                rows.append({"axis": axis, "value": value, "learner": label, "mean": round(mean, 5), "ci95": round(ci95, 5)})
+    return {"question": "What does each family do when the test differs from its training?",
+            "trained_at": TRAINED_AT, "tasks": TEST_TASKS, "queries": 1, "rows": rows}  # fmt: skip
+
+
+def _measure(
+    label: str, test: Characters, shots: int = 1, ways: int = 5, turned: float = 0, stroke: float = 0
+) -> tuple[float, float] | None:
+    """Mean and interval of one family under one setting, or None where it has no answer."""
+    found = other_ways(label, ways)
+    if found is None:
+        return None
+    learner, theta, steps = found
+    recipe = replace(load_family(MAML)[2], ways=ways, shots=shots)
+    tasks = shifts.ShiftedTasks(recipe.build_tasks(test, queries=1), changed(turned, stroke))
+    return mean_and_ci95(evaluate(learner, theta, tasks, [steps], seeded_generator(0), TEST_TASKS)[steps])
+
+
+def changed(degrees: float, pixels: float) -> Callable[[Tensor], Tensor]:
+    """Pictures turned, and their strokes made wider or thinner: what shifts.ShiftedTasks takes."""
+    return lambda x: shifts.stroke(shifts.turn(x, degrees), pixels)

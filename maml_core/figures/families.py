@@ -1,0 +1,69 @@
+"""Three families of few-shot learning: how soon they learn, and what they do when the test differs from training."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..families import EQUAL_COLUMNS, MAML, SHIPPED_AS
+from .style import COLOURS, draw_band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARKERS = {MAML: "o", "prototypes": "s", "matching": "^", "memory": "D", EQUAL_COLUMNS: "o"}
+LABELS = {
+    "shots": "shots K at test", "ways": "ways N at test", "turned": "turned by, degrees", "stroke": "strokes wider by, pixels",
+}  # fmt: skip
+FINDINGS = {
+    "shots": "More shots: all gain, MAML most", "ways": "Other ways: two know no limit",
+    "turned": "Turned classes: all lose alike", "stroke": "Another pen: little is lost",
+}  # fmt: skip
+
+
+def colour(learner: str) -> str:
+    """A learner's colour; MAML with equal columns has MAML's."""
+    return COLOURS["maml" if learner in (MAML, EQUAL_COLUMNS) else learner]
+
+
+def draw_families_learning(ax: "Axes", study: Mapping[str, Any]) -> None:
+    """Validation accuracy against minutes of one CPU core, in meta-iterations alone; further seeds are dashed."""
+    for row in study["rows"]:
+        history, first = row["history"], row["seed"] == min(r["seed"] for r in study["rows"])
+        minutes = [seconds / 60 for seconds in row["cpu_by_history"]]
+        draw_band(ax, minutes, [100 * r["validation"] for r in history], [100 * r["ci95"] for r in history],
+                  colour(row["condition"]), row["condition"] if first else None, ls="-" if first else "--",
+                  marker=MARKERS[row["condition"]])  # fmt: skip
+    ax.set(xlabel="minutes of one core", ylabel="validation accuracy, %", xlim=(0, None))
+    ax.legend(loc="lower right")
+
+
+def draw_families_tests(ax: "Axes", studies: Mapping[str, Mapping[str, Any]]) -> None:
+    """Test accuracy of every training by the paper's protocol: {"5way": study, "20way": study}; 20-way hollow."""
+    for ways, study in studies.items():
+        for row in study["rows"]:
+            judged, learner = row["judged"]["paper"], row["condition"]
+            place = list(SHIPPED_AS).index(learner) + 0.16 * row["seed"]
+            ax.errorbar(100 * judged["accuracy"], place, xerr=100 * judged["ci95"], fmt=MARKERS[learner], ms=5, capsize=2,
+                        color=colour(learner), mfc=colour(learner) if ways == "5way" else "white")  # fmt: skip
+    ax.set(yticks=range(len(SHIPPED_AS)), ylim=(len(SHIPPED_AS) - 0.4, -0.6), xlabel="accuracy, %")
+    ax.set_yticklabels(SHIPPED_AS)
+
+
+def draw_families_shift(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None:
+    """Accuracy against shots, ways, orientation and stroke width at test; a dotted line where training was."""
+    for ax, axis in zip(axes, LABELS):
+        rows = [row for row in study["rows"] if row["axis"] == axis]
+        for learner in dict.fromkeys(row["learner"] for row in rows):
+            mine = [row for row in rows if row["learner"] == learner]
+            mean, ci95 = ([100 * row[key] for row in mine] for key in ("mean", "ci95"))
+            draw_band(ax, [row["value"] for row in mine], mean, ci95, colour(learner), learner, marker=MARKERS[learner],
+                      ls=":" if learner == EQUAL_COLUMNS else "-")  # fmt: skip
+        values = sorted({row["value"] for row in rows})
+        ax.axvline(study["trained_at"][axis], color=COLOURS["before"], lw=1, ls="--", zorder=0)
+        ax.set(xlabel=LABELS[axis], ylabel="accuracy, %")
+        if axis in ("shots", "ways"):
+            ax.set_xscale("log")
+            ax.minorticks_off()
+        ax.set_xticks(values, [f"{value:g}" for value in values])
+        ax.set_title(FINDINGS[axis])
+    axes[0].legend(loc="lower right")
+    axes[1].legend(*([part[-1]] for part in axes[1].get_legend_handles_labels()), loc="lower left")  # the dotted line
