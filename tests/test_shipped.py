@@ -1,6 +1,7 @@
 """What the package ships: weights, their stories, and the numbers that the README prints of them."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,16 @@ def test_readme_links_lead_somewhere():
 def test_torch_loads_the_files_without_running_code():
     for name in NAMES:
         assert "theta" in torch.load(SHIPPED / f"{name}.pt", weights_only=True)
+
+
+def test_an_installation_has_every_module_and_every_file():
+    """`pip install git+...` copies what pyproject.toml names; a checkout that is edited in place would not miss it."""
+    root = Path(__file__).resolve().parent.parent
+    tools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {path.parent.relative_to(root).as_posix().replace("/", ".") for path in root.glob("maml_core/**/__init__.py")}
+    assert set(tools["packages"]) == packages
+    named = {path for pattern in tools["package-data"]["maml_core"] for path in (root / "maml_core").glob(pattern)}
+    assert named >= {path for path in SHIPPED.rglob("*") if path.is_file()}
 
 
 def test_readme_prints_the_studies():

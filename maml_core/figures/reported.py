@@ -95,9 +95,9 @@ def variants() -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.6))
     study = load_study("variants")
     draw_variant_histories(axes[0], study)
-    axes[0].set_title(f"The first {study['iterations']:,} meta-iterations")
+    axes[0].set_title("First order and MAML++ learn soonest")
     draw_variant_accuracies(axes[1], study)
-    axes[1].set_title("Two seeds each, 5-way 1-shot")
+    axes[1].set_title(f"After {study['iterations']:,} meta-iterations, two seeds")
     return figure
 
 
