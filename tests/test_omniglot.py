@@ -31,6 +31,12 @@ CLASSES = [
 DRAWINGS = 2
 
 
+@pytest.fixture(autouse=True)
+def downloads_are_allowed(monkeypatch) -> None:
+    """The notebooks forbid them, to whoever tests in the same process; here they are imitated."""
+    monkeypatch.delenv("MAML_DOWNLOAD", raising=False)
+
+
 def picture(character: int, drawing: int) -> Image.Image:
     """A 1-bit picture of 105x105 (ink is 0) that no other class or drawing has: slanted strokes, which filters blur."""
     image = Image.new("1", (105, 105), 1)

@@ -118,7 +118,7 @@ def families() -> Figure:
         draw_families_learning(ax, study)
         ax.set_title(f"{ways.replace('way', '-way')} 1-shot: comparing is ahead", fontsize=10)
     axes[1].set_ylabel("")
-    axes[1].get_legend().remove()
+    axes[0].get_legend().remove()
     draw_families_tests(axes[2], studies)
     axes[2].set_title("Test (hollow: 20-way)", fontsize=10)
     return figure
