@@ -5,9 +5,9 @@ depend on task j's weights, so the gradient of the *sum* with respect to phi hol
 gradient. One differentiation serves all tasks: no loop over them, no meta-learning library.
 
 In the paper's symbols:
-    inner step       phi_i = theta - alpha * grad_theta L_i(theta)                        (equation 1)
+    inner step       phi_i = theta - alpha * grad_theta L_i(theta)                        (section 2.2)
     meta-objective   min over theta of sum_i L_i(phi_i), judged on the query points       (section 2.2)
-    meta-gradient    grad_theta sum_i L_i(phi_i), through the inner steps
+    meta-gradient    grad_theta sum_i L_i(phi_i), through the inner steps                 (equation 1)
 """
 
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def support_gradient(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> We
 
 
 def inner_step(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
-    """Equation 1 for all tasks at once: phi [T, ...] -> phi - alpha * (each task's own gradient)."""
+    """The inner step for all tasks at once: phi [T, ...] -> phi - alpha * (each task's own gradient)."""
     gradient = support_gradient(learner, phi, x, y)
     return {name: w - learner.alpha * gradient[name] if name in gradient else w for name, w in phi.items()}
 

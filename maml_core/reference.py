@@ -28,7 +28,7 @@ def adapt(
     frozen: frozenset[str] = frozenset(),
     first_order: bool = False,
 ) -> Weights:
-    """Equation 1, `steps` times, for one task: theta -> phi. x [N*K, ...], y [N*K]; no task axis anywhere.
+    """The inner step of section 2.2, `steps` times, for one task: theta -> phi. x [N*K, ...], y [N*K]; no task axis anywhere.
 
     theta must require gradients; those named in `frozen` are used but not adapted.
     """
