@@ -6,9 +6,12 @@ import io
 import re
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import ipywidgets as widgets
 import matplotlib
 import numpy as np
 import pytest
@@ -243,6 +246,35 @@ def test_more_shots_keep_the_points(images):
     more, labels = panel.episode().support_x, panel.episode().support_y
     assert torch.equal(more.unflatten(1, (5, 3))[:, :, 0], few)
     assert labels[0].tolist() == [label for label in range(5) for _ in range(3)]
+
+
+def test_two_threads_draw_one_picture_at_a_time():
+    """As JupyterLab moves sliders: messages of two widgets may arrive in two threads at once."""
+    inside, most = 0, 0
+
+    class Slow(PlanePanel):
+        def update(self) -> str:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.01)
+            told = super().update()
+            inside -= 1
+            return told
+
+    def move(slider: widgets.FloatSlider) -> None:
+        for _ in range(5):
+            slider.value -= slider.step
+
+    panel = Slow()
+    threads = [threading.Thread(target=move, args=[slider]) for slider in (panel.alpha, panel.curvature_1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = PlanePanel()
+    expected.alpha.value, expected.curvature_1.value = panel.alpha.value, panel.curvature_1.value
+    assert most == 1 and panel.image.value == expected.image.value and panel.text.value == expected.text.value
 
 
 @pytest.mark.parametrize("change", ["rebound", "in place"])

@@ -10,7 +10,9 @@ change. So a panel draws those once, keeps the pixels, and from then on puts onl
 
 import base64
 import io
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import ipywidgets as widgets
@@ -25,6 +27,24 @@ from PIL import Image
 
 from ..figures.style import RC
 from ..networks import Weights
+
+
+_DRAWING = threading.RLock()
+
+
+def alone(method: Callable) -> Callable:
+    """A method of a panel that runs while no other one does, of whichever panel.
+
+    JupyterLab hands the messages of widgets to several threads at once (its setting commsOverSubshells), and neither
+    matplotlib nor what a panel remembers of its last picture is made for that.
+    """
+
+    @wraps(method)
+    def one_at_a_time(*arguments: Any) -> Any:
+        with _DRAWING:
+            return method(*arguments)
+
+    return one_at_a_time
 
 
 class Panel(widgets.VBox):
@@ -70,6 +90,7 @@ class Panel(widgets.VBox):
         """A title that `update` sets."""
         return self.moves(ax.set_title(" "))
 
+    @alone
     def redraw(self) -> None:
         """Bring picture and numbers up to date with the controls."""
         self.text.value = self.update()

@@ -13,7 +13,7 @@ from ..figures.style import COLOURS
 from ..maml import Learner, adapt
 from ..networks import Weights
 from ..transduction import query_outputs
-from .base import Panel, int_slider, own
+from .base import Panel, alone, int_slider, own
 from .paper import Paper
 from .pen import draw_strokes, load_example
 
@@ -50,17 +50,20 @@ class DrawingPanel(Panel):
         super().__init__([self.steps, self.recorded, self.clear_query, self.clear_all], (8, 0.5 + SHOWN / 100 * self._ways))
         self.children = [self.children[0], self.paper.widget, *self.children[1:]]
 
+    @alone
     def _play(self) -> None:
         """The recorded alphabet, with the query that is chosen; nothing where the drawing is the reader's own."""
         if self.recorded.value != YOURS:
             support, query = (self._example[name][: self._ways] for name in ("support", "query"))
             self.paper.show([*support, query[self.recorded.value]])
 
+    @alone
     def _clear(self, first: int) -> None:
         """Empty the fields from this one on."""
         self.paper.show([[] for _ in self.paper.strokes[first:]], first)
         self.recorded.value = YOURS
 
+    @alone
     def _drawn(self) -> None:
         self.recorded.value = YOURS
         self.redraw()

@@ -14,7 +14,7 @@ from ..figures.omniglot import label_rows
 from ..maml import Learner, stack
 from ..networks import Network, Weights
 from ..transduction import query_outputs
-from .base import float_slider, int_slider, own
+from .base import alone, float_slider, int_slider, own
 from .sheets import CELL, SheetPanel
 
 SEES = [("the whole query batch", "query batch"), ("one picture at a time", "support and one query")]
@@ -48,6 +48,7 @@ class EpisodePanel(SheetPanel):
         controls = [self.ways, self.shots, self.alpha, self.steps, self.sees, self.new_task, self.swap]
         super().__init__(controls, (8, 0.75 + 0.43 * self._most_ways))
 
+    @alone
     def _next_task(self) -> None:
         tasks = CharacterTasks(self._images, self._most_ways, self.MOST_SHOTS, self.QUERIES)
         self._task, self._number = tasks.sample(1, self._generator), self._number + 1

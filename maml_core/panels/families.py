@@ -15,7 +15,7 @@ from ..maml import Learner, adapt
 from ..metric import Reader
 from ..networks import Weights
 from ..transduction import query_outputs
-from .base import float_slider, int_slider, own
+from .base import alone, float_slider, int_slider, own
 from .sheets import CELL, SheetPanel
 
 JUDGED = [("together", "query batch"), ("one by one", "support")]
@@ -52,6 +52,7 @@ class FamiliesPanel(SheetPanel):
         controls = [self.shots, self.steps, self.turned, self.stroke, self.judged, self.new_task]
         super().__init__(controls, (8, 0.75 + 0.43 * self._most_ways))
 
+    @alone
     def _next_task(self) -> None:
         tasks = CharacterTasks(self._images, self._most_ways, self.MOST_SHOTS, self.QUERIES)
         self._task, self._number = tasks.sample(1, self._generator), self._number + 1

@@ -12,7 +12,7 @@ from ..rl.evaluation import halved
 from ..rl.navigation import SIDE, Trajectories, draw_noise, roll_out
 from ..rl.policy import navigation_policy
 from ..rl.reinforce import as_batch, policy_step
-from .base import Panel, float_slider, int_slider, own
+from .base import Panel, alone, float_slider, int_slider, own
 
 
 class NavigationPanel(Panel):
@@ -38,6 +38,7 @@ class NavigationPanel(Panel):
         self.new_noise.on_click(self._draw_new_noise)
         super().__init__([self.goal_x, self.goal_y, self.steps, self.alpha, self.new_noise], (8, 4.2))
 
+    @alone
     def _draw_new_noise(self, button: widgets.Button) -> None:
         self._seed += 1
 

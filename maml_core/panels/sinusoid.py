@@ -9,7 +9,7 @@ from ..figures.style import COLOURS
 from ..maml import Learner, adapt
 from ..networks import Weights
 from ..sinusoid import X_RANGE, SinusoidTasks, wave
-from .base import Panel, float_slider, int_slider, own
+from .base import Panel, alone, float_slider, int_slider, own
 
 GRID = torch.linspace(*X_RANGE, 201)
 
@@ -38,6 +38,7 @@ class SinusoidPanel(Panel):
             [self.alpha, self.shots, self.steps, self.amplitude, self.phase, self.new_points, self.left_half], (8, 3.2)
         )
 
+    @alone
     def _draw_new_points(self, button: widgets.Button) -> None:
         self._seed += 1
 
