@@ -23,9 +23,8 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 AT_LEAST = {"omniglot-5way-1shot": 20_000, "omniglot-5way-1shot-sum": 8_000, "omniglot-5way-1shot-mlp": 60_000}
 
 
-# What has not been begun: on two cores it would take days.
-WAITING = {"omniglot-20way-5shot", "omniglot-20way-5shot-first-order"}
-WAITING |= {"mini-imagenet-5way-1shot", "mini-imagenet-5way-5shot"}  # whose pictures nobody may pass on
+# Whose pictures nobody may pass on.
+WAITING = {"mini-imagenet-5way-1shot", "mini-imagenet-5way-5shot"}
 
 
 def test_every_recipe_is_shipped_but_those_that_wait():
