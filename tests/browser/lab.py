@@ -183,10 +183,17 @@ class PanelView:
     def pictures_since(self) -> int:
         return self.image.evaluate("img => img.came")
 
-    def wait_for_pictures(self, count: int, seconds: float = 30) -> None:
-        """Until so many pictures have come since `count_pictures`."""
+    def wait_until_settled(self, seconds: float = 30, quiet: int = 700) -> None:
+        """Until a picture has come since `count_pictures`, and then none for so many milliseconds.
+
+        Not one for every control: messages of two controls that come together are drawn as one.
+        """
         handle = self.image.element_handle()
-        self.page.wait_for_function("([img, n]) => img.came >= n", arg=[handle, count], timeout=1000 * seconds)
+        self.page.wait_for_function("img => img.came >= 1", arg=handle, timeout=1000 * seconds)
+        came = 0
+        while (now := self.pictures_since()) != came:
+            came = now
+            self.page.wait_for_timeout(quiet)
 
     def move(self, control: Locator) -> None:
         """Change a control as a person does: a key on a slider, a click, the next option, a stroke of the pen."""
