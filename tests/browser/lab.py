@@ -85,8 +85,13 @@ class Lab:
         return status(self.address + path, self.token if token else None)
 
     def stop(self) -> None:
+        """By its own way of shutting kernels down, or the hard way where that takes longer than half a minute."""
         self._server.terminate()
-        self._server.wait(30)
+        try:
+            self._server.wait(30)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
 
 
 class NotebookPage:
