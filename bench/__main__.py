@@ -18,6 +18,7 @@ from .workloads import RECIPE_NAMES, Workload, build_workload
 
 OUT = Path(__file__).resolve().parents[1] / "maml_core" / "trained" / "benchmark.json"
 
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--workloads", nargs="*", choices=list(RECIPE_NAMES), default=list(RECIPE_NAMES))

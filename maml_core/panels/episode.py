@@ -7,14 +7,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..characters import CharacterTasks
 from ..episodes import Episodes
 from ..families import first_outputs
 from ..figures.omniglot import label_rows
 from ..maml import Learner, stack
 from ..networks import Network, Weights
 from ..transduction import query_outputs
-from .base import alone, float_slider, int_slider, own
+from .base import float_slider, int_slider, own
 from .sheets import CELL, SheetPanel
 
 SEES = [("the whole query batch", "query batch"), ("one picture at a time", "support and one query")]
@@ -30,28 +29,18 @@ class EpisodePanel(SheetPanel):
     MOST_SHOTS, QUERIES = 5, 6
 
     def __init__(self, learner: Learner, theta: Weights, images: Tensor, steps: int = 3, seed: int = 0) -> None:
-        self._learner, self._theta, self._images = learner, own(theta), images
-        self._most_ways = learner.network.ways
-        self._generator = torch.Generator().manual_seed(seed)
+        self._learner, self._theta = learner, own(theta)
         self._adapted: tuple[tuple, list[Weights]] = ((), [])
         self._before: tuple[tuple, Tensor] = ((), torch.empty(0))
-        self._number = 0
-        self._next_task()
+        self.draw_tasks(images, learner.network.ways, seed)
         self.ways = int_slider("ways", self._most_ways, 2, self._most_ways)
         self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
         self.alpha = float_slider("alpha", learner.alpha, 0.01, 2.0, 0.01)
         self.steps = int_slider("steps", steps, 0, 10)
         self.sees = widgets.Dropdown(options=SEES, description="batch norm sees", style={"description_width": "initial"})
-        self.new_task = widgets.Button(description="new task")
         self.swap = widgets.Checkbox(False, description="swap support and query", indent=False)
-        self.new_task.on_click(lambda button: self._next_task())
         controls = [self.ways, self.shots, self.alpha, self.steps, self.sees, self.new_task, self.swap]
         super().__init__(controls, (8, 0.75 + 0.43 * self._most_ways))
-
-    @alone
-    def _next_task(self) -> None:
-        tasks = CharacterTasks(self._images, self._most_ways, self.MOST_SHOTS, self.QUERIES)
-        self._task, self._number = tasks.sample(1, self._generator), self._number + 1
 
     def build(self, figure: Figure) -> None:
         axes = figure.subplots(1, 3, width_ratios=[self.MOST_SHOTS, self.QUERIES, self.QUERIES])

@@ -7,7 +7,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..characters import CharacterTasks
 from ..episodes import Episodes
 from ..families import changed
 from ..figures.omniglot import label_rows
@@ -15,7 +14,7 @@ from ..maml import Learner, adapt
 from ..metric import Reader
 from ..networks import Weights
 from ..transduction import query_outputs
-from .base import alone, float_slider, int_slider, own
+from .base import float_slider, int_slider, own
 from .sheets import CELL, SheetPanel
 
 JUDGED = [("together", "query batch"), ("one by one", "support")]
@@ -38,24 +37,15 @@ class FamiliesPanel(SheetPanel):
         ways = {name: learner.network.ways for name, (learner, _) in self._learners.items()}
         if len(set(ways.values())) != 1:
             raise ValueError(f"All learners must tell the same number of classes apart, and these are {ways}.")
-        self._most_ways, self._images = next(iter(ways.values())), images
-        self._generator = torch.Generator().manual_seed(seed)
-        self._number, self._known = 0, {}
-        self._next_task()
+        self._known: dict[str, tuple[tuple, Tensor]] = {}
+        self.draw_tasks(images, next(iter(ways.values())), seed)
         self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
         self.steps = int_slider("steps", steps, 0, 3)
         self.turned = int_slider("turned by", 0, 0, 90, 5)
         self.stroke = float_slider("stroke +", 0, -1.5, 2, 0.5)
         self.judged = widgets.Dropdown(options=JUDGED, description="queries judged", style={"description_width": "initial"})
-        self.new_task = widgets.Button(description="new task")
-        self.new_task.on_click(lambda button: self._next_task())
         controls = [self.shots, self.steps, self.turned, self.stroke, self.judged, self.new_task]
         super().__init__(controls, (8, 0.75 + 0.43 * self._most_ways))
-
-    @alone
-    def _next_task(self) -> None:
-        tasks = CharacterTasks(self._images, self._most_ways, self.MOST_SHOTS, self.QUERIES)
-        self._task, self._number = tasks.sample(1, self._generator), self._number + 1
 
     def build(self, figure: Figure) -> None:
         columns = [self.MOST_SHOTS, *[self.QUERIES] * len(self._learners)]

@@ -1,22 +1,41 @@
 """Sheets of pictures that a panel moves: framed by right and wrong, with the wrong label on those that are wrong."""
 
+import ipywidgets as widgets
 import torch
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from torch import Tensor
 
+from ..characters import CharacterTasks
 from ..figures.omniglot import frames, picture_sheet, show_sheet
 from ..figures.style import COLOURS
-from .base import Panel
+from .base import Panel, alone
 
 CELL = 36  # pixels of a picture in a sheet, its frame included
 
 
 class SheetPanel(Panel):
-    """A panel with sheets of at most `_most_ways` rows, a class in each."""
+    """A panel of one task of characters, with sheets of at most `_most_ways` rows, a class in each.
 
-    _most_ways: int
+    MOST_SHOTS, QUERIES: drawings of each class that a task has, to adapt on and to be judged by.
+    """
+
+    MOST_SHOTS: int
+    QUERIES: int
+
+    def draw_tasks(self, images: Tensor, ways: int, seed: int) -> None:
+        """Draw the first task, and others when "new task" is pressed; images: uint8 [C, D, 28, 28]."""
+        self._most_ways, self._number = ways, 0
+        self._tasks = CharacterTasks(images, ways, self.MOST_SHOTS, self.QUERIES)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._next_task()
+        self.new_task = widgets.Button(description="new task")
+        self.new_task.on_click(lambda button: self._next_task())
+
+    @alone
+    def _next_task(self) -> None:
+        self._task, self._number = self._tasks.sample(1, self._generator), self._number + 1
 
     def sheet(self, ax: Axes, columns: int) -> AxesImage:
         """An empty sheet of so many columns."""

@@ -37,11 +37,10 @@ def test_runs_and_its_panels_answer(opened: NotebookPage, lab: Lab, screenshots:
     opened.wait_for_counts(opened.code_cells() - 1)
 
     # While the kernel is busy, each control is moved once: its message waits.
-    moved = []
-    for cell in opened.panel_cells():
+    cells = opened.panel_cells()
+    for cell in cells:
         panel = opened.panel(cell)
         panel.count_pictures()
-        moved.append(cell)
         for control in panel.controls().values():
             panel.move(control)
         assert panel.pictures_since() == 0
@@ -49,7 +48,7 @@ def test_runs_and_its_panels_answer(opened: NotebookPage, lab: Lab, screenshots:
     opened.wait_for_counts(opened.code_cells())
     opened.wait_idle()
 
-    for cell in moved:
+    for cell in cells:
         panel = opened.panel(cell)
         panel.wait_until_settled()
         opened.page.screenshot(path=screenshots / f"{name}-cell-{cell}-run-all.png")
