@@ -16,6 +16,7 @@ from .networks import Network, Weights
 from .progress import progress
 from .recipes import Recipe
 from .results import load_shipped
+from .sweeps import omniglot_only
 
 MAML, EQUAL_COLUMNS = "MAML", "MAML, equal columns"
 SHIPPED_AS = {
@@ -75,27 +76,23 @@ def families_shift(characters: Characters | None) -> dict[str, Any]:
 
     The same 300 test tasks for all families, one query picture per class. Raises ValueError without Omniglot.
     """
-    if characters is None or characters.source != "omniglot":
-        raise ValueError("This study measures on Omniglot, which is not on disk: see the README's Data.")
-    test, rows = characters.split("test"), []
-    at_home: dict[str, tuple[float, float]] = {}  # by learner: the setting that all axes share
+    test, rows = omniglot_only(characters).split("test"), []
+    known: dict[tuple, tuple[float, float] | None] = {}  # the setting of training is on every axis
     for axis, value in progress([(axis, value) for axis, values in AXES.items() for value in values], "families"):
         for label in (*SHIPPED_AS, *([EQUAL_COLUMNS] if axis == "ways" and value >= TRAINED_AT["ways"] else [])):
-            if value != TRAINED_AT[axis] or label not in at_home:
-                found = _measure(label, test, **{axis: value})
-                if value == TRAINED_AT[axis]:
-                    at_home[label] = found
-            else:
-                found = at_home[label]
-            if found:
-                mean, ci95 = found
+            setting = TRAINED_AT | {axis: value}
+            key = (label, *setting.values())
+            if key not in known:
+                known[key] = _measure(label, test, **setting)
+            if known[key]:
+                mean, ci95 = known[key]
                 rows.append({"axis": axis, "value": value, "learner": label, "mean": round(mean, 5), "ci95": round(ci95, 5)})
     return {"question": "What does each family do when the test differs from its training?",
             "trained_at": TRAINED_AT, "tasks": TEST_TASKS, "queries": 1, "rows": rows}  # fmt: skip
 
 
 def _measure(
-    label: str, test: Characters, shots: int = 1, ways: int = 5, turned: float = 0, stroke: float = 0
+    label: str, test: Characters, *, shots: int, ways: int, turned: float, stroke: float
 ) -> tuple[float, float] | None:
     """Mean and interval of one family under one setting, or None where it has no answer."""
     found = other_ways(label, ways)

@@ -94,10 +94,16 @@ def _tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> floa
     return min(ALPHAS, key=total)
 
 
-def _shipped(name: str, characters: Characters | None) -> tuple[dict, Recipe, Characters]:
-    """Shipped weights, the recipe they were trained by, and the test characters."""
+def omniglot_only(characters: Characters | None) -> Characters:
+    """Omniglot's characters, or a ValueError where there are none or others."""
     if characters is None or characters.source != "omniglot":
         raise ValueError("This study measures on Omniglot, which is not on disk: see the README's Data.")
+    return characters
+
+
+def _shipped(name: str, characters: Characters | None) -> tuple[dict, Recipe, Characters]:
+    """Shipped weights, the recipe they were trained by, and the test characters."""
+    characters = omniglot_only(characters)
     theta, story = load_shipped(name)
     recipe = Recipe(**story["recipe"])
     return theta, recipe, characters.split("test", recipe.split)
