@@ -259,6 +259,10 @@ def test_engine_is_chosen_by_what_is_won_back(monkeypatch):
         (SINUSOID, 100, "auto", "cuda", "graph"),
         (CONV, 60_000, "eager", "cuda:1", "eager"),
         (CONV, 10, "compiled", "cuda", "compiled"),
+        (replace(CONV, variant="imaml"), 60_000, "auto", "cpu", "eager"),
+        (replace(CONV, variant="imaml"), 60_000, "auto", "cuda", "eager"),
+        (replace(CONV, variant="imaml"), 60_000, "compiled", "cpu", "compiled"),
+        (replace(SINUSOID, variant="imaml"), 70_000, "auto", "cpu", "compiled"),
     ):
         chosen, why = choose_engine(recipe, iterations, engine, device)
         assert chosen == expected, (recipe.name, iterations, engine, device)
