@@ -35,6 +35,22 @@ def test_all_notebooks_are_there() -> None:
     assert EXPECTED <= {path.name for path in FOLDER.glob("*.ipynb")}
 
 
+def test_the_first_page_and_the_readme_lead_to_every_chapter() -> None:
+    first_page = nbformat.read(FOLDER / "00_start_here.ipynb", as_version=4)
+    (chapters,) = (cell.source for cell in first_page.cells if "## The map" in cell.source)
+    assert not [name for name in EXPECTED - {"00_start_here.ipynb"} if f"]({name}) |" not in chapters]
+    readme = (FOLDER.parent / "README.md").read_text()
+    assert not [name for name in EXPECTED if f"](notebooks/{name}) |" not in readme]
+
+
+def test_formulas_are_whole(notebook: NotebookNode) -> None:
+    # A backslash that was escaped twice starts a new line and sets the command's name in italics
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert cell.source.count("$") % 2 == 0, cell.source
+            assert not re.search(r"\\\\[a-zA-Z]", cell.source), cell.source
+
+
 def test_was_executed_top_to_bottom(notebook: NotebookNode) -> None:
     # nbval passes a cell that was never executed, so that nothing else would notice
     cells = code_cells(notebook)
