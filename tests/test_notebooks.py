@@ -13,7 +13,7 @@ EXPECTED = {
     "00_start_here.ipynb", "01_sinusoid.ipynb", "02_hessian_vector_product.ipynb", "03_omniglot.ipynb",
     "04_variants.ipynb", "05_three_families.ipynb", "06_reinforcement_learning.ipynb",
 }  # fmt: skip
-LONGEST, TYPICAL = 25, 14
+LONGEST, TYPICAL = 15, 14
 
 
 @pytest.fixture(params=sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
