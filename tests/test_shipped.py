@@ -83,6 +83,17 @@ def test_readme_prints_what_reproduce_prints():
     assert all(table() in README for table in (accuracy_table, error_table, literature_table, families_table, variants_table))
 
 
+def test_readme_says_how_far_the_rows_have_got():
+    rows = {row.recipe: row for row in accuracy_rows()}
+    five, twenty = rows["omniglot-5way-1shot"], rows["omniglot-20way-1shot"]
+    assert f"the same MAML is at {100 * five.ours[0]:.1f}% after {five.iterations:,}." in README
+    assert f"20-way 1-shot stands at {100 * twenty.ours[0]:.1f}% after a tenth of its training, and was still rising." in README
+    assert round(twenty.iterations / twenty.of, 1) == 0.1
+    assert load_shipped(twenty.recipe)[1]["best"]["iteration"] == twenty.iterations
+    for name in ("omniglot-5way-1shot", "omniglot-5way-1shot-mlp"):  # "both above the paper's interval"
+        assert rows[name].ours[0] - rows[name].ours[1] > sum(rows[name].reported)
+
+
 def test_readme_links_lead_somewhere():
     root = Path(__file__).resolve().parent.parent
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
