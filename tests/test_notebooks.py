@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from tests.data_cells import TAG, cells_that_read_characters
+
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 EXPECTED = {
     "00_start_here.ipynb", "01_sinusoid.ipynb", "02_hessian_vector_product.ipynb", "03_omniglot.ipynb",
@@ -56,6 +58,32 @@ def test_was_executed_top_to_bottom(notebook: NotebookNode) -> None:
     cells = code_cells(notebook)
     assert cells
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+def test_cells_that_read_characters_say_so(notebook: NotebookNode) -> None:
+    # Without Omniglot they show something else than what is saved, and notebooks/conftest.py looks for the tag
+    tagged = [position for position, cell in enumerate(notebook.cells) if TAG in cell.metadata.get("tags", [])]
+    assert tagged == cells_that_read_characters(notebook)
+
+
+@pytest.mark.parametrize(
+    "cells, reading",
+    [
+        (["x = load_characters()", "y = 1"], [0]),
+        (["x = load_characters().images", "y = x[0]", "print(y)"], [0, 1, 2]),
+        (["x = load_characters()", "x = 1", "print(x)"], [0]),
+        (["rows = []", "rows.append(load_characters())", "print(rows)"], [1, 2]),
+        (["seen = {}", "seen[0] = load_characters()", "print(seen)"], [1, 2]),
+        (["def f():\n    return load_characters()", "x = f()", "print(x)"], [0, 1, 2]),
+        (["x = load_characters()\nfor y in x:\n    z = y", "print(z)", "for y in range(3):\n    print(y)"], [0, 1]),
+        (["y = [x for x in load_characters()]", "x = 2", "print(x)", "print([y for y in range(3)])"], [0]),
+        (["import figures\nfigures.draw(load_characters())", "figures.draw(1)"], [0]),
+        (["from maml_core.characters import load_characters", "f = lambda: load_characters()", "g = f"], [1, 2]),
+    ],
+)
+def test_how_cells_that_read_characters_are_found(cells: list[str], reading: list[int]) -> None:
+    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    assert cells_that_read_characters(written) == reading
 
 
 def test_saved_no_errors_and_no_progress_bars(notebook: NotebookNode) -> None:
