@@ -19,6 +19,7 @@ from torch import Tensor
 from .adam import Moments, adam, clip_values, no_moments
 from .checks import at_least, positive
 from .compiling import capture, compile_whole
+from .contract import check_training, initial_weights
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, chunked
 from .networks import Weights
@@ -50,6 +51,8 @@ class MetaTrainer:
     precision:   of matrix products: "float32", or on a GPU "tf32" or "bf16"
     shard:       this process's part of the meta-batch
     clip:        the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
+
+    Raises ValueError where network, loss and task distribution do not fit together (`contract`).
     """
 
     def __init__(
@@ -74,7 +77,8 @@ class MetaTrainer:
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
         self.learning_rate, self.precision, self.shard, self.clip = learning_rate, precision, shard, clip
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
-        theta = learner.network.init(generator)
+        theta = initial_weights(learner.network, generator)
+        check_training(learner, theta, tasks, generator)
         self._state = State(theta, no_moments(theta))
         self._use(engine, block)
 

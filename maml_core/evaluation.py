@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import at_least
+from .contract import check_episodes, draw
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, stack
 from .networks import Weights
@@ -13,9 +14,16 @@ from .transduction import query_outputs
 
 
 def point_scores(output: Tensor, y: Tensor) -> Tensor:
-    """What a point contributes to the reported figure, [T, B]: 1 if classified right, or the squared error."""
+    """What a point contributes to the reported figure, [T, B]: 1 if classified right, or the squared error.
+
+    Of targets [T, B, ...] it is the mean squared error over what comes after B. Raises ValueError for outputs of another shape.
+    """
     if y.is_floating_point():
-        return (output - y) ** 2
+        if output.shape != y.shape:
+            raise ValueError(
+                f"Evaluation takes the squared error, and outputs {list(output.shape)} differ in shape from targets {list(y.shape)}."
+            )
+        return ((output - y) ** 2).flatten(2).mean(-1) if y.ndim > 2 else (output - y) ** 2
     return (output.argmax(-1) == y).float()
 
 
@@ -57,6 +65,7 @@ def evaluate(
     batch: tasks drawn and adapted at a time, which bounds the memory; together with the generator it decides which
     tasks are drawn.
     sees: what batch norm takes its statistics over at the query (`transduction.query_outputs`).
+    Raises ValueError where network, loss and task distribution do not fit together (`contract`).
     """
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for an interval, not {test_tasks}.")
@@ -64,7 +73,9 @@ def evaluate(
     steps = list(steps)
     parts = []
     for start in range(0, test_tasks, batch):
-        episodes = tasks.sample(min(batch, test_tasks - start), generator)
+        episodes = draw(tasks, min(batch, test_tasks - start), generator)
+        if start == 0:
+            check_episodes(learner, theta, episodes)
         parts.append(scores_by_step(learner, theta, episodes, steps, sees))
     return {step: torch.cat([part[step] for part in parts]).cpu() for step in parts[0]}
 
