@@ -3,6 +3,10 @@
 # The Python that makes the environment; empty: the first of CANDIDATES that will do.
 PYTHON ?=
 CANDIDATES = $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11)
+# torch's build: cpu, cuda (with 5 GB of GPU libraries), or auto, which looks whether there is an NVIDIA GPU.
+TORCH ?= auto
+# Where its CPU builds are.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # More options for JupyterLab, e.g. make lab LAB_FLAGS="--port 9999 --no-browser"
 LAB_FLAGS ?=
 # More options for the benchmark, e.g. make bench BENCH_FLAGS="--workloads S --rounds 5"
@@ -19,6 +23,14 @@ JOBS ?= 2
 CELL_TIMEOUT = 120
 
 .PHONY: help lab test notebooks figures bench bench-panels clean
+
+ifeq ($(filter auto cpu cuda,$(TORCH)),)
+$(error TORCH is "$(TORCH)", but it can be auto, cpu or cuda)
+endif
+# The stamp holds the choice that .venv was installed with: another one installs again.
+ifneq ($(filter-out auto $(shell cat .venv/.installed 2>/dev/null),$(TORCH)),)
+.PHONY: .venv/.installed
+endif
 
 help:
 	@echo "make lab          open the notebooks in JupyterLab (the first call installs everything into .venv)"
@@ -84,12 +96,13 @@ clean:
 	    echo "Python 3.11 or newer is needed, but$${found:- none was found,} so install one (Debian: apt install python3 python3-venv; macOS: brew install python) or name one: make PYTHON=/path/to/python3 lab." >&2; exit 1; \
 	  fi; \
 	fi
-	@echo "Installing requirements.txt into .venv: some minutes and, with torch's GPU libraries, about 6 GB."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt || \
+	@rm -f $@
+	@options=$$($(RUN) tools/torch_build.py "$(TORCH)" "$(TORCH_INDEX)") || exit 1; \
+	$(RUN) -m pip install --quiet --disable-pip-version-check $$options -r requirements.txt || \
 	  { echo "The installation failed: pip's message is above, and the next call of make goes on from here." >&2; exit 1; }
 	@mkdir -p $(SETTINGS)
 	@echo '$(NO_NEWS)' > $(SETTINGS)/overrides.json
-	@touch $@
+	@echo $(TORCH) > $@
 
 # The peers are needed here only. The stamp is left out while one of them is missing: the next call tries again.
 .venv-bench/.installed: .venv/.installed bench/environment.py

@@ -1,0 +1,117 @@
+"""Which build of torch fits this machine: prints the options that pip needs for it, and says on stderr what is coming.
+
+On Linux the builds on PyPI bring 5 GB of GPU libraries. PyTorch's own index has builds without them, such as 2.15.0+cpu:
+==2.15.0 accepts it, and pip prefers it to a plain 2.15.0. pip adds the index to those of its variables and settings.
+The Makefile runs this with a .venv that may still be empty, so only the standard library is at hand.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from threading import Thread
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".venv" / "bin" / "python"  # not sys.executable: nothing may be taken out of any other environment
+DRIVER = Path("/proc/driver/nvidia/version")
+SIZES = {"cpu": "about 1.5 GB", "cuda": "about 6 GB with torch's GPU libraries"}
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the driver is loaded, or nvidia-smi (in a container or WSL the only sign) lists a GPU."""
+    if DRIVER.exists():
+        return True
+    if not (command := shutil.which("nvidia-smi")):
+        return False
+    try:
+        listed = subprocess.run([command, "-L"], capture_output=True, text=True, timeout=5)
+    except subprocess.TimeoutExpired:
+        return True  # a driver that is slow to wake
+    except OSError:
+        return False
+    return listed.returncode == 0 and "GPU" in listed.stdout
+
+
+def answers(index: str, limit: float) -> bool:
+    """Whether the package index lists torch; False after `limit` seconds, even if the name server hangs."""
+    if not index.startswith(("http://", "https://")):
+        return True  # a folder: nothing to wait for
+    found = []
+
+    def ask() -> None:
+        with suppress(Exception), urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=limit):
+            found.append(index)
+
+    thread = Thread(target=ask, daemon=True)  # urlopen's own limit does not hold for name resolution
+    thread.start()
+    thread.join(limit)
+    return bool(found)
+
+
+def installed_build() -> str | None:
+    """The build of the required torch in this environment, "cpu" or "cuda"; None where it is still to be fetched."""
+    required = re.search(r"^torch==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    try:
+        public, _, local = version("torch").partition("+")
+    except PackageNotFoundError:
+        return None
+    if not required or public != required[1]:
+        return None
+    return "cpu" if local == "cpu" else "cuda"
+
+
+def choose(torch: str, index: str, limit: float, installed: str | None) -> tuple[str, list[str], str]:
+    """The build for a wish ("auto", "cpu" or "cuda"), pip's options, and one sentence on what is coming.
+
+    "auto" keeps an installed build. Raises ConnectionError where "cpu" was asked for and cannot be had.
+    """
+    build = torch if torch != "auto" else installed or ("cuda" if has_nvidia_gpu() else "cpu")
+    options = ["--extra-index-url", index] if build == "cpu" and answers(index, limit) else []
+    if build == installed:
+        return build, options, "Bringing .venv up to date with requirements.txt."
+    if build == "cpu" and not options:
+        if torch == "cpu":
+            raise ConnectionError(
+                f"torch's CPU build cannot be had from {index} now: name a mirror (TORCH_INDEX=URL), or leave TORCH=cpu "
+                f"out and take the build with GPU libraries from PyPI, about 5 GB more."
+            )
+        return "cuda", [], (
+            f"Installing into .venv, some minutes and about 6 GB: torch's CPU build, enough for this machine, cannot be had "
+            f"from {index} now, so pip takes the build with GPU libraries from PyPI, about 5 GB more."
+        )  # fmt: skip
+    why = {
+        "cpu": ": without an NVIDIA GPU torch's CPU build is enough (make TORCH=cuda lab takes the other)",
+        "cuda": " (make TORCH=cpu lab leaves them out)",
+    }
+    return build, options, f"Installing into .venv, some minutes and {SIZES[build]}{why[build] if torch == 'auto' else ''}."
+
+
+def main() -> None:
+    """Take out a build that is not the wanted one, and tell how to install that."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("torch", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("index", help="package index with torch's CPU builds")
+    parser.add_argument("--limit", type=float, default=5.0, help="seconds to wait for the index")
+    args = parser.parse_args()
+    if sys.platform != "linux":  # there is only one build, without GPU libraries
+        return print("Installing requirements.txt into .venv: some minutes and about 1.5 GB.", file=sys.stderr)
+    installed = installed_build()
+    try:
+        build, options, sentence = choose(args.torch, args.index, args.limit, installed)
+    except ConnectionError as error:
+        sys.exit(str(error))
+    print(sentence, file=sys.stderr, flush=True)
+    if installed not in (None, build):  # for pip one build is as good as the other
+        pip = [PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        if problem := subprocess.run([*pip, "uninstall", "--yes", "torch", "torchvision"], stdout=sys.stderr).returncode:
+            sys.exit(problem)
+    print(*options)
+
+
+if __name__ == "__main__":
+    main()
