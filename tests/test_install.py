@@ -1,9 +1,10 @@
-"""What `make` installs: the build of torch that fits the machine, whatever the network does, and into folders with spaces."""
+"""What `make` installs: the build of torch that fits the machine, whatever the network does."""
 
 import functools
 import http.server
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PINNED = "2.15.0"
+PINNED = re.search(r"^torch==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[1]
 NO_OPTION: list[str] = []
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch has one build only")

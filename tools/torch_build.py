@@ -77,12 +77,12 @@ def choose(torch: str, index: str, limit: float, installed: str | None) -> tuple
     if build == "cpu" and not options:
         if torch == "cpu":
             raise ConnectionError(
-                f"torch's CPU build cannot be had from {index} now: name a mirror (TORCH_INDEX=URL), or leave TORCH=cpu "
-                f"out and take the build with GPU libraries from PyPI, about 5 GB more."
+                f"torch's CPU build is at {index}, which cannot be reached: name a mirror (TORCH_INDEX=URL), or leave "
+                f"TORCH=cpu out and take the build with GPU libraries from PyPI, about 5 GB more."
             )
         return "cuda", [], (
-            f"Installing into .venv, some minutes and about 6 GB: torch's CPU build, enough for this machine, cannot be had "
-            f"from {index} now, so pip takes the build with GPU libraries from PyPI, about 5 GB more."
+            f"Installing into .venv, some minutes and about 6 GB: torch's CPU build would do on this machine, but {index} "
+            f"cannot be reached, so pip takes the build with GPU libraries from PyPI, about 5 GB more."
         )  # fmt: skip
     why = {
         "cpu": ": without an NVIDIA GPU torch's CPU build is enough (make TORCH=cuda lab takes the other)",
