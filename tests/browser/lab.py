@@ -24,7 +24,9 @@ QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-componen
 
 
 def find_chromium() -> str | None:
-    """The program CHROMIUM names, else a Chromium or Chrome of this machine, or None."""
+    """The program that CHROMIUM names ("none": do without), else a Chromium or Chrome of this machine, or None."""
+    if os.environ.get("CHROMIUM") == "none":
+        return None
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     return found or (str(MAC) if MAC.exists() else None)
 
