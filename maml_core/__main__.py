@@ -1,7 +1,7 @@
 """The command line: python -m maml_core train | evaluate | reproduce | study | publish | recipes."""
 
 import argparse
-import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,12 +15,16 @@ import torch
 from . import checkpoints
 from .arguments import build_parser
 from .characters import Characters, load_characters
+from .checks import at_least
 from .comparisons import families_table, navigation_table, variants_table
+from .consoles import safe_consoles
 from .episodes import seeded_generator
+from .files import check_writable
 from .images import MiniImageNet
+from .keeper import CHECKPOINT, check_settings, load_training
 from .progress import progress
 from .recipes import READERS, RECIPES, Recipe, find_recipe
-from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish
+from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish, weights_name
 from .rl.study import is_policy, publish_policy
 from .shards import Shard, join, leave
 from .studies import MEASURED, SAMPLED, TRAINED, run_study
@@ -32,7 +36,20 @@ TOO_LARGE = "There is not enough memory: lower --shots, --queries or --meta-batc
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0, or 2 with one sentence on stderr for anything that a user can put right."""
+    """Run one command; 0, or 2 with one sentence on stderr for anything that a user can put right.
+
+    A reader of stdout that leaves early (`| head -1`) has what it wanted: that is 0 as well, and a training goes on.
+    """
+    with safe_consoles() as out:
+        status = _run(arguments)
+        out.flush()
+        if status == 0 and out.failure and not isinstance(out.failure, BrokenPipeError):
+            print(f"maml_core: not all of the output could be written ({out.failure}).", file=sys.stderr)
+            return 2
+        return status
+
+
+def _run(arguments: list[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         COMMANDS[options.command](options)
@@ -60,6 +77,7 @@ def _recipes(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     recipe = _changed(find_recipe(options.recipe), options)
     recipe.build_learner()  # refuses a bad alpha before data are read
+    at_least(1, iterations=options.iterations)
     _check_device(options.device)
     if options.precision != "float32" and options.device == "cpu":
         raise ValueError(f"--precision {options.precision} is for GPUs: leave it out on the CPU, where it is slower.")
@@ -73,24 +91,61 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, device: str) -> None:
+    out = options.out or (Path("runs") / recipe.name if options.resume else _free_folder(recipe.name))
+    seed, source = options.seed or 0, options.data or "auto"
+    if options.resume:
+        begun = load_training(out, say=lambda text: None)
+        check_settings(begun, _given(options, recipe.name), out / CHECKPOINT)
+        recipe, seed = Recipe(**begun["recipe"]), begun["seed"]
+        source = begun["data"] if begun.get("data") in ("omniglot", "glyphs") else source
+        if done := _already(recipe, begun, options.iterations or recipe.meta_iterations, out):
+            if shard.rank == 0:
+                print(done)
+            return
     with shard.first_one_first():
-        characters = _characters(recipe, options)
+        characters = _characters(recipe, source, options)
     tasks, validation = (
         recipe.build_tasks(characters and characters.split(part, recipe.split).to(device))
         for part in ("train", "validation")
     )
-    out = options.out or (Path("runs") / recipe.name if options.resume else _free_folder(recipe.name))
     facts = {"data": characters.source if characters else "sinusoid", "commit": _commit(), "processes": shard.world}
     if shard.rank == 0:
         print(f"Training {recipe.name} on {facts['data']} into {out}", flush=True)
     result = train(
-        recipe, tasks, validation, out, options.iterations, options.seed, device, options.engine,
-        options.resume, options.validate_every, facts, precision=options.precision, chunk=options.chunk_tasks, shard=shard,
+        recipe, tasks, validation, out, options.iterations, seed, device, options.engine, options.resume,
+        options.validate_every, facts, precision=options.precision, chunk=options.chunk_tasks, shard=shard,
+        again=f"this command:\n  {_command_to_go_on(options, out)}",
     )  # fmt: skip
     if shard.rank == 0:
         best, last = result["best"], result["history"][-1]
         print(f"After {result['iteration']:,} meta-iterations and {result['wall_seconds']:.0f} s: {describe(recipe, last)}")
         print(f"Best on validation: {describe(recipe, best)} after {best['iteration']:,}, kept in {out / 'weights.pt'}")
+
+
+def _already(recipe: Recipe, begun: dict[str, Any], iterations: int, out: Path) -> str | None:
+    """What to say of a training that has nothing left to do up to this meta-iteration; None where it has."""
+    at, history = begun["iteration"], begun["history"]
+    if at < iterations or (at == iterations and (not history or history[-1]["iteration"] < at)):
+        return None
+    said = f"{out} is already at meta-iteration {at:,}, so there is nothing to do up to {iterations:,}."
+    if not history:
+        return f"{said} It has not been validated yet: a larger --iterations goes on with it."
+    last, best = history[-1], begun["best"]
+    return (
+        f"{said} Its last validation, after {last['iteration']:,}: {describe(recipe, last)}; "
+        f"the best, after {best['iteration']:,}: {describe(recipe, best)}, kept in {out / 'weights.pt'}."
+    )
+
+
+def _command_to_go_on(options: argparse.Namespace, out: Path) -> str:
+    """The command that resumes this training, to be copied: what is not in the checkpoint is given again."""
+    usual = build_parser().parse_args(["train", options.recipe])
+    command = [sys.orig_argv[0], "-m", "maml_core", "train", options.recipe]
+    for name in ("iterations", "device", "engine", "precision", "chunk_tasks", "validate_every"):
+        if getattr(options, name) != getattr(usual, name):
+            command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    command += ["--no-download"] if options.no_download else []
+    return shlex.join([*command, "--resume", "--out", str(out)])
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -108,11 +163,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     _check_device(options.device)
     if options.tasks < 2:
         raise ValueError(f"--tasks must be at least 2 for an interval, not {options.tasks}.")
-    characters = _characters(recipe, options)
+    characters = _characters(recipe, options.data or "auto", options)
     theta = {name: w.to(options.device) for name, w in theta.items()}
-    result = measure(recipe, theta, characters, options.seed, options.tasks, options.part)
+    result = measure(recipe, theta, characters, options.seed or 0, options.tasks, options.part)
     result["iterations"] = story["iteration"]
-    print(json.dumps(result) if options.json else _for_people(recipe, result))
+    print(checkpoints.as_json(result) if options.json else _for_people(recipe, result))
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -150,6 +205,9 @@ def _reproduce(options: argparse.Namespace) -> None:
 def _study(options: argparse.Namespace) -> None:
     _check_device(options.device)
     name = options.study
+    path = STUDY_FOLDER / f"{name}.json" if options.ship else options.results or options.out / f"{name}.json"
+    weights = STUDY_FOLDER / name if options.ship and name in TRAINED and TRAINED[name].ships else None
+    _check_places(options, path, weights)
     if name in MEASURED:
         needs_characters = name != "error-against-steps"
         result = MEASURED[name](load_characters("omniglot") if needs_characters else None)
@@ -158,15 +216,24 @@ def _study(options: argparse.Namespace) -> None:
             options.out, tuple(options.seeds), options.iterations, options.device, {"commit": _commit()}
         )  # fmt: skip
     else:
-        weights = STUDY_FOLDER / name if TRAINED[name].ships and not options.results else None
         result = run_study(
             TRAINED[name], load_characters("omniglot"), options.out, tuple(options.seeds), options.iterations,
             options.device, {"commit": _commit()}, engine=options.engine, weights=weights,
         )  # fmt: skip
     result |= {"study": name, "torch": str(torch.__version__), "commit": _commit()}
-    path = options.results or STUDY_FOLDER / f"{name}.json"
     checkpoints.save(result, path)
     print(f"{result['question']} {len(result['rows'])} rows in {path}")
+
+
+def _check_places(options: argparse.Namespace, results: Path, weights: Path | None) -> None:
+    """OSError before any work where a study could not write its results, the weights that it ships, or its trainings."""
+    remedy = "leave --ship out to write below runs/" if options.ship else "choose another --out, or --results"
+    check_writable(results, remedy)
+    if weights:
+        for condition in TRAINED[options.study].conditions:
+            check_writable(weights / weights_name(condition), remedy)
+    if options.study not in MEASURED:
+        check_writable(options.out / options.study, "choose another --out")
 
 
 def _for_people(recipe: Recipe, result: dict[str, Any]) -> str:
@@ -186,9 +253,16 @@ def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
-def _characters(recipe: Recipe, options: argparse.Namespace) -> Characters | MiniImageNet | None:
-    data = _data(recipe, options.data, download=not options.no_download)
-    if data is not None and data.source == "glyphs" and options.data == "auto":
+def _given(options: argparse.Namespace, recipe: str) -> dict[str, Any]:
+    """What the command line asks for of what a checkpoint decides: the recipe, changes to it, seed and data."""
+    names = [*(f.name for f in fields(Recipe) if f.name != "name"), "seed", "data"]
+    asked = {name: getattr(options, name, None) for name in names}
+    return {"name": recipe} | {name: value for name, value in asked.items() if value not in (None, "auto")}
+
+
+def _characters(recipe: Recipe, source: str, options: argparse.Namespace) -> Characters | MiniImageNet | None:
+    data = _data(recipe, source, download=not options.no_download)
+    if data is not None and data.source == "glyphs" and source == "auto":
         print("Omniglot is not here and could not be fetched: these are made-up glyphs, whose numbers compare with "
               "no paper's.", file=sys.stderr)  # fmt: skip
     return data
@@ -217,13 +291,15 @@ def _free_folder(name: str) -> Path:
     return folder
 
 
-def _commit() -> str | None:
-    """The checkout's commit, for the record of a training."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+def _commit(package: Path = Path(__file__).parent) -> str | None:
+    """The commit of the checkout that `package` lies in, for the record of a training; None inside another project's."""
+    command = ["git", "-C", str(package), "rev-parse", "--show-toplevel", "--short", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return None
+    top, commit = Path(told[0]), told[-1]
+    return commit if top.resolve() == package.resolve().parent else None
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -29,10 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("recipe", metavar="RECIPE", help="a setting of the paper by name; `recipes` lists them")
-    common.add_argument("--seed", type=int, default=0, help="of all randomness (default 0)")
+    common.add_argument("--seed", type=int, help="of all randomness (default 0, or the checkpoint's)")
     common.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    common.add_argument("--data", choices=("auto", "omniglot", "glyphs"), default="auto",
-                        help="auto: Omniglot from disk, else downloaded, else made-up glyphs")  # fmt: skip
+    common.add_argument("--data", choices=("auto", "omniglot", "glyphs"),
+                        help="auto: Omniglot from disk, else downloaded, else made-up glyphs (default)")  # fmt: skip
     common.add_argument("--no-download", action="store_true", help="never fetch Omniglot from the network")
     overrides = common.add_argument_group("changes to the recipe")
     overrides.add_argument("--alpha", type=float, help="size of an inner step")
@@ -51,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
                              description="Meta-train a recipe; weights and history go to --out.")  # fmt: skip
     go.add_argument("--iterations", type=int, help="meta-iterations (default: the paper's)")
     go.add_argument("--out", type=Path, help="folder of the training (default runs/RECIPE, or the next one free)")
-    go.add_argument("--resume", action="store_true", help="go on with the training in --out (default runs/RECIPE)")
+    go.add_argument("--resume", action="store_true",
+                    help="go on with the training in --out (default runs/RECIPE), with its settings, seed and data")  # fmt: skip
     go.add_argument("--engine", choices=ENGINES, default="auto",
                     help="auto: graph on a GPU; on a CPU compiled where that is won back")  # fmt: skip
     go.add_argument("--precision", choices=PRECISIONS, default="float32", help="of matrix products (tf32, bf16: on GPUs)")
@@ -85,8 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument("--engine", choices=ENGINES, default="auto", help="of its trainings (default: as `train` chooses)")
     study.add_argument("--out", type=Path, default=Path("runs/studies"),
                        help="folder of the trainings, which are gone on with (default runs/studies)")  # fmt: skip
-    study.add_argument("--results", type=Path, metavar="FILE",
-                       help="default: the shipped results, from which figures are drawn")  # fmt: skip
+    place = study.add_mutually_exclusive_group()
+    place.add_argument("--results", type=Path, metavar="FILE", help="default: STUDY.json in --out")
+    place.add_argument("--ship", action="store_true",
+                       help="write into the package, in place of the results from which chapters and figures are drawn")  # fmt: skip
 
     give = commands.add_parser("publish", help="ship a training's best weights with the package")
     give.add_argument("folder", type=Path, metavar="FOLDER", help="that `train` wrote")

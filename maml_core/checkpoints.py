@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,9 +18,22 @@ def save(content: Any, path: Path, previous: Path | None = None) -> None:
     previous: where the file that was there stays. Raises OSError where it cannot be written.
     """
     if path.suffix == ".json":
-        write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()), previous)
+        write_whole(path, lambda file: file.write((as_json(content, indent=1) + "\n").encode()), previous)
     else:
         write_whole(path, lambda file: _save_tensors(content, file), previous)
+
+
+def as_json(content: Any, indent: int | None = None) -> str:
+    """Content as JSON that every parser takes: a number that is not finite becomes null, since JSON has none."""
+    return json.dumps(_finite_or_none(content), indent=indent, allow_nan=False)
+
+
+def _finite_or_none(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite_or_none(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite_or_none(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _save_tensors(content: Any, file: IO[bytes]) -> None:
@@ -30,7 +44,7 @@ def _save_tensors(content: Any, file: IO[bytes]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A dictionary that `save` wrote. Raises FileNotFoundError, or ValueError with the remedy."""
+    """A dictionary that `save` wrote, with finite weights `theta`. Raises FileNotFoundError, or ValueError with the remedy."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: train first, or check the path.")
@@ -41,9 +55,22 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is truncated or was not written by "
             "maml_core. Train again, or take another copy."
         ) from error
-    if not isinstance(content, dict) or not {"theta", "recipe", "iteration"} <= content.keys():
+    if not _is_checkpoint(content):
         raise ValueError(f"{path} is no checkpoint of maml_core: choose a file that `train` wrote.")
+    for name, w in content["theta"].items():
+        if not w.isfinite().all():
+            raise ValueError(
+                f"{path} cannot be used, since {name} has {int((~w.isfinite()).sum()):,} of {w.numel():,} values that are NaN "
+                "or infinite: train again with a smaller --alpha or with --clip, or take another file."
+            )
     return content
+
+
+def _is_checkpoint(content: Any) -> bool:
+    if not isinstance(content, dict) or not {"theta", "recipe", "iteration"} <= content.keys():
+        return False
+    theta = content["theta"]
+    return isinstance(theta, dict) and all(isinstance(w, torch.Tensor) for w in theta.values())
 
 
 def check_weights(theta: Weights, network: Network, path: Path) -> Weights:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,18 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], previous: Path |
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def check_writable(file: Path, remedy: str) -> None:
+    """OSError, ending in the remedy, if `file` could not be written; nothing is made or changed by asking."""
+    nearest = next(folder for folder in file.absolute().parents if os.path.lexists(folder))
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(f"{file} could not be written ({error.strerror}): {remedy}.") from error
 
 
 def _copy_whole(path: Path, copy: Path) -> None:

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from . import checkpoints
+from .recipes import Recipe
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 EVERY = 60.0  # seconds after which a checkpoint is due, so that a killed process loses no more
@@ -66,13 +68,39 @@ class Keeper:
 def load_training(out: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """The training's last checkpoint, or the one before where that cannot be read.
 
-    Raises FileNotFoundError where there is none, and ValueError where none is readable.
+    Raises FileNotFoundError where there is none, and ValueError where none is readable or it is of no training.
     """
     try:
-        return checkpoints.load(out / CHECKPOINT)
+        state = checkpoints.load(out / CHECKPOINT)
     except (ValueError, FileNotFoundError) as error:
         if not (out / PREVIOUS).exists():
             raise
         state = checkpoints.load(out / PREVIOUS)
         say(f"{error} Going on from the checkpoint before it.")
-        return state
+    if not {"first_moment", "generator", "history", "best", "wall_seconds", "seed"} <= state.keys():
+        raise ValueError(
+            f"{out / CHECKPOINT} holds weights but no training to go on with: name a folder that `train` wrote."
+        )
+    return state
+
+
+def check_settings(state: dict[str, Any], ours: dict[str, Any], path: Path) -> None:
+    """ValueError, naming both values of each, if settings asked for are not those of the checkpoint `state` in `path`.
+
+    ours: fields of the recipe, "seed" and "data", by name; what is left out may be anything.
+    """
+    theirs = asdict(Recipe(**state["recipe"])) | {"seed": state.get("seed"), "data": state.get("data")}
+    if ours.get("name", theirs["name"]) != theirs["name"]:
+        raise ValueError(
+            f"{path} is a training of {theirs['name']}, not of {ours['name']}: name that recipe, or choose another --out."
+        )
+    different = [name for name, value in ours.items() if value != theirs[name]]
+    if different:
+        told = ", ".join(
+            f"{name} is {_said(theirs[name])} in the checkpoint and {_said(ours[name])} here" for name in different
+        )
+        raise ValueError(f"{path} was trained with other settings: {told}; go on with its own, or choose another --out.")
+
+
+def _said(value: Any) -> str:
+    return "not set" if value is None else str(value)

@@ -8,7 +8,7 @@ from typing import Any
 def progress(
     items: Iterable | None, label: str, total: int | None = None, show: bool = True, initial: int = 0
 ) -> Any:
-    """`items` with a tqdm bar on stderr; without tqdm, or with `show=False`, the same items without a bar.
+    """`items` with a tqdm bar on stderr; without tqdm or stderr, or with `show=False`, the same items without a bar.
 
     What comes back can be iterated, or moved on from `initial` by `update(n)` if `items` is None, and has tqdm's
     `set_postfix_str` and `close`.
@@ -16,6 +16,8 @@ def progress(
     try:
         from tqdm import tqdm
     except ImportError:
+        return _Silent(items)
+    if sys.stderr is None:  # closed: 2>&-, or pythonw
         return _Silent(items)
     # Plain tqdm, not tqdm.auto: a widget bar would be a widget output in every committed notebook.
     return tqdm(

@@ -8,12 +8,14 @@ from . import checkpoints
 from .characters import Characters
 from .episodes import seeded_generator
 from .evaluation import evaluate, mean_and_ci95
+from .files import check_writable
 from .images import MiniImageNet
 from .networks import Weights
 from .recipes import Recipe
 
 SHIPPED = Path(__file__).parent / "trained"
 STUDY_FOLDER = SHIPPED / "studies"
+NOT_SHIPPED = "publish from a checkout of the package that can be written"
 
 
 def measure(
@@ -104,15 +106,19 @@ def weights_name(condition: str) -> str:
 def publish(run: Path, characters: Characters | MiniImageNet | None, name: str | None = None) -> dict[str, Any]:
     """Put a run's best weights among the shipped ones, with their story and their evaluation on test tasks.
 
-    run: a folder that `train` wrote. name: what to ship it as, if not by its recipe's name. Returns the story.
+    run: a folder that `train` wrote. name: what to ship it as, if not by its recipe's name. Returns the story. Raises
+    OSError, before anything is measured, where the package's folder cannot be written.
     """
     best = checkpoints.load(run / "weights.pt")
     recipe = Recipe(**best["recipe"])
+    weights, told = (SHIPPED / f"{name or recipe.name}.{ending}" for ending in ("pt", "json"))
+    for path in (weights, told):
+        check_writable(path, NOT_SHIPPED)
     story = json.loads((run / "history.json").read_text())
     if characters is not None:
         story["evaluation_15_queries"] = measure(recipe, best["theta"], characters, queries=15, by_step=False)
     story["evaluation"] = measure(recipe, best["theta"], characters)
     story["iteration"] = best["iteration"]
-    checkpoints.save(best, SHIPPED / f"{name or recipe.name}.pt")
-    checkpoints.save(story, SHIPPED / f"{name or recipe.name}.json")
+    checkpoints.save(best, weights)
+    checkpoints.save(story, told)
     return story

@@ -170,6 +170,7 @@ def run_study(
             run = train(
                 recipe, tasks, validation, out, iterations, seed, device, engine, resume=begun,
                 validate_every=study.validate_every, facts={"data": characters.source, **(facts or {})}, say=say,
+                again="the same study.",
             )  # fmt: skip
             if run["iteration"] != iterations:
                 raise ValueError(

@@ -76,9 +76,9 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     def ours(method: str) -> list[str]:
         found = {row["steps"]: row for row in study if row["method"] == method}
         cells = (found.get(step, found[0]) for step in STEPS)  # the oracle takes no step
-        return [f"{cell['mean']:.2f} ± {cell['ci95']:.2f}" for cell in cells]
+        return [error(cell["mean"], cell["ci95"]) for cell in cells]
 
-    shipped = [f"{story['mse'][str(step)]:.2f} ± {story['ci95'][str(step)]:.2f}" for step in STEPS]
+    shipped = [error(story["mse"][str(step)], story["ci95"][str(step)]) for step in STEPS]
     body = [
         ["MAML", "the paper", *(f"{SINUSOID['MAML'][step]:.2f}" for step in STEPS)],
         ["MAML", "here, 5 query points a wave", *shipped],
@@ -90,6 +90,11 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     others = [method for method in SINUSOID if method.startswith("multi-task")]
     body += [[method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)] for method in others]
     return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
+
+
+def error(mean: float | None, ci95: float | None) -> str:
+    """A mean squared error with its interval; None, as JSON has it, where it was not finite."""
+    return "diverged" if mean is None or ci95 is None else f"{mean:.2f} ± {ci95:.2f}"
 
 
 def in_words(setting: str) -> str:

@@ -17,8 +17,8 @@ from .choices import choose_block, choose_chunk, choose_engine
 from .divergence import check_finite
 from .engine import MetaTrainer
 from .episodes import TaskDistribution, seeded_generator
-from .files import remove_parts, sole_user
-from .keeper import CHECKPOINT, Keeper, load_training
+from .files import check_writable, remove_parts, sole_user
+from .keeper import CHECKPOINT, Keeper, check_settings, load_training
 from .progress import progress
 from .recipes import Recipe
 from .shards import Shard
@@ -42,6 +42,7 @@ def train(
     precision: str = "float32",
     chunk: int | None = None,
     shard: Shard = Shard(),
+    again: str | None = None,
 ) -> dict[str, Any]:
     """Meta-train a recipe into the folder `out` and return the final checkpoint.
 
@@ -51,9 +52,10 @@ def train(
     does, to the last bit on the same machine with as many threads. `facts` are noted in the files.
 
     engine, precision, chunk (tasks at a time; None: as fits) change how fast it goes, not what is learned. Of several
-    processes (`shard`) all train and the first one writes and speaks.
+    processes (`shard`) all train and the first one writes and speaks. `again`: how to go on, said when it is stopped.
 
-    Raises ValueError for a folder that holds another training, and Diverged when the meta-gradient is not finite.
+    Raises ValueError for a folder that holds another training, OSError for one that cannot be written, and Diverged when
+    the meta-gradient is not finite.
     """
     iterations = recipe.meta_iterations if iterations is None else iterations
     at_least(1, iterations=iterations, validate_every=validate_every, chunk_tasks=chunk)
@@ -64,7 +66,7 @@ def train(
         recipe.clip,
     )  # fmt: skip
     facts = {"device": device, "precision": precision, "torch": str(torch.__version__)} | (facts or {})
-    training = Training(recipe, trainer, validation, out, seed, facts, say)
+    training = Training(recipe, trainer, validation, out, seed, facts, say, again)
     training.begin(resume)
     with sole_user(out) if training.writes else nullcontext(True) as free, wish_to_stop() as wish:
         if not free:
@@ -79,12 +81,13 @@ class Training:
 
     def __init__(
         self, recipe: Recipe, trainer: MetaTrainer, validation: TaskDistribution, out: Path, seed: int,
-        facts: dict[str, Any], say: Callable[[str], None],
+        facts: dict[str, Any], say: Callable[[str], None], again: str | None = None,
     ) -> None:  # fmt: skip
         self.recipe, self.trainer, self.validation, self.out = recipe, trainer, validation, out
         self.writes = trainer.shard.rank == 0
         self.say = say if self.writes else lambda text: None
         self.keeper = Keeper(out, self.say)
+        self.again = again or f"--resume --out {out}."
         self.story = {"recipe": asdict(recipe), "seed": seed, "wall_seconds": 0.0, "history": [], "best": None} | facts
         self.story |= {"cpu_seconds": 0.0, "cpu_by_history": []}  # of the meta-iterations alone; by row of the history
         self._losses: list[Tensor] = []  # since the last validation
@@ -96,6 +99,8 @@ class Training:
             self._resume()
         elif self.writes and any((self.out / name).exists() for name in (CHECKPOINT, "weights.pt")):
             raise ValueError(f"{self.out} already holds a training: add --resume to go on with it, or choose another --out.")
+        if self.writes:
+            check_writable(self.out / CHECKPOINT, "choose another --out")
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -113,14 +118,15 @@ class Training:
                 self._iterate(iterations, validate_every, wish, bar)
         except (KeyboardInterrupt, ConnectionError):
             self.note() if self._is_noted() else self.keep()  # a note may have been cut off in the writing
-            self.say(f"Stopped at meta-iteration {self.trainer.iteration:,}; go on with --resume --out {self.out}.")
+            self.say(f"Stopped at meta-iteration {self.trainer.iteration:,}; go on with {self.again}")
             raise
         self.keeper.finish()
 
     def _iterate(self, iterations: int, validate_every: int, wish: Wish, bar: Any) -> None:
         trainer = self.trainer
-        if trainer.iteration and trainer.iteration % validate_every == 0 and not self._is_noted():
-            self.note()  # the training was stopped while it validated
+        validates = trainer.iteration % validate_every == 0 or trainer.iteration == iterations
+        if trainer.iteration and validates and not self._is_noted():
+            self.note()  # the training was stopped while it validated, or ends where it was stopped
         while trainer.iteration < iterations:
             if trainer.shard.any(wish.number is not None):
                 raise Stopped(wish.number or signal.SIGTERM)
@@ -173,15 +179,7 @@ class Training:
     def _resume(self) -> None:
         """Go on from the checkpoint in the folder; ValueError where it is of another training."""
         state, path = load_training(self.out, self.say), self.out / CHECKPOINT
-        if not {"first_moment", "generator", "history", "best", "wall_seconds"} <= state.keys():
-            raise ValueError(f"{path} holds weights but no training to go on with: name a folder that `train` wrote.")
-        for what, ours, theirs in (
-            ("settings", self.recipe, Recipe(**state["recipe"])),
-            ("seed", self.story["seed"], state.get("seed")),
-            ("data", self.story.get("data"), state.get("data")),
-        ):
-            if ours != theirs:
-                raise ValueError(f"{path} was trained with other {what}: resume it with its own, or choose another --out.")
+        check_settings(state, asdict(self.recipe) | {"seed": self.story["seed"], "data": self.story.get("data")}, path)
         check_weights(state["theta"], self.trainer.learner.network, path)
         self.trainer.load_state(state)
         self.story |= {key: state[key] for key in ("wall_seconds", "history", "best")}

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +12,11 @@ import pytest
 import torch
 
 from maml_core import __main__ as cli
-from maml_core import checkpoints, results
+from maml_core import checkpoints, results, training
 from maml_core.characters import Characters
 from maml_core.glyphs import draw_glyphs
 from maml_core.recipes import RECIPES
+from maml_core.signals import Stopped
 
 
 @pytest.fixture(scope="session")
@@ -171,8 +174,109 @@ def test_resume_goes_on(trained, capsys):
 def test_out_of_another_training_is_refused(trained, capsys):
     before = contents(trained)
     assert_refused(["train", "sinusoid-10shot", *TINY, "--out", str(trained)], "already holds a training", capsys)
-    assert_refused(["train", "sinusoid-5shot", "--resume", "--iterations", "9"], "other settings", capsys)  # meta-batch
+    resume = ["--resume", "--iterations", "9", "--out", str(trained)]
+    assert_refused(["train", "sinusoid-10shot", *resume], "is a training of sinusoid-5shot, not of sinusoid-10shot", capsys)
     assert contents(trained) == before
+
+
+@pytest.fixture
+def with_settings(folder, few_glyphs, capsys) -> list[str]:
+    """The command that goes on with a tiny training that has settings of its own, but for --iterations."""
+    train = ["train", "omniglot-5way-1shot-mlp", "--data", "glyphs", "--out", "here"]
+    assert cli.main([*train, *TINY, "--alpha", "0.02", "--ways", "3", "--seed", "7", "--no-rotations"]) == 0
+    capsys.readouterr()
+    return ["train", "omniglot-5way-1shot-mlp", "--resume", "--out", "here"]
+
+
+@pytest.mark.parametrize("more", ["", "--alpha 0.02 --seed 7", "--data auto --no-rotations", "--data glyphs"])
+def test_resume_takes_the_settings_of_the_checkpoint(with_settings, capsys, monkeypatch, few_glyphs, more):
+    asked = []
+    monkeypatch.setattr(cli, "load_characters", lambda source, download=False: asked.append(source) or few_glyphs)
+    assert cli.main([*with_settings, "--iterations", "4", *more.split()]) == 0
+    story = json.loads(Path("here/history.json").read_text())
+    assert asked == ["glyphs"] and story["iterations"] == 4 and story["seed"] == 7 and story["data"] == "glyphs"
+    recipe = story["recipe"]
+    assert (recipe["alpha"], recipe["ways"], recipe["meta_batch"], recipe["rotations"]) == (0.02, 3, 2, False)
+
+
+@pytest.mark.parametrize(
+    "more, different",
+    [
+        ("--alpha 0.05", "alpha is 0.02 in the checkpoint and 0.05 here;"),
+        ("--seed 0", "seed is 7 in the checkpoint and 0 here;"),
+        ("--data omniglot", "data is glyphs in the checkpoint and omniglot here;"),
+        ("--clip 10", "clip is not set in the checkpoint and 10.0 here;"),
+        ("--ways 5 --seed 7 --meta-batch 4", "ways is 3 in the checkpoint and 5 here, meta_batch is 2 in the checkpoint "
+         "and 4 here;"),
+    ],
+)  # fmt: skip
+def test_resume_names_the_settings_that_differ(with_settings, capsys, more, different):
+    assert_refused([*with_settings, "--iterations", "9", *more.split()], f"other settings: {different} go on with", capsys)
+
+
+def stop_at(iteration: int, monkeypatch) -> None:
+    """As Ctrl-C does in a training's n-th meta-iteration."""
+
+    def look(recipe, trainer, *arguments):
+        if trainer.iteration == iteration:
+            raise Stopped(signal.SIGINT)
+
+    monkeypatch.setattr(training, "check_finite", look)
+
+
+@pytest.mark.parametrize(
+    "own, kept",
+    [
+        ("--iterations 5", "--iterations 5"),
+        ("--iterations 5 --alpha 0.02 --shots 7 --seed 3 --first-order --meta-batch 4 --clip 5", "--iterations 5"),
+        ("--iterations 5 --engine eager --chunk-tasks 5 --validate-every 4 --no-download --data auto",
+         "--iterations 5 --engine eager --chunk-tasks 5 --validate-every 4 --no-download"),
+    ],
+)  # fmt: skip
+def test_what_a_stopped_training_advises_goes_on_with_it(folder, capsys, monkeypatch, own, kept):
+    """The printed command, copied, even with a folder that a shell takes apart."""
+    out = folder / "my runs" / "it's one"
+    straight = ["train", "sinusoid-5shot", *own.split(), "--out"]
+    assert cli.main([*straight, "straight"]) == 0
+    stop_at(2, monkeypatch)
+    assert cli.main([*straight, str(out)]) == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    told = capsys.readouterr().out.partition("Stopped at meta-iteration 2; go on with this command:\n  ")[2]
+    python, *command = shlex.split(told)
+    assert python == sys.orig_argv[0]
+    assert command == ["-m", "maml_core", "train", "sinusoid-5shot", *kept.split(), "--resume", "--out", str(out)]
+    assert cli.main(command[2:]) == 0
+    assert "After 5 meta-iterations" in capsys.readouterr().out
+    ours, theirs = (checkpoints.load(path / "checkpoint.pt") for path in (out, folder / "straight"))
+    assert ours["history"] == theirs["history"] and all(torch.equal(ours["theta"][n], w) for n, w in theirs["theta"].items())
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_resume_up_to_where_it_is_says_so(trained, capsys, monkeypatch, iterations):
+    """Before the first validation, and after one: nothing is changed, and no data are needed."""
+    monkeypatch.setattr(cli, "_data", lambda *arguments, **settings: pytest.fail("nothing is to be read"))
+    before = contents(trained)
+    for end in (iterations, 3):
+        assert cli.main(["train", "sinusoid-5shot", "--resume", "--iterations", str(end)]) == 0
+        told = capsys.readouterr().out
+        assert f"runs/sinusoid-5shot is already at meta-iteration 3, so there is nothing to do up to {end}." in told
+        assert re.search(r"last validation, after 3: validation mse \d\.\d+ ± .*; the best, after 3: .*weights.pt\.", told)
+    assert contents(trained) == before
+
+
+def test_resume_before_the_first_validation(folder, capsys, monkeypatch):
+    stop_at(2, monkeypatch)
+    assert cli.main(["train", "sinusoid-5shot", *TINY]) == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    resume = ["train", "sinusoid-5shot", "--resume", "--iterations"]
+    assert cli.main([*resume, "1"]) == 0
+    assert "already at meta-iteration 2, so there is nothing to do up to 1. It has not been validated" in capsys.readouterr().out
+    assert cli.main([*resume, "2"]) == 0  # its end: validated now
+    assert re.search(r"After 2 meta-iterations .*validation mse", capsys.readouterr().out)
+    assert cli.main([*resume, "2"]) == 0 and "last validation, after 2" in capsys.readouterr().out
+    assert_refused([*resume, "0"], "iterations must be at least 1", capsys)
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
@@ -200,6 +304,51 @@ def test_publish_ships_what_was_trained(trained, monkeypatch, capsys, tmp_path_f
     (shipped / "families").mkdir()
     assert cli.main(["publish", str(trained), "--as", "families/short"]) == 0
     assert results.load_shipped("families/short")[1] == story
+
+
+def test_a_diverged_evaluation_is_json_too(capsys):
+    assert cli.main(["evaluate", "sinusoid-5shot", "--alpha", "1e20", "--tasks", "5", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    assert result["mse"]["0"] > 0 and result["mse"]["10"] is None and result["ci95"]["10"] is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_not_judged(trained, capsys, monkeypatch, bad):
+    """Given, shipped, and to be published or gone on with."""
+    for name in ("weights.pt", "checkpoint.pt"):
+        content = checkpoints.load(trained / name)
+        content["theta"]["w2"][0, :3] = bad
+        checkpoints.save(content, trained / name)
+    message = "w2 has 3 of 1,600 values that are NaN or infinite"
+    given = ["evaluate", "sinusoid-5shot", "--weights", str(trained / "weights.pt"), "--json"]
+    assert_refused(given, f"{trained / 'weights.pt'} cannot be used, since {message}", capsys)
+    assert_refused(["publish", str(trained)], message, capsys)
+    assert_refused(["train", "sinusoid-5shot", "--resume"], message, capsys)
+    monkeypatch.setattr(results, "SHIPPED", trained)
+    (trained / "weights.pt").rename(trained / "sinusoid-5shot.pt")
+    assert_refused(["evaluate", "sinusoid-5shot"], message, capsys)
+
+
+def test_publish_asks_before_it_measures(trained, monkeypatch, capsys):
+    monkeypatch.setattr(results, "measure", lambda *arguments, **settings: pytest.fail("asked too late"))
+    (trained / "a file").write_text("")
+    monkeypatch.setattr(results, "SHIPPED", trained / "a file")
+    assert_refused(["publish", str(trained)], "could not be written (Not a directory): publish from a checkout", capsys)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("package, is_own", [("maml_core", True), ("lib/site-packages/maml_core", False), ("", False)])
+def test_the_commit_is_the_packages_own(folder, package, is_own):
+    """In its own checkout; installed inside another project's; and a project that has the package's folder for its root."""
+    assert cli._commit(folder) is None  # no checkout at all
+    (folder / package).mkdir(parents=True, exist_ok=True)
+    git(folder, "init", "--quiet")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "one")
+    assert cli._commit(folder / package) == (git(folder, "rev-parse", "--short", "HEAD") if is_own else None)
 
 
 # What a user can put right: one sentence, status 2, nothing written.
@@ -316,6 +465,17 @@ def test_weights_without_their_story_are_refused(trained, capsys, key):
     del content[key]
     torch.save(content, "bare.pt")
     assert_refused(["evaluate", "sinusoid-5shot", "--weights", "bare.pt", "--tasks", "2"], "bare.pt", capsys)
+
+
+@pytest.mark.parametrize("more", ["", "--ship"])
+@pytest.mark.parametrize("study", ["order", "variants", "alpha-at-test", "error-against-steps", "navigation"])
+def test_a_study_asks_where_it_may_write_before_it_begins(folder, study, more, monkeypatch, capsys):
+    """Every kind of study; the package's folder is a file, and so is runs/."""
+    (folder / "runs").write_text("")
+    monkeypatch.setattr(cli, "STUDY_FOLDER", folder / "runs" / "shipped")
+    monkeypatch.setattr(cli, "load_characters", lambda *arguments: pytest.fail("asked too late"))
+    remedy = "leave --ship out to write below runs/" if more else "choose another --out"
+    assert_refused(["study", study, *more.split()], f"could not be written (Not a directory): {remedy}", capsys)
 
 
 def test_out_that_is_a_file_is_refused(folder, capsys):

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,11 +45,11 @@ def test_signals_finish_the_iteration_and_say_how_to_go_on(tmp_path):
     """The command line, stopped by Ctrl-C and then by SIGTERM: 130, 143, and in the end the straight training's theta."""
     subprocess.run([*COMMAND, tmp_path / "straight"], capture_output=True, check=True)
     out = tmp_path / "stopped"
-    resume: list[str] = []
+    command: list[str] = [*COMMAND, str(out)]
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         before = iteration_in(out)
         process = subprocess.Popen(
-            [*COMMAND, out, *resume], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, start_new_session=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, start_new_session=True
         )
         while (tail := process.stdout.read(200)) and b"it/s" not in tail:  # the bar moves: it trains
             pass
@@ -56,10 +57,11 @@ def test_signals_finish_the_iteration_and_say_how_to_go_on(tmp_path):
         said = process.communicate(timeout=60)[0].decode()
         assert process.returncode == code
         assert "Traceback" not in said
-        assert f"Stopped at meta-iteration {iteration_in(out)}; go on with --resume --out {out}." in said
+        assert f"Stopped at meta-iteration {iteration_in(out)}; go on with this command:" in said
         assert before <= iteration_in(out) < 400
-        resume = ["--resume"]
-    subprocess.run([*COMMAND, out, "--resume"], capture_output=True, check=True)
+        command = shlex.split(said.splitlines()[-1])
+        assert command[:3] == COMMAND[:3] and "--resume" in command
+    subprocess.run(command, capture_output=True, check=True)
     assert same(ending(out), ending(tmp_path / "straight"))
 
 
@@ -154,6 +156,16 @@ def test_a_second_ctrl_c_in_a_validation_loses_none(tmp_path, monkeypatch, where
     assert iteration_in(tmp_path / "stopped") >= 20
     monkeypatch.undo()
     small_train(tmp_path / "stopped", resume=True)
+    assert same(ending(tmp_path / "stopped"), ending(tmp_path / "straight"))
+
+
+@pytest.mark.parametrize("validate_every", [10, 1000])
+def test_a_training_that_ends_where_it_was_stopped_is_validated(tmp_path, validate_every):
+    straight = small_train(tmp_path / "straight", 14, validate_every=validate_every)
+    with pytest.raises(Stopped):
+        small_train(tmp_path / "stopped", tasks=Wishing(14), validate_every=validate_every)
+    resumed = small_train(tmp_path / "stopped", 14, resume=True, validate_every=validate_every)
+    assert resumed["history"] == straight["history"] and resumed["best"] == straight["best"]
     assert same(ending(tmp_path / "stopped"), ending(tmp_path / "straight"))
 
 
@@ -348,7 +360,7 @@ def test_clipping_bounds_every_value_of_the_meta_gradient():
 def test_clip_is_part_of_the_settings(tmp_path):
     small_train(tmp_path, 10, recipe=replace(SMALL, clip=0.5))
     assert checkpoints.load(tmp_path / "weights.pt")["recipe"]["clip"] == 0.5
-    with pytest.raises(ValueError, match="other settings"):
+    with pytest.raises(ValueError, match="other settings: clip is 0.5 in the checkpoint and not set here; go on with"):
         small_train(tmp_path, 20, resume=True)
     with pytest.raises(ValueError, match="clip must be greater than 0"):
         replace(SMALL, clip=-1.0)

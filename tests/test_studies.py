@@ -168,3 +168,18 @@ def test_command_line_writes_the_results(tmp_path, monkeypatch, capsys, few_glyp
     assert "2 rows in" in capsys.readouterr().out
     study = json.loads(results.read_text())
     assert study["study"] == "order" and [row["seed"] for row in study["rows"]] == [3, 3]
+
+
+@pytest.mark.parametrize("ship", [False, True])
+def test_a_trial_leaves_the_shipped_results_alone(tmp_path, monkeypatch, few_glyphs, ship):
+    """Results are written below runs/, and into the package when that is asked for, with the weights that it ships."""
+    package = tmp_path / "package"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "STUDY_FOLDER", package)
+    monkeypatch.setitem(cli.TRAINED, "variants", replace(ONE_FACTOR, ships=True))
+    monkeypatch.setattr(cli, "load_characters", lambda source: few_glyphs)
+    monkeypatch.setattr(cli, "run_study", lambda *arguments, **options: run_study(*arguments, **options, test_tasks=20))
+    assert cli.main(["study", "variants", "--iterations", "1", "--seeds", "3", *["--ship"] * ship]) == 0
+    assert (tmp_path / "runs" / "studies" / "variants.json").exists() is not ship
+    shipped = sorted(str(path.relative_to(package)) for path in package.rglob("*.*"))
+    assert shipped == (["variants.json", "variants/mean.pt", "variants/sum.pt"] if ship else [])

@@ -1,6 +1,7 @@
 """Meta-training, evaluation, and what is kept on disk."""
 
 import copy
+import json
 import pickle
 import shutil
 from dataclasses import replace
@@ -19,6 +20,9 @@ from maml_core.sinusoid import SinusoidTasks
 from maml_core.engine import MetaTrainer
 from maml_core.training import train
 from tests.small import SMALL, small_train
+
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -201,16 +205,24 @@ def test_occupied_folder_is_refused_and_left_alone(tmp_path):
 def test_resuming_with_other_settings_is_refused(tmp_path):
     small_train(tmp_path, 10)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match="other settings"):
-        small_train(tmp_path, 20, recipe=replace(SMALL, alpha=0.02), resume=True)
+    different = "shots is 5 in the checkpoint and 7 here, alpha is 0.01 in the checkpoint and 0.02 here; go on with"
+    with pytest.raises(ValueError, match=f"other settings: {different}"):
+        small_train(tmp_path, 20, recipe=replace(SMALL, alpha=0.02, shots=7), resume=True)
+    with pytest.raises(ValueError, match="is a training of sinusoid-5shot, not of mine: name that recipe"):
+        small_train(tmp_path, 20, recipe=replace(SMALL, name="mine", alpha=0.02), resume=True)
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("change", [dict(seed=5), dict(facts={"data": "glyphs"})], ids=["seed", "data"])
-def test_resuming_with_another_seed_or_other_data_is_refused(tmp_path, change):
+@pytest.mark.parametrize(
+    "change, different",
+    [({"seed": 5}, "seed is 0 in the checkpoint and 5 here"),
+     ({"facts": {"data": "glyphs"}}, "data is omniglot in the checkpoint and glyphs here"),
+     ({"facts": {}}, "data is omniglot in the checkpoint and not set here")],
+)  # fmt: skip
+def test_resuming_with_another_seed_or_other_data_is_refused(tmp_path, change, different):
     """Else history.json would name a seed, or data, that its training did not begin with."""
     small_train(tmp_path, 10, facts={"data": "omniglot"})
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=different):
         small_train(tmp_path, 20, resume=True, **({"facts": {"data": "omniglot"}} | change))
 
 
@@ -270,6 +282,52 @@ def test_files_without_theta_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="choose a file that `train` wrote"):
         checkpoints.load(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["b1", "w3"])
+def test_weights_that_are_not_finite_are_refused_by_name(saved, bad, name):
+    content = checkpoints.load(saved)
+    content["theta"][name].flatten()[0] = bad
+    checkpoints.save(content, saved)
+    size = content["theta"][name].numel()
+    with pytest.raises(ValueError, match=f"{name} has 1 of {size} values that are NaN or infinite: train again") as refusal:
+        checkpoints.load(saved)
+    assert str(saved) in str(refusal.value)
+
+
+def test_json_is_what_every_parser_takes(tmp_path):
+    """Not finite at any depth: null, which Python reads as None; the rest as it was."""
+    nan, inf = float("nan"), float("inf")
+    content = {"mse": {"0": 1.5, "1": nan}, "rows": [{"ci95": inf}, (-inf, 2)], "name": "NaN", "none": None, "yes": True}
+    checkpoints.save(content, tmp_path / "story.json")
+    for text in (checkpoints.as_json(content), (tmp_path / "story.json").read_text()):
+        found = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+        assert found == {"mse": {"0": 1.5, "1": None}, "rows": [{"ci95": None}, [None, 2]], "name": "NaN", "none": None,
+                         "yes": True}  # fmt: skip
+
+
+UNWRITABLE = ["file/run", "file/deep/run", "dangling/run"]
+
+
+@pytest.mark.parametrize("place", [*UNWRITABLE, pytest.param("/proc/run", marks=NEEDS_PROC)])
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path, place):
+    """Below a file, a link to nowhere, and where even root writes nothing; nothing is drawn from the tasks."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "unmounted")
+    before = contents(tmp_path)
+    with pytest.raises(OSError, match="could not be written .*: choose another --out") as refusal:
+        small_train(tmp_path / place, 10, tasks=Interrupting(1, False))
+    assert place in str(refusal.value) and contents(tmp_path) == before
+
+
+def test_asking_whether_a_file_can_be_written_makes_nothing(tmp_path):
+    files.check_writable(tmp_path / "new" / "folder" / "file", "go elsewhere")
+    (tmp_path / "old").write_text("mine")
+    files.check_writable(tmp_path / "old", "go elsewhere")
+    assert contents(tmp_path) == {"old": b"mine"} and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(OSError, match="it is a folder.*: go elsewhere"):
+        files.check_writable(tmp_path, "go elsewhere")
 
 
 def test_missing_file_is_refused(tmp_path):

@@ -9,8 +9,9 @@ from .. import checkpoints
 from ..checks import at_least
 from ..episodes import seeded_generator
 from ..evaluation import mean_and_ci95
+from ..files import check_writable
 from ..networks import Weights
-from ..results import SHIPPED
+from ..results import NOT_SHIPPED, SHIPPED
 from .evaluation import ALPHAS, TEST_GOALS, TEST_TRAJECTORIES, evaluate_policy, tuned_alpha
 from .navigation import best_returns, draw_goals
 from .policy import navigation_policy
@@ -94,9 +95,14 @@ def is_policy(folder: Path) -> bool:
 
 
 def publish_policy(folder: Path) -> dict[str, Any]:
-    """Put a trained policy among the shipped ones, with its story and what it reaches on the test goals."""
+    """Put a trained policy among the shipped ones, with its story and what it reaches on the test goals.
+
+    Raises OSError, before it is judged, where the package's folder cannot be written.
+    """
     found = checkpoints.load(folder / FILE)
     recipe, name = found["recipe"], f"{found['recipe']['name']}-{found['iteration']}"
+    for ending in ("pt", "json"):
+        check_writable(POLICY_FOLDER / f"{name}.{ending}", NOT_SHIPPED)
     evaluation = next(row for row in judge(found["theta"], recipe["name"]) if row["chosen"])
     story = _told(found) | {"seed": found["seed"], "commit": found.get("commit"), "evaluation": evaluation}
     POLICY_FOLDER.mkdir(exist_ok=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import checkpoints
 from ..checks import at_least, positive
 from ..episodes import seeded_generator
+from ..files import check_writable
 from ..maml import stack
 from ..networks import Network, Weights
 from ..progress import progress
@@ -121,6 +122,7 @@ def train_policy(
         story["theta"] = {name: w.to(device) for name, w in found["theta"].items()}
         generator.set_state(found["generator"])
         say(f"{path}: going on after meta-iteration {story['iteration']:,}.")
+    check_writable(path, "choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic() - story["wall_seconds"]
     for iteration in _steps(recipe.name, story["iteration"], iterations):
