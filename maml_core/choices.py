@@ -2,7 +2,7 @@
 
 import torch
 
-from .compiling import has_compiler
+from .compiling import NO_COMPILER, has_compiler
 from .recipes import Recipe
 
 ENGINES = ("auto", "eager", "compiled", "graph")
@@ -37,7 +37,7 @@ def choose_engine(recipe: Recipe, iterations: int, engine: str = "auto", device:
     if engine == "auto" and iterations < WORTH_COMPILING[recipe.network]:
         return "eager", f"Engine: eager ({iterations:,} meta-iterations are too few to win a compilation back)."
     if not on_gpu and not has_compiler():
-        return "eager", "Engine: eager (no C++ compiler was found; install g++ or clang++ to train three times as fast)."
+        return "eager", NO_COMPILER
     return "compiled", "Engine: compiled (compiling takes from 15 s to some minutes; the next time it is on disk)."
 
 

@@ -10,13 +10,23 @@ import torch
 from torch import Tensor
 
 
+NO_COMPILER = "Engine: eager (no C++ compiler was found; install g++ or clang++ to train three times as fast)."
+
+
+class CompilationFailed(RuntimeError):
+    """The first call of a compiled function failed, for the reason in its message."""
+
+
 def has_compiler() -> bool:
     """Whether torch.compile finds the C++ compiler that it needs on the CPU."""
     return any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "c++"), "g++", "clang++"))
 
 
 def compile_whole(function: Callable[..., Any], device: str = "cpu") -> Callable[..., Any]:
-    """`function` as one compiled graph with static shapes; compiled at the first call, kept on disk by torch."""
+    """`function` as one compiled graph with static shapes; compiled at the first call, kept on disk by torch.
+
+    CompilationFailed is what the first call raises if it fails in any way that a compiler or driver can.
+    """
     from .rewrite import Rewrite  # reads torch's compiler, which takes a second to import
 
     # Compiled code belongs to a code object, up to eight versions of it. With one of its own, a process can have
@@ -26,7 +36,25 @@ def compile_whole(function: Callable[..., Any], device: str = "cpu") -> Callable
     )
     # The C++ wrapper calls kernel after kernel without Python in between.
     options = {"post_grad_custom_pre_pass": Rewrite(), "cpp_wrapper": device == "cpu"}
-    return torch.compile(own, fullgraph=True, dynamic=False, options=options)
+    compiled, proven = torch.compile(own, fullgraph=True, dynamic=False, options=options), False
+
+    def call(*arguments: Any) -> Any:
+        nonlocal proven
+        try:
+            result = compiled(*arguments)
+        except (RuntimeError, OSError) as error:
+            if proven:
+                raise
+            raise CompilationFailed(first_line(error)) from error
+        proven = True
+        return result
+
+    return call
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the pages that torch's compiler adds."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def capture(step: Callable[[], Tensor], generator: torch.Generator) -> Callable[[], Tensor]:

@@ -9,6 +9,7 @@ The same three lines of code run on each engine:
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from .adam import Moments, adam, clip_values, no_moments
 from .checks import at_least, positive
-from .compiling import capture, compile_whole
+from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
 from .contract import check_training, initial_weights
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, chunked
@@ -47,6 +48,7 @@ class MetaTrainer:
                  `build(numbers, tasks) -> Episodes` (see `SinusoidTasks`) is sampled inside the compiled graph
     meta_batch:  T, tasks per meta-iteration
     chunk:       tasks at a time, for memory and caches; the gradient is the same
+    engine:      "eager", "compiled" or "graph"; where compiling is not possible, a warning says why, and it is eager
     block:       meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
     precision:   of matrix products: "float32", or on a GPU "tf32" or "bf16"
     shard:       this process's part of the meta-batch
@@ -80,6 +82,9 @@ class MetaTrainer:
         theta = initial_weights(learner.network, generator)
         check_training(learner, theta, tasks, generator)
         self._state = State(theta, no_moments(theta))
+        if engine == "compiled" and not self._on_gpu and not has_compiler():
+            warnings.warn(NO_COMPILER, stacklevel=2)
+            engine = "eager"
         self._use(engine, block)
 
     @property
@@ -100,7 +105,13 @@ class MetaTrainer:
         losses, left = [], iterations
         while left:
             size = self.block if left >= self.block else 1
-            losses.append(self._advance(size))
+            try:
+                losses.append(self._advance(size))
+            except CompilationFailed as error:  # nothing has been drawn; what is wrong with the learner, eager raises too
+                if self.engine != "compiled":
+                    raise
+                warnings.warn(self._fall_back(error), stacklevel=2)
+                continue
             left -= size
         return torch.cat(losses)
 
@@ -116,14 +127,17 @@ class MetaTrainer:
             return
         state, started = self.state(), time.monotonic()
         try:
-            self.run(self.block)
+            self._advance(self.block)
             say(f"The {self.engine} engine was ready after {time.monotonic() - started:.0f} s.")
         except (RuntimeError, OSError) as error:  # what torch raises when compiler or driver fail
-            self._use("eager")
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            say(f"Engine: eager, since the {'compilation' if not self._on_gpu else 'recording'} failed: {reason[0][:200]}")
+            say(self._fall_back(error))
         finally:
             self.load_state(state)
+
+    def _fall_back(self, error: Exception) -> str:
+        """The eager engine from now on, and the sentence that says why."""
+        self._use("eager")
+        return f"Engine: eager, since the {'recording' if self._on_gpu else 'compilation'} failed: {first_line(error)}"
 
     def state(self) -> dict[str, Any]:
         """A copy of all that is needed to go on as if nothing had happened."""

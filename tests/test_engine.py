@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -141,6 +142,67 @@ def test_failing_compiler_falls_back_to_eager(monkeypatch):
     assert len(said) == 1 and "Engine: eager" in said[0] and "g++: internal error" in said[0]
     assert trainer.engine == "eager" and trainer.iteration == 0
     assert torch.equal(trainer.run(3), trainer_of().run(3))
+
+
+def test_without_a_compiler_the_trainer_is_eager_and_says_so(monkeypatch):
+    """As the README calls it, and in the words of the command line."""
+    for module in ("engine", "choices"):
+        monkeypatch.setattr(f"maml_core.{module}.has_compiler", lambda: False)
+    monkeypatch.setattr("maml_core.engine.compile_whole", lambda *arguments: pytest.fail("there is nothing to compile with"))
+    with pytest.warns(UserWarning) as said:
+        trainer = trainer_of(engine="compiled")
+    assert [str(warning.message) for warning in said] == [choose_engine(SINUSOID, 10**6, "compiled")[1]]
+    assert "no C++ compiler was found" in str(said[0].message) and said[0].filename == __file__
+    assert trainer.engine == "eager" and torch.equal(trainer.run(3), trainer_of().run(3))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("g++: internal error\nmore"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("settings", [{}, {"chunk": 2}, {"block": 3}], ids=str)
+def test_a_compilation_that_fails_at_the_first_step_is_eager_too(monkeypatch, error, settings):
+    def failing(*arguments):
+        raise error
+
+    monkeypatch.setattr("maml_core.engine.has_compiler", lambda: True)
+    monkeypatch.setattr(torch, "compile", lambda *arguments, **options: failing)
+    trainer = trainer_of(engine="compiled", **settings)
+    with pytest.warns(UserWarning, match="Engine: eager, since the compilation failed: .*(internal error|No space left)") as said:
+        losses = trainer.run(4)
+    assert len(said) == 1 and "more" not in str(said[0].message)
+    assert trainer.engine == "eager" and torch.equal(losses, trainer_of(**settings).run(4))
+
+
+@pytest.mark.parametrize("where", ["the graph", "the tasks"])
+def test_what_fails_later_is_not_hidden(monkeypatch, where):
+    """A compiled engine that has worked is not given up for an error of one's own, nor for one outside of it."""
+    mistake, works = RuntimeError(f"a mistake in {where}"), True
+
+    def failing(*arguments):
+        raise mistake
+
+    def compiled(function, **options):
+        return lambda *arguments: function(*arguments) if works else failing()
+
+    monkeypatch.setattr("maml_core.engine.has_compiler", lambda: True)
+    monkeypatch.setattr(torch, "compile", compiled)
+    trainer = trainer_of(engine="compiled")
+    if where == "the graph":
+        trainer.step()
+        works = False
+    else:
+        trainer.tasks = SimpleNamespace(sample=failing)
+    with pytest.raises(RuntimeError, match=f"a mistake in {where}"):
+        trainer.step()
+    assert trainer.engine == "compiled" and trainer.iteration == int(where == "the graph")
+
+
+def test_a_learner_that_cannot_work_says_why_itself(monkeypatch):
+    """The compiled engine fails first; what a user reads is the learner's own error."""
+    monkeypatch.setattr("maml_core.engine.has_compiler", lambda: True)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    wrong = replace(networks.sinusoid_network(), forward=lambda weights, x: x @ weights["w2"])
+    trainer = MetaTrainer(Learner(wrong, 0.01), SinusoidTasks(5), seeded(0), 4, engine="compiled")
+    with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="size|shape|dimension|batch"):
+        trainer.step()
 
 
 def test_preparing_changes_nothing():
