@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     go.add_argument("--iterations", type=int, help="meta-iterations (default: the paper's)")
     go.add_argument("--out", type=Path, help="folder of the training (default runs/RECIPE, or the next one free)")
     go.add_argument("--resume", action="store_true",
-                    help="go on with the training in --out (default runs/RECIPE), with its settings, seed and data")  # fmt: skip
+                    help="go on with the training in --out (default runs/RECIPE), by its own settings")  # fmt: skip
     go.add_argument("--engine", choices=ENGINES, default="auto",
                     help="auto: graph on a GPU; on a CPU compiled where that is won back")  # fmt: skip
     go.add_argument("--precision", choices=PRECISIONS, default="float32", help="of matrix products (tf32, bf16: on GPUs)")
@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     place = study.add_mutually_exclusive_group()
     place.add_argument("--results", type=Path, metavar="FILE", help="default: STUDY.json in --out")
     place.add_argument("--ship", action="store_true",
-                       help="write into the package, in place of the results from which chapters and figures are drawn")  # fmt: skip
+                       help="write into the package: the results that chapters and figures are made from")  # fmt: skip
 
     give = commands.add_parser("publish", help="ship a training's best weights with the package")
     give.add_argument("folder", type=Path, metavar="FOLDER", help="that `train` wrote")

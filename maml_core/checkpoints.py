@@ -44,7 +44,7 @@ def _save_tensors(content: Any, file: IO[bytes]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A dictionary that `save` wrote, with finite weights `theta`. Raises FileNotFoundError, or ValueError with the remedy."""
+    """A dictionary that `save` wrote, whose weights are finite. Raises FileNotFoundError, or ValueError with the remedy."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: train first, or check the path.")
@@ -58,10 +58,10 @@ def load(path: Path) -> dict[str, Any]:
     if not _is_checkpoint(content):
         raise ValueError(f"{path} is no checkpoint of maml_core: choose a file that `train` wrote.")
     for name, w in content["theta"].items():
-        if not w.isfinite().all():
+        if bad := int((~w.isfinite()).sum()):
             raise ValueError(
-                f"{path} cannot be used, since {name} has {int((~w.isfinite()).sum()):,} of {w.numel():,} values that are NaN "
-                "or infinite: train again with a smaller --alpha or with --clip, or take another file."
+                f"{path} cannot be used, since {name} has {bad:,} of {w.numel():,} values that are NaN or infinite: "
+                "train again with a smaller --alpha or with --clip, or take another file."
             )
     return content
 

@@ -249,7 +249,8 @@ def test_what_a_stopped_training_advises_goes_on_with_it(folder, capsys, monkeyp
     assert cli.main(command[2:]) == 0
     assert "After 5 meta-iterations" in capsys.readouterr().out
     ours, theirs = (checkpoints.load(path / "checkpoint.pt") for path in (out, folder / "straight"))
-    assert ours["history"] == theirs["history"] and all(torch.equal(ours["theta"][n], w) for n, w in theirs["theta"].items())
+    assert ours["history"] == theirs["history"]
+    assert all(torch.equal(ours["theta"][name], w) for name, w in theirs["theta"].items())
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
@@ -272,7 +273,8 @@ def test_resume_before_the_first_validation(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     resume = ["train", "sinusoid-5shot", "--resume", "--iterations"]
     assert cli.main([*resume, "1"]) == 0
-    assert "already at meta-iteration 2, so there is nothing to do up to 1. It has not been validated" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "already at meta-iteration 2, so there is nothing to do up to 1. It has not been validated" in told
     assert cli.main([*resume, "2"]) == 0  # its end: validated now
     assert re.search(r"After 2 meta-iterations .*validation mse", capsys.readouterr().out)
     assert cli.main([*resume, "2"]) == 0 and "last validation, after 2" in capsys.readouterr().out

@@ -61,7 +61,9 @@ class Gone(io.StringIO):
         raise self.error
 
 
-@pytest.mark.parametrize("error, status", [(BrokenPipeError(32, "Broken pipe"), 0), (OSError(28, "No space left on device"), 2)])
+@pytest.mark.parametrize(
+    "error, status", [(BrokenPipeError(32, "Broken pipe"), 0), (OSError(28, "No space left on device"), 2)]
+)
 @pytest.mark.parametrize("command", ["recipes", "train sinusoid-5shot --iterations 2 --meta-batch 2"])
 def test_output_that_fails_costs_no_training(tmp_path, monkeypatch, error, status, command):
     """A reader that left has what it wanted; a full disk behind `> log` is told in the end. The training is there."""
