@@ -57,8 +57,8 @@ def load_characters(source: str = "auto", root: Path | str | None = None, downlo
 
     source:    "omniglot" (an error where there is none), "glyphs", or "auto"
     download:  whether torchvision may fetch Omniglot
-    Raises FileNotFoundError or ValueError as `load_omniglot` does; "auto" passes over a missing Omniglot, not
-    over a damaged one.
+    Raises FileNotFoundError or ValueError as `load_omniglot` does; "auto" passes over a missing Omniglot, not over one
+    that is damaged or half there, or that cannot be read for want of Pillow.
     """
     if source not in ("auto", "omniglot", "glyphs"):
         raise ValueError(f'source must be "auto", "omniglot" or "glyphs", not {source!r}.')

@@ -1,7 +1,7 @@
 """Omniglot (Lake, Salakhutdinov, Tenenbaum 2015): 1,623 characters, each drawn by 20 people.
 
-`load_omniglot` gives one uint8 tensor from, in this order: our cache (one file), an unpacked tree in
-torchvision's layout, torchvision's download.
+`load_omniglot` gives one uint8 tensor from, in this order: our cache (one file), the pictures in any of the layouts
+that `omniglot_tree` knows, torchvision's download.
 """
 
 import os
@@ -17,39 +17,34 @@ import torch
 from torch import Tensor
 
 from .checks import positive
+from .disk import File, data_root
 from .files import sole_user, write_whole
+from .omniglot_tree import PAPER, SIZE, Tree, difference, find_trees, missing_part  # noqa: F401 (PAPER: for the pen)
+from .pictures import need_pillow, read_picture
 from .progress import progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CHARACTERS, DRAWINGS, SIZE = 1623, 20, 28
-PAPER = 105  # pixels on each side of a file's picture
+CHARACTERS, DRAWINGS = 1623, 20
 PATIENCE = 120.0  # seconds that a process waits for another one to read or download the pictures
-UNREADABLE = (OSError, SyntaxError, ValueError)  # Pillow has all three for damaged files
-PARTS = {"images_background": 964, "images_evaluation": 659}
 CACHE = "omniglot-28x28-v1.pt"
-
-
-def data_root() -> Path:
-    """Where data lives: the environment variable MAML_DATA, else `data/` of the checkout, else `./data`."""
-    if os.environ.get("MAML_DATA"):
-        return Path(os.environ["MAML_DATA"]).expanduser()
-    checkout = Path(__file__).resolve().parent.parent
-    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "data"
 
 
 def load_omniglot(root: Path | str | None = None, download: bool = False, timeout: float = 10.0) -> Tensor:
     """All of Omniglot: uint8 [1623, 20, 28, 28], ink 255 on paper 0.
 
     Classes come in the order of their paths: 964 background characters, then 659 evaluation characters;
-    drawings in the order of their drawers. Pictures are scaled from 105x105 with a Lanczos filter on grey values.
+    drawings in the order of their drawers. Pictures are scaled from 105x105 with a Lanczos filter on grey values; those of
+    `omniglot_resized` are 28x28 and taken as they are (MAML's authors scaled them with nearest-neighbour: their edges are
+    hard, and accuracies differ a little).
 
-    root:      default `data_root()`
-    download:  when neither cache nor tree is there, let torchvision fetch it (`timeout` in seconds for each
+    root:      default `data_root()`; `omniglot_tree.find_trees` says where below it Omniglot may lie
+    download:  when neither cache nor pictures are there, let torchvision fetch them (`timeout` in seconds for each
                answer of the network); the environment variable MAML_DOWNLOAD=0 forbids it
     Of several processes that start together one reads the pictures (or downloads them), and the others wait for it.
-    Raises FileNotFoundError when there is no Omniglot, and ValueError when what is there is damaged.
+    Raises FileNotFoundError when there is no Omniglot, and ValueError when what is there is damaged, surplus or half of
+    it, or cannot be read for want of Pillow.
     """
     positive(timeout=timeout)
     root = data_root() if root is None else Path(root)
@@ -66,18 +61,19 @@ def _load_alone(root: Path, download: bool, timeout: float) -> Tensor:
     cache = root / CACHE
     if cache.exists():  # another process wrote it in the meantime
         return _read_cache(cache)
-    tree = root / "omniglot-py"
-    missing = [part for part in PARTS if not (tree / part).is_dir()]
-    if missing and download:  # one part alone is a download that was cut off
+    trees = find_trees(root)
+    if not _is_whole(trees) and download:  # one part alone is a download that was cut off
         _download(root, timeout)
-    elif len(missing) == len(PARTS):
-        raise FileNotFoundError(
-            f"No Omniglot under {root}: unpack images_background.zip and images_evaluation.zip into {tree}, "
-            "or allow the download, or set MAML_DATA to a folder that has it."
-        )
-    images = _read_tree(tree)
+        trees = find_trees(root)
+    if not _is_whole(trees):
+        raise missing_part(root, trees)
+    images = _read_trees(list(trees.values()))
     _write_cache(images, cache)
     return images
+
+
+def _is_whole(trees: dict[str, Tree]) -> bool:
+    return sum(len(tree.expected) for tree in trees.values()) == CHARACTERS
 
 
 def _make_folder(root: Path) -> None:
@@ -110,35 +106,37 @@ def _write_cache(images: Tensor, cache: Path) -> None:
         print(f"Omniglot was read but not cached ({error}); the next start reads the images again.", file=sys.stderr)
 
 
-def _read_tree(tree: Path) -> Tensor:
-    remedy = f"Delete {tree} and unpack both archives again."
-    folders = []
-    for part, expected in PARTS.items():
-        found = sorted(folder for folder in (tree / part).glob("*/*") if folder.is_dir())
-        if len(found) != expected:
-            raise ValueError(f"{tree / part} has {len(found)} characters instead of {expected}. {remedy}")
-        folders += found
-    images = np.empty((CHARACTERS, DRAWINGS, SIZE, SIZE), np.uint8)
-    for folder, out in zip(progress(folders, "reading Omniglot"), images):
-        files = sorted(folder.glob("*.png"))
-        if len(files) != DRAWINGS:
-            raise ValueError(f"{folder} has {len(files)} drawings instead of {DRAWINGS}. {remedy}")
+def _read_trees(trees: list[Tree]) -> Tensor:
+    need_pillow()
+    characters = [(tree, name) for tree in trees for name in tree.expected]
+    images = np.empty((len(characters), DRAWINGS, SIZE, SIZE), np.uint8)
+    for (tree, name), out in zip(progress(characters, "reading Omniglot"), images):
+        files = tree.characters[name]
+        _check_drawings(tree, name, [file.name for file in files])
         for i, file in enumerate(files):
-            out[i] = _read_image(file, remedy)
+            out[i] = _read_image(file, tree)
     return torch.from_numpy(images)
 
 
-def _read_image(file: Path, remedy: str) -> np.ndarray:
-    from PIL import Image
+def _check_drawings(tree: Tree, name: str, files: list[str]) -> None:
+    """They are called 0683_01.png to 0683_20.png, with the character's number in front."""
+    if len(files) == DRAWINGS:
+        return
+    fronts = [file.partition("_")[0] for file in files]
+    front = max(fronts, key=fronts.count, default="")
+    apart = difference(files, [f"{front}_{i + 1:02}.png" for i in range(DRAWINGS)])
+    remedy = tree.remedy if len(files) < DRAWINGS else "move what is surplus elsewhere"
+    told = f" ({apart})" if files else ""
+    raise ValueError(f"{tree.place / name} has {len(files)} drawings instead of {DRAWINGS}{told}: {remedy}.")
 
-    try:
-        with Image.open(file) as image:
-            size, small = image.size, shrink(image)
-    except UNREADABLE as error:
-        raise ValueError(f"{file} is not a readable picture. {remedy}") from error
-    if size != (PAPER, PAPER):
-        raise ValueError(f"{file} has {size[0]} x {size[1]} pixels instead of {PAPER} x {PAPER}. {remedy}")
-    return small
+
+def _read_image(file: File, tree: Tree) -> np.ndarray:
+    image = read_picture(file, "L", tree.remedy)
+    width, height = image.size
+    if width != height or width not in tree.sides:
+        sizes = " or ".join(f"{side} x {side}" for side in tree.sides)
+        raise ValueError(f"{file} has {width} x {height} pixels instead of {sizes}: {tree.remedy}.")
+    return shrink(image) if width != SIZE else 255 - np.asarray(image)
 
 
 def shrink(image: "Image") -> np.ndarray:

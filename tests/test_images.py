@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_refused_by_name(tree, tmp_path):
     part = MiniImageNet(tree).split("test")
     with pytest.raises(ValueError, match="6 ways need 6 classes, and there are 5"):
         ImageTasks(part, 6, 1)
-    with pytest.raises(ValueError, match="3 shots and 15 queries need 18 pictures of a class, and one has 17"):
+    with pytest.raises(ValueError, match="3 shots and 15 queries need 18 pictures of a class, and n00000001 has 17"):
         ImageTasks(part, 5, 3, 15)
     with pytest.raises(ValueError, match="part must be one of train, validation, test"):
         MiniImageNet(tree).split("all")

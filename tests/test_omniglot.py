@@ -14,10 +14,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from maml_core import characters as characters_module
-from maml_core import files, omniglot
+from maml_core import disk, files, omniglot, omniglot_tree
 from maml_core.characters import load_characters
+from maml_core.disk import data_root
 from maml_core.files import sole_user
-from maml_core.omniglot import data_root, load_omniglot
+from maml_core.omniglot import load_omniglot
 
 # In the order that `load_omniglot` promises: background before evaluation, sorted by path within each. The first
 # alphabet of all in the order of letters, Aleph, is an evaluation alphabet.
@@ -59,7 +60,8 @@ def file_of(root: Path, character: int, drawing: int) -> Path:
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
     """A folder with five characters in two drawings, written in no order, and a module that expects as many."""
-    monkeypatch.setattr(omniglot, "PARTS", {"images_background": 3, "images_evaluation": 2})
+    parts = {part: [f"{alphabet}/{name}" for where, alphabet, name in CLASSES if where == part] for part, *_ in CLASSES}
+    monkeypatch.setattr(omniglot_tree, "PARTS", parts)
     monkeypatch.setattr(omniglot, "CHARACTERS", len(CLASSES))
     monkeypatch.setattr(omniglot, "DRAWINGS", DRAWINGS)
     for character in (4, 2, 0, 3, 1):
@@ -146,24 +148,28 @@ def test_missing_omniglot_names_the_remedy(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("character, expected", [(1, "2 characters instead of 3"), (4, "1 characters instead of 2")])
+@pytest.mark.parametrize(
+    "character, expected",
+    [(1, r"2 characters instead of 3 \(missing: Beta/character02\)"), (4, r"1 characters instead of 2 \(missing: Zeta\)")],
+)
 def test_missing_character_names_the_part(root, character, expected):
     shutil.rmtree(folder_of(root, character))
     with pytest.raises(ValueError, match=expected) as refusal:
         load_omniglot(root)
-    assert str(root / "omniglot-py" / CLASSES[character][0]) in str(refusal.value)
-    assert "Delete" in str(refusal.value) and not (root / omniglot.CACHE).exists()
+    part = CLASSES[character][0]
+    assert str(root / "omniglot-py" / part) in str(refusal.value)
+    assert f"unpack {part}.zip again" in str(refusal.value) and not (root / omniglot.CACHE).exists()
 
 
 def test_too_many_characters_are_refused(root):
     (root / "omniglot-py" / "images_background" / "Beta" / "character03").mkdir()
-    with pytest.raises(ValueError, match="4 characters instead of 3"):
+    with pytest.raises(ValueError, match=r"4 characters instead of 3 \(surplus: Beta/character03\): move what is surplus"):
         load_omniglot(root)
 
 
 def test_missing_drawing_names_the_folder(root):
     file_of(root, 3, 1).unlink()
-    with pytest.raises(ValueError, match="1 drawings instead of 2") as refusal:
+    with pytest.raises(ValueError, match=r"1 drawings instead of 2 \(missing: 0004_02.png\)") as refusal:
         load_omniglot(root)
     assert str(folder_of(root, 3)) in str(refusal.value) and not (root / omniglot.CACHE).exists()
 
@@ -183,7 +189,7 @@ def test_picture_of_the_wrong_size_names_the_file(root, size):
     """Otherwise it would be scaled to 28x28 as if it were one of Omniglot's."""
     file = file_of(root, 2, 1)
     picture(2, 1).resize(size).save(file)
-    with pytest.raises(ValueError, match=f"has {size[0]} x {size[1]} pixels instead of 105 x 105.*Delete") as refusal:
+    with pytest.raises(ValueError, match=f"has {size[0]} x {size[1]} pixels instead of 105 x 105.*unpack") as refusal:
         load_omniglot(root)
     assert str(file) in str(refusal.value) and not (root / omniglot.CACHE).exists()
 
@@ -345,13 +351,24 @@ def test_data_root(tmp_path, monkeypatch):
     monkeypatch.setenv("MAML_DATA", "~/omniglot")
     assert data_root() == Path.home() / "omniglot"
     monkeypatch.setenv("MAML_DATA", "")
-    checkout = Path(omniglot.__file__).parents[1]
+    checkout = Path(disk.__file__).parents[1]
     assert data_root() == checkout / "data"
     # Installed somewhere without a checkout around it: the working folder.
-    monkeypatch.setattr(omniglot, "__file__", str(tmp_path / "site-packages" / "maml_core" / "omniglot.py"))
+    monkeypatch.setattr(disk, "__file__", str(tmp_path / "site-packages" / "maml_core" / "disk.py"))
     monkeypatch.delenv("MAML_DATA")
     monkeypatch.chdir(tmp_path)
     assert data_root() == Path.cwd() / "data"
+    monkeypatch.setenv("MAML_DATA", "mine")
+    assert data_root() == Path.cwd() / "mine"
+
+
+def test_a_relative_data_folder_is_the_same_from_everywhere(monkeypatch):
+    """For the command line, which starts in the repository, and for a kernel, which starts in notebooks/."""
+    monkeypatch.setenv("MAML_DATA", "mine")
+    checkout = Path(omniglot.__file__).parents[1]
+    for folder in (checkout, checkout / "notebooks"):
+        monkeypatch.chdir(folder)
+        assert data_root().resolve() == checkout / "mine"
 
 
 def test_default_root_is_data_root(root, monkeypatch):
