@@ -1,6 +1,8 @@
 """mini-ImageNet's recipe from end to end, on a small tree of pictures that are drawn here."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +197,103 @@ def test_what_does_not_fit_is_refused_by_name(tree, tmp_path):
     (tmp_path / "val" / "empty").mkdir()
     with pytest.raises(ValueError, match="empty has no pictures"):
         MiniImageNet(tmp_path).split("validation")
+
+
+# mini-ImageNet as people have it.
+
+
+@pytest.fixture
+def tables(tree, tmp_path) -> Path:
+    """The same pictures as Ravi and Larochelle's split has them: one folder, and three tables in no order."""
+    (tmp_path / "images").mkdir()
+    for part in CLASSES:
+        rows = []
+        for file in sorted((tree / part).glob("*/*.jpg"), reverse=True):
+            name = f"{part}{file.parent.name}{file.name}"
+            (tmp_path / "images" / name).symlink_to(file)
+            rows.append(f"{name},{file.parent.name}")
+        (tmp_path / f"{part}.csv").write_text("\n".join(["filename,label", *rows, ""]))
+    return tmp_path
+
+
+def test_tables_and_folders_give_the_same(tree, tables):
+    for part in ("train", "validation", "test"):
+        ours, expected = MiniImageNet(tables).split(part), MiniImageNet(tree).split(part)
+        assert torch.equal(ours.images, expected.images) and torch.equal(ours.counts, expected.counts)
+        assert ours.names == expected.names == tuple(f"n{c:08}" for c in range(len(expected.counts)))
+
+
+def test_tables_of_windows_are_read(tree, tables):
+    """A byte order mark, other line ends, a column of numbers in front."""
+    lines = (tables / "val.csv").read_text().split()
+    numbered = [f"{number},{line}" for number, line in zip(["", *range(len(lines))], lines)]
+    (tables / "val.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(numbered).encode())
+    assert torch.equal(MiniImageNet(tables).split("validation").images, MiniImageNet(tree).split("validation").images)
+
+
+def test_pictures_that_a_table_names_in_vain(tables):
+    gone = sorted((tables / "images").glob("test*"))[3:6]
+    for file in gone:
+        file.unlink()
+    with pytest.raises(ValueError, match=r"test.csv names 86 pictures, and 3 of them are not there, .* the first") as refusal:
+        MiniImageNet(tables).split("test")
+    assert str(gone[0]) in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"", b"\xff\xfe\x00", b"filename,label\n", b"filename,label\nx.jpg\n"])
+def test_tables_that_are_none_are_named(tables, content):
+    (tables / "test.csv").write_bytes(content)
+    with pytest.raises(ValueError, match="test.csv (is not a table|has no rows|has a row without)"):
+        MiniImageNet(tables).split("test")
+
+
+def test_what_is_missing_beside_the_tables_is_named(tables):
+    (tables / "val.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"\(val.csv missing\).*train.csv, val.csv and test.csv beside it"):
+        MiniImageNet(tables)
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found"])
+def test_what_systems_leave_behind_is_no_class(tree, tmp_path, name):
+    """Neither a folder with pictures in it, at any depth, nor what looks like a picture beside the others."""
+    root = shutil.copytree(tree, tmp_path / "mine")
+    for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+        draw(folder / name, 0, 10)
+        (folder / "._0000.jpg").write_bytes(b"no picture")
+        (folder / "Thumbs.db").write_bytes(b"no picture")
+    for part in ("train", "validation", "test"):
+        ours, expected = MiniImageNet(root).split(part), MiniImageNet(tree).split(part)
+        assert ours.names == expected.names and torch.equal(ours.images, expected.images)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "1", "CMYK", "P", "RGBA"])
+def test_unusual_modes_keep_their_colours(tmp_path, mode):
+    """A ramp of greys, or as much of it as the mode has, and opaque where it could be transparent."""
+    ramp = np.tile(np.linspace(0, 255, 84).round().astype(np.uint8), (84, 1))
+    grey = Image.fromarray(ramp if mode != "1" else ramp // 128 * 255)
+    image = Image.fromarray(ramp.astype(np.uint16) * 257) if mode == "I;16" else (
+        grey.convert("RGB").convert("CMYK") if mode == "CMYK" else grey.convert(mode))  # fmt: skip
+    for part in CLASSES:
+        (tmp_path / part / "a").mkdir(parents=True)
+        image.save(tmp_path / part / "a" / "0.jpg", format="TIFF")  # what a file is says its beginning, not its name
+    ours = MiniImageNet(tmp_path).split("test").images[0]
+    assert np.array_equal(ours.numpy(), np.stack([np.asarray(grey.convert("L"))] * 3))
+
+
+def test_a_class_with_too_few_pictures_is_named(tree, tmp_path, monkeypatch, capsys):
+    root = shutil.copytree(tree, tmp_path / "miniimagenet")
+    for file in sorted((root / "train" / "n00000003").iterdir())[5:]:
+        file.unlink()
+    monkeypatch.setenv("MAML_DATA", str(tmp_path))
+    said = refused(["train", "mini-imagenet-5way-1shot", "--iterations", "1"], capsys)
+    assert "1 shots and 15 queries need 16 pictures of a class, and n00000003 has 5" in said
+    part = MiniImageNet(root).split("train").to("cpu")
+    with pytest.raises(ValueError, match="n00000003 has 5"):
+        ImageTasks(part, 5, 1, 15)
+
+
+def test_without_pillow_a_sentence_names_it(tree, monkeypatch, capsys):
+    monkeypatch.setenv("MAML_DATA", str(tree.parent))
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    said = refused(["train", "mini-imagenet-5way-1shot", "--iterations", "1"], capsys)
+    assert said == "maml_core: Reading pictures needs Pillow: pip install pillow."

@@ -1,12 +1,15 @@
 """Omniglot from a folder: a small imitation of the archives, and the real pictures where they are on disk."""
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from maml_core.characters import load_characters
 from maml_core.disk import data_root
 from maml_core.files import sole_user
 from maml_core.omniglot import load_omniglot
+from maml_core.pictures import read_picture
 
 # In the order that `load_omniglot` promises: background before evaluation, sorted by path within each. The first
 # alphabet of all in the order of letters, Aleph, is an evaluation alphabet.
@@ -400,6 +404,257 @@ def test_auto_does_not_pass_over_a_damaged_omniglot(root):
         load_characters("auto", root)
 
 
+# Omniglot as people have it.
+
+
+def packed(root: Path, part: str, inside: str = "") -> Path:
+    """That part's folder replaced by its archive, with what a Mac adds to one; inside: a folder around it."""
+    folder = root / "omniglot-py" / part
+    archive = folder.with_name(f"{part}.zip")
+    with ZipFile(archive, "w") as out:
+        for file in sorted(folder.rglob("*")):
+            name = f"{inside}{part}/{file.relative_to(folder)}"
+            out.write(file, name)
+            if file.is_file():
+                out.writestr(f"__MACOSX/{inside}{part}/{file.parent.relative_to(folder)}/._{file.name}", b"Mac OS X")
+    shutil.rmtree(folder)
+    return archive
+
+
+def move(root: Path, to: str, part: str = "") -> None:
+    parked = (root / "omniglot-py" / part).rename(root / "parked")
+    (root / to).parent.mkdir(parents=True, exist_ok=True)
+    parked.rename(root / to)
+
+
+def one_folder(root: Path) -> Path:
+    """All alphabets in one folder, as MAML's authors have them."""
+    for part in {part for part, *_ in CLASSES}:
+        for alphabet in (root / "omniglot-py" / part).iterdir():
+            move(root, f"omniglot_resized/{alphabet.name}", f"{part}/{alphabet.name}")
+    shutil.rmtree(root / "omniglot-py")
+    return root / "omniglot_resized"
+
+
+def zips(root: Path, inside: str = "") -> None:
+    for part in ("images_background", "images_evaluation"):
+        packed(root, part, inside)
+
+
+def doubled(root: Path) -> None:
+    """As "Extract here" does, with the archive still beside it."""
+    for part in ("images_background", "images_evaluation"):
+        archive = packed(root, part)
+        with ZipFile(archive) as content:
+            content.extractall(root / "omniglot-py" / part)
+
+
+LAYOUTS = {
+    "root": lambda root: [move(root, part, part) for part in ("images_background", "images_evaluation")],
+    "one folder deeper": lambda root: move(root, "omniglot-py/omniglot-py"),
+    "clone": lambda root: move(root, "omniglot/python"),
+    "clone, unpacked twice": lambda root: move(root, "omniglot-py/omniglot-master/omniglot-master/python"),
+    "zips": zips,
+    "zips with a folder around": lambda root: zips(root, "python/"),
+    "zips of the clone": lambda root: [zips(root), move(root, "omniglot/python")],
+    "a zip and a folder": lambda root: packed(root, "images_evaluation"),
+    "a zip in a folder of its name": lambda root: move(
+        root, "omniglot-py/images_background/images_background.zip", packed(root, "images_background").name
+    ),
+    "doubled": doubled,
+    "in two places": lambda root: move(root, "downloads/images_evaluation", "images_evaluation"),
+    "one folder": one_folder,
+}
+
+
+def expected_images() -> np.ndarray:
+    """What any layout must come to, in Pillow alone."""
+    return np.stack([
+        np.stack([scaled(picture(c, d), Image.Resampling.LANCZOS) for d in range(DRAWINGS)]) for c in range(len(CLASSES))
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_give_the_same_tensor(root, layout):
+    LAYOUTS[layout](root)
+    assert np.array_equal(load_omniglot(root).numpy(), expected_images())
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", ".git", "__MACOSX", "@eaDir", "#recycle", ".@__thumb", "$RECYCLE.BIN",
+                                  "System Volume Information", "lost+found", ".Trash-1000", "~snapshot", "@Recycle"])  # fmt: skip
+def test_what_systems_leave_behind_is_no_data(root, name):
+    """A folder at every depth, with pictures in it, and files beside the drawings."""
+    for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+        for inner in ("", "Latin", "Latin/character01"):
+            (folder / name / inner).mkdir(parents=True, exist_ok=True)
+            picture(0, 0).save(folder / name / inner / "0001_01.png")
+        for file in (".DS_Store", "Thumbs.db", "desktop.ini", "._0001_01.png"):
+            (folder / file).write_bytes(b"no picture")
+    assert np.array_equal(load_omniglot(root).numpy(), expected_images())
+
+
+def test_the_folder_of_the_authors_is_taken_as_it_is(root):
+    """28x28 with hard edges, and the alphabets in one listing: Aleph comes first there and stays fourth here."""
+    for file in one_folder(root).rglob("*.png"):
+        with Image.open(file) as image:
+            image.resize((28, 28), Image.Resampling.LANCZOS).save(file)  # as the authors' script does it: 1-bit
+    expected = 255 * (1 - np.stack([
+        np.stack([np.asarray(picture(c, d).resize((28, 28)), np.uint8) for d in range(DRAWINGS)]) for c in range(5)
+    ]))  # fmt: skip
+    assert np.array_equal(load_omniglot(root).numpy(), expected)
+
+
+def test_torchvisions_folder_comes_first(root):
+    """A damaged copy elsewhere does no harm."""
+    shutil.copytree(root / "omniglot-py", root / "backup")
+    shutil.rmtree(root / "backup" / "images_background" / "Beta")
+    assert np.array_equal(load_omniglot(root).numpy(), expected_images())
+
+
+def refusal(root: Path, kind: type[Exception] = ValueError) -> str:
+    """What is said, and that nothing was touched."""
+    before = sorted(root.rglob("*"))
+    with pytest.raises(kind) as refused:
+        load_omniglot(root)
+    assert sorted(root.rglob("*")) == before
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("part, other", [("images_background", "images_evaluation"), ("images_evaluation", "images_background")])
+def test_only_one_of_the_two_archives(root, part, other, archived):
+    shutil.rmtree(root / "omniglot-py" / part)
+    place = packed(root, other) if archived else root / "omniglot-py" / other
+    said = refusal(root)
+    assert f"Half of Omniglot is missing: {place} is there" in said
+    assert f"neither {part} nor {part}.zip is under {root}" in said and f"put {part}.zip into {root / 'omniglot-py'}" in said
+    with pytest.raises(ValueError, match="Half of Omniglot"):
+        load_characters("auto", root)
+
+
+def test_a_damaged_archive_is_named(root):
+    archive = packed(root, "images_evaluation")
+    archive.write_bytes(archive.read_bytes()[:-100])
+    assert f"({archive}: damaged or empty)" in refusal(root)
+
+
+def test_incomplete_with_a_complete_one_elsewhere(root):
+    shutil.copytree(root / "omniglot-py", root / "other")
+    shutil.rmtree(folder_of(root, 1))
+    said = refusal(root)
+    assert f"{root / 'omniglot-py' / 'images_background'} has 2 characters instead of 3 (missing: Beta/character02)" in said
+    assert f"move it elsewhere, and {root / 'other' / 'images_background'}, which is complete, is read" in said
+
+
+def test_renamed_characters_are_named(root):
+    """They might come in another order, and the split would be another one."""
+    folder_of(root, 1).rename(folder_of(root, 1).with_name("02"))
+    assert "has other characters than Omniglot (missing: Beta/character02; surplus: Beta/02)" in refusal(root)
+
+
+def test_a_surplus_drawing_is_named(root):
+    file = file_of(root, 3, 1)
+    shutil.copy(file, file.with_name("0004_02 copy.png"))
+    said = refusal(root)
+    assert f"{folder_of(root, 3)} has 3 drawings instead of 2 (surplus: 0004_02 copy.png): move what is surplus" in said
+
+
+def test_all_that_is_missing_of_one_folder_is_named(root):
+    shutil.rmtree(one_folder(root) / "Gamma")
+    assert f"{root / 'omniglot_resized'} has 4 characters instead of 5 (missing: Gamma)" in refusal(root)
+
+
+def test_a_broken_picture_in_an_archive_is_named(root):
+    archive = packed(root, "images_background")
+    content = archive.read_bytes()
+    at = content.index(b"IDAT")
+    archive.write_bytes(content[: at + 4] + b"garbage" + content[at + 11 :])
+    said = refusal(root)
+    assert str(archive) in said and "0001_01.png is not a readable picture" in said and "download images_background.zip again" in said
+
+
+# Pictures of every mode.
+
+
+def saved(image: Image.Image, file: Path, mode: str) -> None:
+    """The same greys in another mode; where there is transparency, the paper is transparent black."""
+    grey = image.convert("L")
+    if mode == "I;16":
+        grey = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    elif mode == "P":
+        grey = grey.convert("P")
+    elif mode == "P with transparency":
+        return Image.eval(grey, lambda v: 1 if v else 0).convert("P").save(file, transparency=1)
+    elif mode in ("LA", "RGBA"):
+        grey = Image.merge("LA", [Image.new("L", grey.size, 0), Image.eval(grey, lambda v: 255 - v)]).convert(mode)
+    elif mode != "1":
+        grey = grey.convert(mode)
+    (image if mode == "1" else grey).save(file)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "P", "P with transparency", "LA", "RGB", "RGBA"])
+def test_modes_keep_their_greys(root, mode):
+    for character in range(5):
+        for drawing in range(DRAWINGS):
+            saved(picture(character, drawing), file_of(root, character, drawing), mode)
+    assert np.array_equal(load_omniglot(root).numpy(), expected_images())
+
+
+def test_half_tones_of_16_bits(tmp_path):
+    """65535 is white, as 255 is, and what lies between is not clipped."""
+    values = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    for mode in ("L", "RGB"):
+        ours = np.asarray(read_picture(tmp_path / "x.png", mode, ""))
+        assert np.array_equal(ours.reshape(256, -1)[:, 0], np.arange(256))
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_greys_of_unknown_range_are_refused(root, mode):
+    picture(2, 1).convert("L").convert(mode).save(file_of(root, 2, 1), format="TIFF")
+    assert f"{file_of(root, 2, 1)} has pixels of mode {mode}, where black and white are unknown" in refusal(root)
+
+
+def test_pictures_are_turned_upright(tmp_path):
+    """A photograph that was taken with the camera turned, and one whose EXIF is damaged."""
+    upright = Image.fromarray(np.arange(0, 240, 5, np.uint8).reshape(6, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "x.png", exif=exif)
+    assert np.array_equal(np.asarray(read_picture(tmp_path / "x.png", "L", "")), np.asarray(upright))
+    upright.save(tmp_path / "y.jpg", exif=b"Exif\0\0no TIFF at all", quality=100)
+    assert read_picture(tmp_path / "y.jpg", "L", "").size == upright.size
+
+
+# Without Pillow, which torch and numpy do not bring.
+
+
+def test_without_pillow_a_sentence_names_it(root, monkeypatch):
+    """"auto" does not pass over it, and a cache needs none."""
+    images = load_omniglot(root)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    assert torch.equal(load_omniglot(root), images)
+    (root / omniglot.CACHE).unlink()
+    for source in ("omniglot", "auto"):
+        with pytest.raises(ValueError, match="needs Pillow: pip install pillow"):
+            load_characters(source, root)
+
+
+def test_the_command_line_without_pillow(tmp_path):
+    """A process of its own, in which nothing beyond torch and numpy can be imported; the folders of all characters."""
+    for part, names in omniglot_tree.PARTS.items():
+        for name in names:
+            (tmp_path / part / name).mkdir(parents=True)
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['PIL', 'torchvision', 'tqdm', 'matplotlib']));"
+        "from maml_core.__main__ import main; sys.exit(main(['evaluate', 'omniglot-5way-1shot', '--tasks', '2']))"
+    )
+    environment = os.environ | {"MAML_DATA": str(tmp_path), "MAML_DOWNLOAD": "0"}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert ended.returncode == 2
+    assert ended.stderr == "maml_core: Reading pictures needs Pillow: pip install pillow.\n"
+
+
 # The real pictures.
 
 
@@ -440,3 +695,30 @@ def test_real_background_characters_come_first(real):
                 with Image.open(drawings[j]) as image:
                     assert np.array_equal(real[start + i, j], scaled(image, Image.Resampling.LANCZOS))
         start += count
+
+
+def test_the_names_are_those_on_disk(real):
+    """Alphabets, characters and their numbers, against the folders themselves."""
+    assert {part: len(names) for part, names in omniglot_tree.PARTS.items()} == {"images_background": 964, "images_evaluation": 659}
+    tree = data_root() / "omniglot-py"
+    if not tree.is_dir():
+        pytest.skip("the cache of Omniglot is on disk, its pictures are not")
+    for part, names in omniglot_tree.PARTS.items():
+        assert names == sorted(f"{path.parent.name}/{path.name}" for path in (tree / part).glob("*/character*"))
+
+
+def test_real_pictures_are_the_same_from_archives(real, tmp_path, monkeypatch):
+    """Two alphabets of each part, packed as their archives are."""
+    tree, some = data_root() / "omniglot-py", ("Tagalog", "Greek", "Angelic", "ULOG")
+    if not tree.is_dir():
+        pytest.skip("the cache of Omniglot is on disk, its pictures are not")
+    every = [name for names in omniglot_tree.PARTS.values() for name in names]
+    kept = {part: [name for name in names if name.startswith(some)] for part, names in omniglot_tree.PARTS.items()}
+    for part, names in kept.items():
+        with ZipFile(tmp_path / f"{part}.zip", "w") as archive:
+            for file in (file for name in names for file in (tree / part / name).iterdir()):
+                archive.write(file, file.relative_to(tree))
+    chosen = [name for names in kept.values() for name in names]
+    monkeypatch.setattr(omniglot_tree, "PARTS", kept)
+    monkeypatch.setattr(omniglot, "CHARACTERS", len(chosen))
+    assert torch.equal(load_omniglot(tmp_path), real[[every.index(name) for name in chosen]])
