@@ -418,10 +418,10 @@ def test_navigation_keeps_the_steps_that_were_taken(monkeypatch):
 # What importing the package brings along, and which way imports go.
 
 ORDER = (
-    "checks files progress episodes sinusoid omniglot glyphs characters networks transduction maml contract metric memory "
-    "shifts variants plane reference hvp image_network images recipes adam precision shards rewrite compiling engine live "
-    "choices evaluation validation checkpoints keeper signals divergence training results rl sweeps families studies "
-    "literature tables comparisons figures panels arguments __main__"
+    "checks files progress disk pictures episodes sinusoid omniglot_tree omniglot glyphs characters networks transduction maml "
+    "contract metric memory shifts variants plane reference hvp image_network images recipes adam precision shards rewrite "
+    "compiling engine live choices evaluation validation checkpoints keeper signals divergence training results rl sweeps "
+    "families studies literature tables comparisons figures panels arguments consoles __main__"
 ).split()
 
 
