@@ -1,6 +1,7 @@
 """Several processes on one meta-batch: the gradient that one process takes, and what remains when one of them dies."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,7 +79,8 @@ def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
     assert process.returncode != 0
     kept = checkpoints.load(out / "checkpoint.pt")["iteration"]
     assert "maml_core: Another process of this training has ended" in said
-    assert f"Stopped at meta-iteration {kept:,}; go on with --resume --out {out}." in said
+    advice = f"-m maml_core train sinusoid-5shot --iterations 100000 --engine eager --validate-every 50 --resume --out {out}\n"
+    assert re.search(rf"Stopped at meta-iteration {kept:,}; go on with this command:\n  \S+ {re.escape(advice)}", said)
 
     assert said.count("Training sinusoid-5shot") == 1  # the first process speaks for all
     assert checkpoints.load(out / "checkpoint.pt")["processes"] == 2
