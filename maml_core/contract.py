@@ -1,7 +1,8 @@
 """What training and evaluation expect of a network, its loss and a task distribution, checked once before they begin.
 
-Wrong shapes seldom fail by themselves: they broadcast, or a mean over the wrong axis makes the inner step too long or too
-short, and training goes on. So the first two tasks go through one inner step with a loss that looks at what it is given.
+Wrong shapes seldom fail by themselves: they broadcast, or a mean over the wrong axis makes the inner step too long or
+too short, and training goes on. So two tasks of the first meta-batch take an inner step with a loss that looks at what
+it is given.
 """
 
 import difflib
@@ -10,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .episodes import Episodes, TaskDistribution
+from .episodes import Episodes
 from .maml import Learner, adapt
 from .networks import Network, Weights
 
@@ -40,37 +41,13 @@ def check_frozen(network: Network, theta: Weights) -> None:
         raise ValueError(f"frozen names {name!r}, which is no weight of this network; did you mean {' or '.join(near)}?")
 
 
-def check_training(learner: Learner, theta: Weights, tasks: TaskDistribution, generator: torch.Generator) -> None:
-    """ValueError where network, loss and task distribution do not fit together. The generator is left as it was."""
-    state = generator.get_state()
-    episodes = draw(tasks, TASKS, generator)
-    generator.set_state(state)
-    check_episodes(learner, theta, episodes)
+def check_fit(learner: Learner, theta: Weights, episodes: Episodes, asked: int) -> None:
+    """ValueError where network, loss and task distribution do not fit together, by the first meta-batch that was drawn.
 
-
-def draw(tasks: TaskDistribution, count: int, generator: torch.Generator) -> Episodes:
-    """`count` tasks; a ValueError if the task distribution returns another number of them, or tensors that do not match."""
-    episodes = tasks.sample(count, generator)
-    if not isinstance(episodes, Episodes):
-        raise ValueError(f"A task distribution's sample must return Episodes, not {type(episodes).__name__}.")
-    for part in ("support", "query"):
-        x, y = getattr(episodes, f"{part}_x"), getattr(episodes, f"{part}_y")
-        if len(x) != count or len(y) != count:
-            raise ValueError(
-                f"The task distribution was asked for {count} tasks, and its {part} set has {len(x)} in x and {len(y)} in y: "
-                "the first axis is the task axis T."
-            )
-        if x.shape[:2] != y.shape[:2]:
-            raise ValueError(
-                f"{part}_y is {list(y.shape)} and {part}_x {list(x.shape)}: both must begin with [T, B], B points in each "
-                "of T tasks."
-            )
-    return episodes
-
-
-def check_episodes(learner: Learner, theta: Weights, episodes: Episodes) -> None:
-    """One inner step and the query loss of the first tasks, with a loss that checks its shapes. Raises ValueError."""
+    asked: how many tasks were asked for. One inner step of the first two tasks and their query loss are all it costs.
+    """
     check_frozen(learner.network, theta)
+    _check_tasks(episodes, asked)
     network = learner.network
     few = episodes[:TASKS].to(dtype=next(iter(theta.values())).dtype)  # shapes are what is looked at
     _check_labels(network, few)
@@ -83,6 +60,23 @@ def check_episodes(learner: Learner, theta: Weights, episodes: Episodes) -> None
     with torch.no_grad():
         phi = adapt(probe, theta, few.support_x, few.support_y, min(1, learner.steps))
         probe.point_losses(phi, few.query_x, few.query_y)
+
+
+def _check_tasks(episodes: Episodes, asked: int) -> None:
+    if not isinstance(episodes, Episodes):
+        raise ValueError(f"A task distribution's sample must return Episodes, not {type(episodes).__name__}.")
+    for part in ("support", "query"):
+        x, y = getattr(episodes, f"{part}_x"), getattr(episodes, f"{part}_y")
+        if len(x) != asked or len(y) != asked:
+            raise ValueError(
+                f"The task distribution was asked for {asked} tasks, and its {part} set has {len(x)} in x and {len(y)} in y: "
+                "the first axis is the task axis T."
+            )
+        if x.shape[:2] != y.shape[:2]:
+            raise ValueError(
+                f"{part}_y is {list(y.shape)} and {part}_x {list(x.shape)}: both must begin with [T, B], B points in each "
+                "of T tasks."
+            )
 
 
 def _check_labels(network: Network, episodes: Episodes) -> None:

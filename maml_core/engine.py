@@ -20,7 +20,7 @@ from torch import Tensor
 from .adam import Moments, adam, clip_values, no_moments
 from .checks import at_least, positive
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
-from .contract import check_training, initial_weights
+from .contract import check_fit, initial_weights
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, chunked
 from .networks import Weights
@@ -54,7 +54,7 @@ class MetaTrainer:
     shard:       this process's part of the meta-batch
     clip:        the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
 
-    Raises ValueError where network, loss and task distribution do not fit together (`contract`).
+    The first meta-iteration raises ValueError where network, loss and task distribution do not fit together (`contract`).
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class MetaTrainer:
         self.learning_rate, self.precision, self.shard, self.clip = learning_rate, precision, shard, clip
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
         theta = initial_weights(learner.network, generator)
-        check_training(learner, theta, tasks, generator)
         self._state = State(theta, no_moments(theta))
         if engine == "compiled" and not self._on_gpu and not has_compiler():
             warnings.warn(NO_COMPILER, stacklevel=2)
             engine = "eager"
+        self._checked = False
         self._use(engine, block)
 
     @property
@@ -190,7 +190,7 @@ class MetaTrainer:
                 with in_precision(self.precision, self.generator.device):
                     theta, moments, losses = self._compiled_block(old.theta, old.moments, self._draw(size))
             else:
-                episodes = self.tasks.sample(self.meta_batch, self.generator)
+                episodes = self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
                 theta, moments, losses = self._iterate(old.theta, old.moments, episodes)
             self._state = State(theta, moments, old.iteration + size)
             return losses
@@ -208,8 +208,18 @@ class MetaTrainer:
         """What `size` meta-batches are made of: random numbers [size, count], or the episodes themselves."""
         if hasattr(self.tasks, "build"):
             shape = (size, self.tasks.count(self.meta_batch))
-            return torch.rand(shape, generator=self.generator, device=self.generator.device)
-        return [self.tasks.sample(self.meta_batch, self.generator) for _ in range(size)]
+            numbers = torch.rand(shape, generator=self.generator, device=self.generator.device)
+            if not self._checked:
+                self._first_checked(self.tasks.build(numbers[0], self.meta_batch))
+            return numbers
+        return [self._first_checked(self.tasks.sample(self.meta_batch, self.generator)) for _ in range(size)]
+
+    def _first_checked(self, episodes: Episodes) -> Episodes:
+        """The meta-batch as it is; a ValueError if it is the first one and does not fit the learner."""
+        if not self._checked:
+            check_fit(self.learner, self.theta, episodes, self.meta_batch)
+            self._checked = True
+        return episodes
 
     def _block_of_iterations(self) -> Callable[..., tuple[Weights, Moments, Tensor]]:
         learner, tasks, meta_batch = self.learner, self.tasks, self.meta_batch
@@ -231,7 +241,7 @@ class MetaTrainer:
 
     def advance_in_place(self) -> Tensor:
         """One meta-iteration that writes theta and moments where they lie and asks the device for no value: [1]."""
-        episodes = self.tasks.sample(self.meta_batch, self.generator)
+        episodes = self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
         theta, moments, loss = self._iterate(self._state.theta, self._state.moments, episodes)
         for ours, new in zip(self._state.tensors(), State(theta, moments).tensors(), strict=True):
             ours.copy_(new)

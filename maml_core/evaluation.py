@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import at_least
-from .contract import check_episodes, draw
+from .contract import check_fit
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, stack
 from .networks import Weights
@@ -73,9 +73,9 @@ def evaluate(
     steps = list(steps)
     parts = []
     for start in range(0, test_tasks, batch):
-        episodes = draw(tasks, min(batch, test_tasks - start), generator)
+        episodes = tasks.sample(min(batch, test_tasks - start), generator)
         if start == 0:
-            check_episodes(learner, theta, episodes)
+            check_fit(learner, theta, episodes, min(batch, test_tasks))
         parts.append(scores_by_step(learner, theta, episodes, steps, sees))
     return {step: torch.cat([part[step] for part in parts]).cpu() for step in parts[0]}
 
