@@ -54,8 +54,8 @@ class MiniImageNet:
         layout = min(LAYOUTS, key=lambda layout: len(lacks[layout]))
         if lacks[layout]:
             raise FileNotFoundError(
-                f"No mini-ImageNet under {self.root} ({', '.join(lacks[layout])} missing). Its pictures are ImageNet's: get "
-                "ILSVRC2012 from https://image-net.org, pick the classes and pictures of Ravi and Larochelle's split "
+                f"No mini-ImageNet under {self.root} ({', '.join(lacks[layout])} missing). Its pictures are ImageNet's: "
+                "get ILSVRC2012 from https://image-net.org, pick the classes and pictures of Ravi and Larochelle's split "
                 "(https://github.com/twitter-research/meta-learning-lstm), and put them into train/CLASS, val/CLASS "
                 "and test/CLASS there, or all into images with the split's train.csv, val.csv and test.csv beside it."
             )

@@ -19,7 +19,7 @@ from torch import Tensor
 from .checks import positive
 from .disk import File, data_root
 from .files import sole_user, write_whole
-from .omniglot_tree import PAPER, SIZE, Tree, difference, find_trees, missing_part  # noqa: F401 (PAPER: for the pen)
+from .omniglot_tree import PAPER, SIZE, Tree, difference, find_trees, missing_part
 from .pictures import need_pillow, read_picture
 from .progress import progress
 
@@ -36,8 +36,8 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
 
     Classes come in the order of their paths: 964 background characters, then 659 evaluation characters;
     drawings in the order of their drawers. Pictures are scaled from 105x105 with a Lanczos filter on grey values; those of
-    `omniglot_resized` are 28x28 and taken as they are (MAML's authors scaled them with nearest-neighbour: their edges are
-    hard, and accuracies differ a little).
+    `omniglot_resized` are 28x28 already and taken as they are, and differ slightly from ours (the MAML authors' script
+    scales with nearest-neighbour).
 
     root:      default `data_root()`; `omniglot_tree.find_trees` says where below it Omniglot may lie
     download:  when neither cache nor pictures are there, let torchvision fetch them (`timeout` in seconds for each
@@ -114,7 +114,7 @@ def _read_trees(trees: list[Tree]) -> Tensor:
         files = tree.characters[name]
         _check_drawings(tree, name, [file.name for file in files])
         for i, file in enumerate(files):
-            out[i] = _read_image(file, tree)
+            out[i] = _read_image(file, tree.remedy, tree.sides)
     return torch.from_numpy(images)
 
 
@@ -130,12 +130,12 @@ def _check_drawings(tree: Tree, name: str, files: list[str]) -> None:
     raise ValueError(f"{tree.place / name} has {len(files)} drawings instead of {DRAWINGS}{told}: {remedy}.")
 
 
-def _read_image(file: File, tree: Tree) -> np.ndarray:
-    image = read_picture(file, "L", tree.remedy)
+def _read_image(file: File, remedy: str, sides: tuple[int, ...] = (PAPER,)) -> np.ndarray:
+    image = read_picture(file, "L", remedy)
     width, height = image.size
-    if width != height or width not in tree.sides:
-        sizes = " or ".join(f"{side} x {side}" for side in tree.sides)
-        raise ValueError(f"{file} has {width} x {height} pixels instead of {sizes}: {tree.remedy}.")
+    if width != height or width not in sides:
+        sizes = " or ".join(f"{side} x {side}" for side in sides)
+        raise ValueError(f"{file} has {width} x {height} pixels instead of {sizes}: {remedy}.")
     return shrink(image) if width != SIZE else 255 - np.asarray(image)
 
 

@@ -62,13 +62,16 @@ def find_trees(root: Path) -> dict[str, Tree]:
 
     Looked at in this order: `omniglot-py` (torchvision's layout), the root, the folders below it level by level, to a
     depth of four. In each of them a part is a folder (which "Extract here" may have doubled) or a zip archive. Where a
-    part is missing, all 50 alphabets in one folder will do (MAML's authors' `omniglot` and `omniglot_resized`): one tree.
+    part is missing, all 50 alphabets in one folder will do (the MAML authors' `omniglot` and `omniglot_resized`): one tree.
     Raises ValueError if what is found first has too few or too many characters.
     """
     searches = {part: _trees_of(root, part) for part in PARTS}
     found = {part: tree for part, trees in searches.items() if (tree := next(trees, None))}
-    if len(found) < len(PARTS) and (tree := next(together := _together(root), None)):
-        found, searches = {"omniglot": tree}, {"omniglot": together}
+    if len(found) < len(PARTS):
+        half = bool(found)  # an incomplete folder would not make up for the other half
+        together = (tree for tree in _together(root) if tree.is_complete or not half)
+        if tree := next(together, None):
+            found, searches = {"omniglot": tree}, {"omniglot": together}
     for name, tree in found.items():
         if not tree.is_complete:
             raise _incomplete(tree, next((other for other in searches[name] if other.is_complete), None))
