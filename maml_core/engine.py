@@ -241,7 +241,7 @@ class MetaTrainer:
 
     def advance_in_place(self) -> Tensor:
         """One meta-iteration that writes theta and moments where they lie and asks the device for no value: [1]."""
-        episodes = self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
+        episodes = self.tasks.sample(self.meta_batch, self.generator)
         theta, moments, loss = self._iterate(self._state.theta, self._state.moments, episodes)
         for ours, new in zip(self._state.tensors(), State(theta, moments).tensors(), strict=True):
             ours.copy_(new)
@@ -250,6 +250,7 @@ class MetaTrainer:
     def _advance_graph(self) -> Tensor:
         if self._replay is None:
             before = self.state()
+            self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
             self._replay = capture(self.advance_in_place, self.generator)
             self.load_state(before)
         loss = self._replay().clone()

@@ -201,6 +201,7 @@ def test_a_learner_that_cannot_work_says_why_itself(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     wrong = replace(networks.sinusoid_network(), forward=lambda weights, x: x @ weights["w2"])
     trainer = MetaTrainer(Learner(wrong, 0.01), SinusoidTasks(5), seeded(0), 4, engine="compiled")
+    trainer._checked = True  # as if it had passed the check of the first meta-batch, which would raise the same
     with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="size|shape|dimension|batch"):
         trainer.step()
 
