@@ -1,4 +1,4 @@
-"""A reader runs cells again, goes back up, and opens the next chapter in the same kernel: nothing of that breaks a notebook."""
+"""A reader runs cells again, goes back up, and takes the next chapter into the same kernel: no notebook breaks."""
 
 import ast
 import builtins
@@ -93,8 +93,12 @@ def test_each_cell_runs_twice_in_the_kernel_of_all_chapters(kernel: BlockingKern
             if traceback:
                 pytest.fail(f"The {time} run of {describe(position, source)} failed:\n{traceback}", pytrace=False)
             advanced |= names
-    goes_on = [f"{describe(position, cells[position])}: {name}" for position, name, _ in shared(cells) if name in advanced]
-    assert not goes_on, "a second run goes on where the first one ended, so make a new one in the same cell"
+    goes_on = [
+        f"A second run of {describe(position, cells[position])} goes on where {name} was left: make {name} in that cell."
+        for position, name, _ in shared(cells)
+        if name in advanced
+    ]
+    assert not goes_on, "\n".join(goes_on)
 
 
 def test_a_name_that_cells_share_is_bound_by_one_of_them(cells: Cells) -> None:
@@ -104,7 +108,7 @@ def test_a_name_that_cells_share_is_bound_by_one_of_them(cells: Cells) -> None:
         for position, name, makers in shared(cells)
         if makers[1:] or position in makers
     ]
-    assert not ambiguous
+    assert not ambiguous, "\n".join(ambiguous)
 
 
 def test_no_name_hides_a_builtin(cells: Cells) -> None:
