@@ -1,5 +1,8 @@
 """The pen and the panel to draw on: pictures as Omniglot's, strokes as they were drawn, probabilities as a loop has them."""
 
+import sys
+from types import ModuleType, SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from PIL import Image
 from maml_core import omniglot, reference
 from maml_core.panels import DrawingPanel, paper
 from maml_core.panels.drawing import YOURS
-from maml_core.panels.paper import FIELD, GAP
+from maml_core.panels.paper import FIELD, GAP, Paper
 from maml_core.panels.pen import PAPER, PEN, draw_strokes, load_example
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import load_shipped
@@ -145,6 +148,18 @@ def test_without_ipycanvas_the_recorded_example_stays(monkeypatch):
     before = panel.image.value
     panel.recorded.value = 4
     assert panel.image.value != before and panel.probabilities().argmax() == 4
+
+
+def test_colab_is_told_once_to_load_the_canvas(monkeypatch):
+    told = []
+    colab = ModuleType("google.colab")
+    colab.output = SimpleNamespace(enable_custom_widget_manager=lambda: told.append(True))
+    Paper(["elsewhere"], lambda: None)
+    assert not told
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    for name in ("first", "second"):
+        Paper([name], lambda: None)
+    assert len(told) == 1
 
 
 def test_an_alphabet_that_is_too_large_is_refused():

@@ -1,6 +1,8 @@
 """A row of fields to draw in, with a mouse or a finger: what is drawn is kept as strokes."""
 
+import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import ipywidgets as widgets
 
@@ -62,6 +64,8 @@ class Paper:
         self._drawn()
 
     def _new_canvas(self) -> "Canvas":
+        if "google.colab" in sys.modules:
+            _enable_custom_widgets_in_colab()
         width = len(self._names) * (FIELD + GAP)
         layout = {"width": f"{width}px", "max_width": "100%", "height": "auto"}
         canvas = Canvas(width=width, height=FIELD + BELOW, layout=layout)
@@ -95,6 +99,14 @@ class Paper:
                 for stroke in strokes:
                     points = [_on_canvas(field, point) for point in stroke]
                     self.canvas.stroke_lines(points if len(points) > 1 else points * 2)
+
+
+@cache  # once is enough for all that comes after
+def _enable_custom_widgets_in_colab() -> None:
+    """Colab draws ipywidgets' own widgets only, unless it is told to load others, such as ipycanvas."""
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
 
 
 def _left(field: int) -> float:
