@@ -50,11 +50,11 @@ lab: .venv/.installed
 	exec $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_FLAGS)
 
-# Two processes take one file of tests after the other, the longest first (the browser's), with a thread each.
+# Two processes take one file of tests after the other, the longest first, with a thread each.
 test: .venv/.installed
 	@start=$$(date +%s); status=0; \
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
-	  --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) tests/browser notebooks tests || status=$$?; \
+	  --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) tests/browser tests/test_rerun.py notebooks tests || status=$$?; \
 	echo "Tests and notebooks took $$(($$(date +%s) - start)) s."; \
 	exit $$status
 
