@@ -22,6 +22,7 @@ from .episodes import seeded_generator
 from .files import check_writable
 from .images import MiniImageNet
 from .keeper import CHECKPOINT, check_settings, load_training
+from .precision import check_precision
 from .progress import progress
 from .recipes import READERS, RECIPES, Recipe, find_recipe
 from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish, weights_name
@@ -79,8 +80,7 @@ def _train(options: argparse.Namespace) -> None:
     recipe.build_learner()  # refuses a bad alpha before data are read
     at_least(1, iterations=options.iterations)
     _check_device(options.device)
-    if options.precision != "float32" and options.device == "cpu":
-        raise ValueError(f"--precision {options.precision} is for GPUs: leave it out on the CPU, where it is slower.")
+    check_precision(options.precision or "float32", options.device)
     shard, device = join(options.device)
     try:
         _train_shard(recipe, options, shard, device)
@@ -92,11 +92,11 @@ def _train(options: argparse.Namespace) -> None:
 
 def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, device: str) -> None:
     out = options.out or (Path("runs") / recipe.name if options.resume else _free_folder(recipe.name))
-    seed, source = options.seed or 0, options.data or "auto"
+    seed, source, precision = options.seed or 0, options.data or "auto", options.precision or "float32"
     if options.resume:
         begun = load_training(out, say=lambda text: None)
         check_settings(begun, _given(options, recipe.name), out / CHECKPOINT)
-        recipe, seed = Recipe(**begun["recipe"]), begun["seed"]
+        recipe, seed, precision = Recipe(**begun["recipe"]), begun["seed"], begun.get("precision", "float32")
         source = begun["data"] if begun.get("data") in ("omniglot", "glyphs") else source
         if done := _already(recipe, begun, options.iterations or recipe.meta_iterations, out):
             if shard.rank == 0:
@@ -113,7 +113,7 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
         print(f"Training {recipe.name} on {facts['data']} into {out}", flush=True)
     result = train(
         recipe, tasks, validation, out, options.iterations, seed, device, options.engine, options.resume,
-        options.validate_every, facts, precision=options.precision, chunk=options.chunk_tasks, shard=shard,
+        options.validate_every, facts, precision=precision, chunk=options.chunk_tasks, shard=shard,
         again=f"this command:\n  {_command_to_go_on(options, out)}",
     )  # fmt: skip
     if shard.rank == 0:
@@ -141,7 +141,7 @@ def _command_to_go_on(options: argparse.Namespace, out: Path) -> str:
     """The command that resumes this training, to be copied: what is not in the checkpoint is given again."""
     usual = build_parser().parse_args(["train", options.recipe])
     command = [sys.orig_argv[0], "-m", "maml_core", "train", options.recipe]
-    for name in ("iterations", "device", "engine", "precision", "chunk_tasks", "validate_every"):
+    for name in ("iterations", "device", "engine", "chunk_tasks", "validate_every"):
         if getattr(options, name) != getattr(usual, name):
             command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     command += ["--no-download"] if options.no_download else []
@@ -254,8 +254,8 @@ def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 
 
 def _given(options: argparse.Namespace, recipe: str) -> dict[str, Any]:
-    """What the command line asks for of what a checkpoint decides: the recipe, changes to it, seed and data."""
-    names = [*(f.name for f in fields(Recipe) if f.name != "name"), "seed", "data"]
+    """What the command line asks for of what a checkpoint decides: the recipe, changes to it, seed, data and precision."""
+    names = [*(f.name for f in fields(Recipe) if f.name != "name"), "seed", "data", "precision"]
     asked = {name: getattr(options, name, None) for name in names}
     return {"name": recipe} | {name: value for name, value in asked.items() if value not in (None, "auto")}
 

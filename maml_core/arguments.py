@@ -55,7 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
                     help="go on with the training in --out (default runs/RECIPE), by its own settings")  # fmt: skip
     go.add_argument("--engine", choices=ENGINES, default="auto",
                     help="auto: graph on a GPU; on a CPU compiled where that is won back")  # fmt: skip
-    go.add_argument("--precision", choices=PRECISIONS, default="float32", help="of matrix products (tf32, bf16: on GPUs)")
+    go.add_argument("--precision", choices=PRECISIONS,
+                    help="of matrix products (default float32, or the checkpoint's; bf16 where the processor has it)")  # fmt: skip
     go.add_argument("--chunk-tasks", type=int, metavar="N",
                     help="tasks at a time; less memory, the same gradient (default: as fits)")  # fmt: skip
     go.add_argument("--validate-every", type=int, default=1000, metavar="N", help="meta-iterations (default 1000)")

@@ -11,6 +11,7 @@ The same three lines of code run on each engine:
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ from .contract import check_fit, initial_weights
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, chunked
 from .networks import Weights
-from .precision import PRECISIONS, in_precision
+from .precision import check_precision, in_precision
+from .products import choose_way
 from .shards import Shard
 
 
@@ -50,7 +52,8 @@ class MetaTrainer:
     chunk:       tasks at a time, for memory and caches; the gradient is the same
     engine:      "eager", "compiled" or "graph"; where compiling is not possible, a warning says why, and it is eager
     block:       meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
-    precision:   of matrix products: "float32", or on a GPU "tf32" or "bf16"
+    precision:   of matrix products: "float32", "bf16" (on a CPU that has it, and on a GPU), or on a GPU "tf32"
+    products:    the way of float32 products on a CPU (`products`): "mkl", "onednn", or "auto", which measures
     shard:       this process's part of the meta-batch
     clip:        the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
 
@@ -70,15 +73,16 @@ class MetaTrainer:
         block: int = 1,
         shard: Shard = Shard(),
         clip: float | None = None,
+        products: str = "auto",
     ) -> None:
         at_least(1, meta_batch=meta_batch, chunk=chunk, block=block)
         positive(learning_rate=learning_rate, clip=clip)
         shard.check(meta_batch)
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+        check_precision(precision, generator.device.type)
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
         self.learning_rate, self.precision, self.shard, self.clip = learning_rate, precision, shard, clip
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
+        self.products = choose_way(generator.device.type, products)
         theta = initial_weights(learner.network, generator)
         self._state = State(theta, no_moments(theta))
         if engine == "compiled" and not self._on_gpu and not has_compiler():
@@ -117,7 +121,7 @@ class MetaTrainer:
 
     def gradient(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
         """The meta-gradient at theta, as a mean over tasks, and the tasks' query losses [T]."""
-        with in_precision(self.precision, self.generator.device):
+        with self._in_precision():
             gradient, losses = chunked(self._gradient_of_sum, theta, self.shard.part(episodes), self.chunk)
         return self.shard.average(gradient, losses)
 
@@ -150,6 +154,7 @@ class MetaTrainer:
             "adam_steps": moments.steps.clone(),
             "generator": self.generator.get_state(),
             "iteration": self.iteration,
+            "products": self.products,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -158,9 +163,13 @@ class MetaTrainer:
         for ours, theirs in zip(self._state.tensors(), State(state["theta"], moments).tensors(), strict=True):
             ours.copy_(theirs)
         self.generator.set_state(state["generator"])
+        self.products = choose_way(self.generator.device.type, state.get("products", "mkl"))  # before there was a choice
         self._state = State(self._state.theta, self._state.moments, state["iteration"])
 
     # One engine or the other.
+
+    def _in_precision(self) -> AbstractContextManager[None]:
+        return in_precision(self.precision, self.generator.device, self.products)
 
     @property
     def _on_gpu(self) -> bool:
@@ -187,7 +196,7 @@ class MetaTrainer:
             if self.engine == "graph":
                 return self._advance_graph()
             if self._compiled_block and size == self.block:
-                with in_precision(self.precision, self.generator.device):
+                with self._in_precision():
                     theta, moments, losses = self._compiled_block(old.theta, old.moments, self._draw(size))
             else:
                 episodes = self._first_checked(self.tasks.sample(self.meta_batch, self.generator))

@@ -10,6 +10,8 @@ from .contract import check_fit
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, stack
 from .networks import Weights
+from .precision import in_precision
+from .products import choose_way
 from .transduction import query_outputs
 
 
@@ -59,12 +61,14 @@ def evaluate(
     test_tasks: int = 600,
     batch: int = 25,
     sees: str = "query batch",
+    products: str = "auto",
 ) -> dict[int, Tensor]:
     """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classes) or mean squared error.
 
     batch: tasks drawn and adapted at a time, which bounds the memory; together with the generator it decides which
     tasks are drawn.
     sees: what batch norm takes its statistics over at the query (`transduction.query_outputs`).
+    products: the way of its products on a CPU (`products`); they are float32 wherever it runs.
     Raises ValueError where network, loss and task distribution do not fit together (`contract`).
     """
     if test_tasks < 2:
@@ -72,11 +76,13 @@ def evaluate(
     at_least(1, batch=batch)
     steps = list(steps)
     parts = []
-    for start in range(0, test_tasks, batch):
-        episodes = tasks.sample(min(batch, test_tasks - start), generator)
-        if start == 0:
-            check_fit(learner, theta, episodes, min(batch, test_tasks))
-        parts.append(scores_by_step(learner, theta, episodes, steps, sees))
+    device = next(iter(theta.values())).device
+    with in_precision("float32", device, choose_way(device.type, products)):
+        for start in range(0, test_tasks, batch):
+            episodes = tasks.sample(min(batch, test_tasks - start), generator)
+            if start == 0:
+                check_fit(learner, theta, episodes, min(batch, test_tasks))
+            parts.append(scores_by_step(learner, theta, episodes, steps, sees))
     return {step: torch.cat([part[step] for part in parts]).cpu() for step in parts[0]}
 
 

@@ -87,9 +87,10 @@ def load_training(out: Path, say: Callable[[str], None]) -> dict[str, Any]:
 def check_settings(state: dict[str, Any], ours: dict[str, Any], path: Path) -> None:
     """ValueError, naming both values of each, if settings asked for are not those of the checkpoint `state` in `path`.
 
-    ours: fields of the recipe, "seed" and "data", by name; what is left out may be anything.
+    ours: fields of the recipe, "seed", "data" and "precision", by name; what is left out may be anything.
     """
     theirs = asdict(Recipe(**state["recipe"])) | {"seed": state.get("seed"), "data": state.get("data")}
+    theirs |= {"precision": state.get("precision", "float32")}
     if ours.get("name", theirs["name"]) != theirs["name"]:
         raise ValueError(
             f"{path} is a training of {theirs['name']}, not of {ours['name']}: name that recipe, or choose another --out."

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .metric import Reader, answer_once_read, take_body
-from .networks import Network, Weights, glorot, linear
+from .networks import Network, Weights, glorot, linear, product
 
 WIDTH = 64  # d: of keys and values
 BLOCKS = (1, 2)
@@ -32,16 +32,16 @@ class Memory(Reader):
     def read(self, phi: Weights, h: Tensor, labels: Tensor) -> Weights:
         tokens, memory = torch.cat([h, labels], -1), {}
         for i in BLOCKS:
-            memory |= {f"keys{i}": tokens @ phi[f"key{i}"], f"values{i}": tokens @ phi[f"value{i}"]}
+            memory |= {f"keys{i}": product(tokens, phi[f"key{i}"]), f"values{i}": product(tokens, phi[f"value{i}"])}
             tokens = look(phi | memory, tokens, i)
         return memory
 
 
 def look(weights: Weights, tokens: Tensor, block: int) -> Tensor:
     """Tokens [T, B, C] with what each finds in the memory behind it, [T, B, C + d]."""
-    asked = tokens @ weights[f"query{block}"]
-    attention = (asked @ weights[f"keys{block}"].mT / math.sqrt(asked.shape[-1])).softmax(-1)  # [T, B, N*K]
-    return torch.cat([tokens, attention @ weights[f"values{block}"]], -1)
+    asked = product(tokens, weights[f"query{block}"])
+    attention = (product(asked, weights[f"keys{block}"].mT) / math.sqrt(asked.shape[-1])).softmax(-1)  # [T, B, N*K]
+    return torch.cat([tokens, product(attention, weights[f"values{block}"])], -1)
 
 
 def recall(weights: Weights, h: Tensor, ways: int) -> Tensor:

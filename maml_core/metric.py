@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .checks import at_least
 from .maml import Learner
-from .networks import Network, Weights
+from .networks import Network, Weights, product
 
 Embed = Callable[..., Tensor]  # (weights, x [T, B, ...], **options of the network's forward) -> h [T, B, F]
 More = Callable[[torch.Generator, int], Weights]
@@ -61,7 +61,7 @@ class Prototypes(Reader):
     """
 
     def read(self, phi: Weights, h: Tensor, labels: Tensor) -> Weights:
-        means = labels.mT @ h / labels.sum(-2)[..., None]  # [T, N, F]
+        means = product(labels.mT, h) / labels.sum(-2)[..., None]  # [T, N, F]
         return dict(zip(HEAD, (2 * means.mT, -(means**2).sum(-1))))
 
 
@@ -78,9 +78,9 @@ def match(weights: Weights, h: Tensor) -> Tensor:
     Cosines lie in [-1, 1], and of embeddings behind a ReLU in [0, 1]: with five points no probability could exceed
     e / (e + 4). So they are multiplied by a meta-learned factor, which the paper does not have.
     """
-    cosines = F.normalize(h, dim=-1) @ weights["keys"].mT  # [T, B, N*K]
+    cosines = product(F.normalize(h, dim=-1), weights["keys"].mT)  # [T, B, N*K]
     attention = (weights["sharpness"] * cosines).softmax(-1)
-    return (attention @ weights["labels"]).clamp_min(1e-12).log()
+    return product(attention, weights["labels"]).clamp_min(1e-12).log()
 
 
 def prototypes(network: Network, *settings: float | int | str | bool) -> Prototypes:

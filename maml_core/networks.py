@@ -51,9 +51,14 @@ def squared_error(prediction: Tensor, y: Tensor) -> Tensor:
     return (prediction - y) ** 2
 
 
+def product(x: Tensor, w: Tensor) -> Tensor:
+    """x w in x's own precision: where `in_precision` rounds the factors to bfloat16, what comes out is float32 again."""
+    return (x @ w).to(x.dtype)
+
+
 def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """x w + b: x [T, B, in], w [in, out] or [T, in, out], b [out] or [T, out] -> [T, B, out]."""
-    return x @ w + b[..., None, :]
+    return product(x, w) + b[..., None, :]
 
 
 def batch_norm(z: Tensor, beta: Tensor, seen: int | None = None, epsilon: float = 1e-3) -> Tensor:
@@ -116,7 +121,7 @@ def convolve(columns: Tensor, w: Tensor, beta: Tensor, seen: int | None = None) 
     w: [3, 3, C, F] or [T, 3, 3, C, F]; seen: batch norm's statistics are of the first so many pictures.
     """
     pixels = None if seen is None else seen * columns.shape[2:4].numel()
-    z = columns.flatten(1, 3) @ w.flatten(-4, -2)
+    z = product(columns.flatten(1, 3), w.flatten(-4, -2))
     return torch.relu(batch_norm(z, beta, pixels)).unflatten(1, columns.shape[1:4])
 
 
@@ -188,7 +193,7 @@ def mlp_network(ways: int) -> Network:
         """x [T, B, 1, 28, 28] -> logits [T, B, N]; batch norm's statistics are of the first `seen` pictures, or all."""
         h = x.flatten(2)
         for i in layers:
-            h = torch.relu(batch_norm(h @ weights[f"w{i}"], weights[f"beta{i}"], seen))
+            h = torch.relu(batch_norm(product(h, weights[f"w{i}"]), weights[f"beta{i}"], seen))
         return linear(h, weights["w5"], weights["b5"])
 
     return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in layers))

@@ -19,6 +19,7 @@ from .engine import MetaTrainer
 from .episodes import TaskDistribution, seeded_generator
 from .files import check_writable, remove_parts, sole_user
 from .keeper import CHECKPOINT, Keeper, check_settings, load_training
+from .products import describe
 from .progress import progress
 from .recipes import Recipe
 from .shards import Shard
@@ -51,8 +52,8 @@ def train(
     on the validation tasks; `.json` files beside tell their story. A resumed training ends where an uninterrupted one
     does, to the last bit on the same machine with as many threads. `facts` are noted in the files.
 
-    engine, precision, chunk (tasks at a time; None: as fits) change how fast it goes, not what is learned. Of several
-    processes (`shard`) all train and the first one writes and speaks. `again`: how to go on, said when it is stopped.
+    engine and chunk (tasks at a time; None: as fits) change how fast it goes, not what is learned; precision is noted in
+    the files, and a training is resumed with its own. Of several processes (`shard`) all train and the first one writes and speaks. `again`: how to go on, said when it is stopped.
 
     Raises ValueError for a folder that holds another training, OSError for one that cannot be written, and Diverged when
     the meta-gradient is not finite.
@@ -71,7 +72,7 @@ def train(
     with sole_user(out) if training.writes else nullcontext(True) as free, wish_to_stop() as wish:
         if not free:
             raise ValueError(f"Another process is training in {out}: wait for it, or choose another --out.")
-        training.say(why)
+        training.say(f"{why} {describe(trainer.products)}" if device == "cpu" and precision == "float32" else why)
         training.run(iterations, validate_every, wish)
     return training.content()
 
@@ -179,7 +180,8 @@ class Training:
     def _resume(self) -> None:
         """Go on from the checkpoint in the folder; ValueError where it is of another training."""
         state, path = load_training(self.out, self.say), self.out / CHECKPOINT
-        check_settings(state, asdict(self.recipe) | {"seed": self.story["seed"], "data": self.story.get("data")}, path)
+        ours = {"seed": self.story["seed"], "data": self.story.get("data"), "precision": self.trainer.precision}
+        check_settings(state, asdict(self.recipe) | ours, path)
         check_weights(state["theta"], self.trainer.learner.network, path)
         self.trainer.load_state(state)
         self.story |= {key: state[key] for key in ("wall_seconds", "history", "best")}

@@ -19,7 +19,10 @@ def validation_score(recipe: Recipe, trainer: MetaTrainer, validation: TaskDistr
     """
     generator = seeded_generator(1, trainer.generator.device)
     step = min(1, recipe.test_steps[-1]) if recipe.is_regression else recipe.test_steps[-1]
-    return mean_and_ci95(evaluate(trainer.learner, trainer.theta, validation, [step], generator, VALIDATION_TASKS)[step])
+    scores = evaluate(
+        trainer.learner, trainer.theta, validation, [step], generator, VALIDATION_TASKS, products=trainer.products
+    )
+    return mean_and_ci95(scores[step])
 
 
 def is_better(recipe: Recipe, row: dict[str, Any], best: dict[str, Any]) -> bool:

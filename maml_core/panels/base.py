@@ -27,6 +27,7 @@ from PIL import Image
 
 from ..figures.style import RC
 from ..networks import Weights
+from ..products import fastest
 
 
 _DRAWING = threading.RLock()
@@ -93,7 +94,8 @@ class Panel(widgets.VBox):
     @alone
     def redraw(self) -> None:
         """Bring picture and numbers up to date with the controls."""
-        self.text.value = self.update()
+        with fastest():
+            self.text.value = self.update()
         self._canvas.restore_region(self._still)
         for artist in sorted(self._moving, key=lambda artist: artist.get_zorder()):
             artist.draw(self._canvas.get_renderer())
