@@ -10,7 +10,7 @@ import torch
 
 from . import report
 from .check import GradientCheck
-from .machine import Onlookers, count_flop, describe_machine, sgemm_gflops, with_allocator
+from .machine import Onlookers, count_flop, describe_machine, peaks, with_allocator
 from .sides import SIDES, Side, build_sides, default_sides
 from .sweeps import SWEEPS, run_sweeps
 from .timing import Clock, run_rounds
@@ -49,15 +49,17 @@ def check_sides(
             print(f"{workload.name}: {side.name} compiles, which takes minutes the first time", flush=True)
         errors = check.errors(side, in_float64=not (side.compiles and compile_once))
         float64 = "" if errors.float64 is None else f"; in float64 {errors.float64:.0e}"
-        told = f"{errors.float32:.0e} (float32 explains {errors.limit:.0e}){float64}"
-        print(f"{workload.name}: {side.name}: gradient error {told}", flush=True)
+        told = f"{errors.float32:.0e} ({side.precision} explains {errors.limit:.0e}){float64}"
+        print(f"{workload.name}: {side.name}: gradient error {told}; cosine {errors.cosine:.4f}, "
+              f"norm ratio {errors.norm_ratio:.4f}", flush=True)  # fmt: skip
         if errors.wrong:
             sys.exit(f"{workload.name}: the gradient of {side.name} is wrong, so nothing is timed.")
-        checked.append((side, {"gradient_error": errors.float32, "gradient_error_float64": errors.float64}))
+        row = {"gradient_error": errors.float32, "gradient_error_float64": errors.float64}
+        checked.append((side, row | {"gradient_cosine": errors.cosine, "gradient_norm_ratio": errors.norm_ratio}))
     return checked
 
 
-def measure(workload: Workload, options: argparse.Namespace, peak: float) -> list[dict[str, Any]]:
+def measure(workload: Workload, options: argparse.Namespace, peak: dict[str, float]) -> list[dict[str, Any]]:
     """Check, warm up and time the sides on one workload: the rows of the benchmark."""
     recipe, flop = workload.recipe, count_flop(workload)
     sides = build_sides(options.sides or default_sides(options.device), workload)
@@ -76,10 +78,10 @@ def measure(workload: Workload, options: argparse.Namespace, peak: float) -> lis
     rows = []
     for (side, errors), clock in zip(checked, clocks):
         row = {"workload": workload.name, "recipe": recipe.name, "data": workload.data, "tasks": recipe.meta_batch}
-        row |= {"steps": recipe.inner_steps, "implementation": side.name, "detail": side.detail}
+        row |= {"steps": recipe.inner_steps, "implementation": side.name, "detail": side.detail, "precision": side.precision}
         row |= {"device": workload.device.type, "median_ms": clock.median, "quartiles_ms": clock.quartiles}
         row |= {"best_ms": clock.best, "rounds": rounds, "others_cores": others.cores}
-        row |= {"gflop": flop / 1e9, "floor_fraction": flop / 1e6 / peak / clock.median}
+        row |= {"gflop": flop / 1e9, "floor_fraction": flop / 1e6 / peak[side.precision] / clock.median}
         rows.append(row | errors)
     return rows
 
@@ -90,9 +92,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32, on every side
     if options.quick:
         options.rounds, options.seconds = 1, 0
-    peak = sgemm_gflops(options.device)
-    print(f"Matrix products: {peak:.0f} GFLOP/s at best", flush=True)
-    result = {"machine": describe_machine(options.device), "sgemm_gflops": peak, "rows": [], "sweeps": []}
+    peak = peaks(options.device)
+    print("Matrix products, GFLOP/s at best: " + ", ".join(f"{way} {gflops:.0f}" for way, gflops in peak.items()), flush=True)
+    result = {"machine": describe_machine(options.device), "peak_gflops": peak, "rows": [], "sweeps": []}
     for name in options.workloads:
         workload = build_workload(name, options.device)
         result["rows"] += measure(workload, options, peak)

@@ -1,6 +1,6 @@
 """Is a side's gradient right? No side is timed before this is known.
 
-Float32 alone cannot tell: a single ReLU that rounding puts on the other side of its corner moves a task's gradient by
+Float32 alone cannot tell, and bfloat16 still less: a single ReLU that rounding puts on the other side of its corner moves a task's gradient by
 a percent or more, in the plain loop too. So sides are compared in float64, where every side comes within 1e-12; and
 in float32 on *calm* tasks, whose gradient stays the same when theta is shaken by as much as float32 rounds.
 """
@@ -26,13 +26,17 @@ FLIP = 5e-3
 class Errors:
     """||g - g_ref|| / ||g_ref|| over all weights together, against the plain loop in float64.
 
-    float32:  of the side as it is timed; `limit` is what float32 explains
+    float32:  of the side as it is timed; `limit` is what float32 explains (infinite for a side that rounds to bfloat16,
+              whose float64 is the check)
     float64:  of the same side in float64, None where that was not asked for
+    cosine, norm_ratio:  of the side's gradient as it is timed with the reference
     """
 
     float32: float
     limit: float
     float64: float | None = None
+    cosine: float | None = None
+    norm_ratio: float | None = None
 
     @property
     def wrong(self) -> bool:
@@ -49,6 +53,12 @@ def relative_error(gradient: Weights, truth: Weights) -> float:
     return torch.sqrt(difference / sum((w**2).sum() for w in truth.values())).item()
 
 
+def cosine_and_norm_ratio(gradient: Weights, truth: Weights) -> tuple[float, float]:
+    """How far two gradients point the same way, and ||gradient|| / ||truth||."""
+    ours, theirs = (torch.cat([w[name].double().flatten().cpu() for name in truth]) for w in (gradient, truth))
+    return torch.cosine_similarity(ours, theirs, dim=0).item(), (ours.norm() / theirs.norm()).item()
+
+
 class GradientCheck:
     """The plain loop's float64 gradient on a workload's calm tasks, and the judgement over sides."""
 
@@ -63,10 +73,11 @@ class GradientCheck:
 
     def errors(self, side: Side, in_float64: bool = True) -> Errors:
         """A side's errors."""
-        float32 = relative_error(side.gradient(self.workload.theta, self.episodes), self.truth)
-        if not in_float64:
-            return Errors(float32, self.limit)
-        return Errors(float32, self.limit, relative_error(side.gradient(self.theta64, self.episodes64), self.truth))
+        gradient = side.gradient(self.workload.theta, self.episodes)
+        float32 = relative_error(gradient, self.truth)
+        limit = self.limit if side.precision == "float32" else float("inf")
+        float64 = relative_error(side.gradient(self.theta64, self.episodes64), self.truth) if in_float64 else None
+        return Errors(float32, limit, float64, *cosine_and_norm_ratio(gradient, self.truth))
 
 
 def calm_episodes(workload: Workload, theta64: dict[str, Tensor]) -> Episodes:

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maml_core.choices import choose_chunk
 from maml_core.maml import meta_gradient
+from maml_core.products import choose_way, going
 
 from .workloads import Workload
 
@@ -36,6 +37,7 @@ def describe_machine(device: str) -> dict[str, Any]:
     """What a reader needs to know about where the numbers are from."""
     facts = {
         "cpu": cpu_name(),
+        "products": choose_way(device),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.system(),
@@ -63,17 +65,28 @@ def cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
-def sgemm_gflops(device: str, size: int | None = None, repeats: int = 12) -> float:
-    """GFLOP per second of the best of several float32 matrix products of n x n."""
+def peaks(device: str, size: int | None = None, repeats: int = 12) -> dict[str, float]:
+    """GFLOP per second of the best of several matrix products of n x n, by the way they go, with all threads.
+
+    "float32" is the best of what is float32 here: on a CPU MKL, and oneDNN where it does not round to bfloat16.
+    """
+    found = {way: _peak(device, way, size, repeats) for way in (("mkl", "onednn", "bf16") if device == "cpu" else ("mkl", "bf16"))}
+    exact = [way for way in ("mkl", "onednn") if choose_way(device, way) == way]
+    return {"float32": max(found[way] for way in exact)} | found
+
+
+def _peak(device: str, way: str, size: int | None, repeats: int) -> float:
     n = size or (8192 if device == "cuda" else 2048)
-    a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
+    dtype = torch.bfloat16 if way == "bf16" else torch.float32
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     best = float("inf")
-    for _ in range(repeats):
-        started = time.perf_counter()
-        a @ b
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
+    with going("mkl" if way == "bf16" else way):
+        for _ in range(repeats):
+            started = time.perf_counter()
+            a @ b
+            if device == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - started)
     return 2 * n**3 / best / 1e9
 
 

@@ -12,7 +12,7 @@ import torch
 from bench import __main__ as driver
 from bench import environment, report, sides, variants
 from bench.check import GradientCheck, relative_error
-from bench.machine import Onlookers, count_flop, forget_peak, peak_memory, sgemm_gflops
+from bench.machine import Onlookers, count_flop, forget_peak, peak_memory, peaks
 from bench.sides.plain import PlainLoop
 from bench.timing import Clock, run_rounds
 from bench.workloads import RECIPE_NAMES, Workload, build_workload
@@ -106,7 +106,7 @@ def test_other_processes_are_noticed() -> None:
 
 
 def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(driver, "sgemm_gflops", lambda device: sgemm_gflops(device, size=512, repeats=3))
+    monkeypatch.setattr(driver, "peaks", lambda device: peaks(device, size=512, repeats=3))
     out = tmp_path / "benchmark.json"
     driver.main("--workloads S --sides eager plain --rounds 2 --seconds 0 --sweeps --out".split() + [str(out)])
     written = json.loads(out.read_text())
@@ -118,7 +118,7 @@ def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
         assert row["quartiles_ms"][0] <= row["median_ms"] <= row["quartiles_ms"][1]
     ours, plain = written["rows"]
     assert ours["ratio_to_ours"] == 1 < plain["ratio_to_ours"]
-    assert written["machine"]["torch"] == str(torch.__version__) and written["sgemm_gflops"] > 1
+    assert written["machine"]["torch"] == str(torch.__version__) and written["peak_gflops"]["float32"] > 1
     assert "maml_core eager" in capsys.readouterr().out
     assert benchmark(load_benchmark(out)).axes[0].get_xlabel() == "ms per meta-step"
 
@@ -138,7 +138,8 @@ def test_a_variants_memory_is_more_than_its_weights() -> None:
 
 
 def row(workload: str, implementation: str, milliseconds: float) -> report.Row:
-    told = {"workload": workload, "implementation": implementation, "device": "cpu"}
+    told = {"workload": workload, "implementation": implementation, "device": "cpu", "floor_fraction": 0.4}
+    told["precision"] = "bf16" if "bf16" in implementation else "float32"
     return told | {"median_ms": milliseconds, "best_ms": milliseconds}
 
 
@@ -153,10 +154,41 @@ def test_goals_are_against_the_fastest_of_each_family() -> None:
     assert judged[0]["ratio"] == pytest.approx(0.6)
 
 
+def test_each_precision_is_judged_against_its_like() -> None:
+    rows = [row("O", "maml_core compiled", 40), row("O", "maml_core compiled bf16", 25)]
+    rows += [row("O", "jax", 100), row("O", "jax bf16", 80), row("O", "torchopt MetaSGD", 400)]
+    judged = {(goal["precision"], goal["against"]): goal for goal in report.goals(rows, "cpu")}
+    assert judged["float32", "jax"]["ratio"] == pytest.approx(0.4) and judged["bf16", "jax bf16"]["ratio"] == pytest.approx(25 / 80)
+    assert not judged["float32", "the measured peak"]["reached"] and judged["bf16", "the measured peak"]["reached"]
+    table = report.readme_table(rows)
+    assert "| **maml_core, compiled** |  | 40 |  |  |" in table and "| JAX, bf16 factors |  | 80 |  |  |" in table
+
+
+def test_rounding_to_bfloat16_is_checked_in_float64(sinusoid: Workload) -> None:
+    """Its own precision explains any error; a mistake shows in float64, and the cosine tells what rounding does."""
+
+    class Coarse(PlainLoop):
+        precision = "bf16"
+
+        def gradient(self, theta, episodes):
+            exact = super().gradient(theta, episodes)
+            return {name: g.bfloat16().to(g.dtype) if g.dtype == torch.float32 else g for name, g in exact.items()}
+
+    class CoarseAndWrong(Coarse):
+        def gradient(self, theta, episodes):
+            return {name: 1.01 * g for name, g in super().gradient(theta, episodes).items()}
+
+    check = GradientCheck(sinusoid)
+    errors = check.errors(Coarse(sinusoid))
+    assert not errors.wrong and 1e-4 < errors.float32 < 1e-2
+    assert 0.999 < errors.cosine < 1 and errors.norm_ratio == pytest.approx(1, abs=1e-2)
+    assert check.errors(CoarseAndWrong(sinusoid)).wrong
+
+
 def test_what_is_not_measured_anew_stays() -> None:
     steps, tasks = ({"sweep": sweep, "device": "cpu"} for sweep in ("steps", "tasks"))
     old = {"rows": [row("S", "jax jit", 1), row("O", "jax", 2)], "sweeps": [steps, tasks], "goals": []}
-    merged = report.merge(old, {"rows": [row("S", "higher", 3)], "sweeps": [tasks | {"tasks": 8}], "sgemm_gflops": 1})
+    merged = report.merge(old, {"rows": [row("S", "higher", 3)], "sweeps": [tasks | {"tasks": 8}], "peak_gflops": {}})
     assert [(r["workload"], r["implementation"]) for r in merged["rows"]] == [("S", "higher"), ("O", "jax")]
     assert merged["sweeps"] == [steps, tasks | {"tasks": 8}]
 

@@ -19,12 +19,14 @@ class Side(Protocol):
     detail:          how it goes through the tasks
     steps_per_call:  meta-steps in one call of what `start` returns
     compiles:        whether its gradient in another dtype takes a compilation of minutes
+    precision:       of its matrix products: "float32", or "bf16" (factors rounded to bfloat16)
     """
 
     name: str
     detail: str
     steps_per_call: int
     compiles: bool
+    precision: str
 
     def gradient(self, theta: Weights, episodes: Episodes) -> dict[str, Tensor]:
         """The meta-gradient of (1/T) sum_i L_i(phi_i), in maml_core's layout."""
@@ -35,8 +37,8 @@ class Side(Protocol):
         ...
 
 
-def _engine(name: str) -> Callable[[Workload], list[Side]]:
-    return lambda workload: [_module("ours").Ours(workload, name)]
+def _engine(name: str, precision: str = "float32") -> Callable[[Workload], list[Side]]:
+    return lambda workload: [_module("ours").Ours(workload, name, precision)]
 
 
 def _module(name: str):
@@ -46,6 +48,7 @@ def _module(name: str):
 # Modules are imported when they are asked for: a peer that is not installed is no error.
 SIDES: dict[str, Callable[[Workload], list[Side]]] = {
     "compiled": _engine("compiled"),
+    "bf16": _engine("compiled", "bf16"),
     "graph": _engine("graph"),
     "eager": _engine("eager"),
     "plain": lambda workload: [_module("plain").PlainLoop(workload)],
@@ -57,7 +60,7 @@ SIDES: dict[str, Callable[[Workload], list[Side]]] = {
 
 
 def default_sides(device: str) -> list[str]:
-    """All of them; CUDA graphs only where there is CUDA."""
+    """All of them; CUDA graphs only where there is CUDA. (bf16 leaves itself out where the processor has none.)"""
     return [name for name in SIDES if name != "graph" or device == "cuda"]
 
 
@@ -69,6 +72,6 @@ def build_sides(names: list[str], workload: Workload, say: Callable[[str], None]
             sides += SIDES[name](workload)
         except ImportError as error:
             say(f"{name} is left out: {error}. `make bench` installs it where there is a network.")
-        except RuntimeError as error:  # JAX without a GPU of its own
+        except (RuntimeError, ValueError) as error:  # JAX without a GPU of its own, bf16 on a processor without it
             say(f"{name} is left out: {str(error).splitlines()[0]}")
     return sides

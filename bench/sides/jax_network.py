@@ -32,6 +32,12 @@ def im2col_convolution(x: Array, kernel: Array) -> Array:
     return patches(x) @ kernel.reshape(-1, kernel.shape[-1])
 
 
+def bf16_convolution(x: Array, kernel: Array) -> Array:
+    """The same with both factors of the product rounded to bfloat16 and their sums in float32."""
+    factors = (patches(x).astype(jnp.bfloat16), kernel.reshape(-1, kernel.shape[-1]).astype(jnp.bfloat16))
+    return jnp.matmul(*factors, preferred_element_type=x.dtype)
+
+
 def stock_convolution(x: Array, kernel: Array) -> Array:
     """The same by XLA's own convolution."""
     return jax.lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))

@@ -10,6 +10,7 @@ from maml_core.choices import choose_block, choose_chunk
 from maml_core.engine import MetaTrainer
 from maml_core.episodes import Episodes, TaskDistribution, seeded_generator
 from maml_core.networks import Weights
+from maml_core.precision import check_precision
 
 from ..workloads import Presampled, Workload, tasks_at_a_time
 
@@ -21,9 +22,10 @@ class Ours:
     compiles:        whether another dtype means another compilation
     """
 
-    def __init__(self, workload: Workload, engine: str) -> None:
-        self.workload, self.engine = workload, engine
-        self.name = f"maml_core {engine}"
+    def __init__(self, workload: Workload, engine: str, precision: str = "float32") -> None:
+        check_precision(precision, workload.device.type)
+        self.workload, self.engine, self.precision = workload, engine, precision
+        self.name = f"maml_core {engine}" + (f" {precision}" if precision != "float32" else "")
         self.compiles = engine != "eager"
         recipe = workload.recipe
         self.chunk = choose_chunk(recipe, workload.device.type, engine=engine)
@@ -37,7 +39,7 @@ class Ours:
         """A trainer that starts from a copy of theta."""
         learner, generator = self.workload.learner, seeded_generator(1, self.workload.device)
         network = replace(learner.network, init=lambda _: {name: w.clone() for name, w in theta.items()})
-        options = {"chunk": self.chunk, "engine": self.engine, "block": self.block}
+        options = {"chunk": self.chunk, "engine": self.engine, "block": self.block, "precision": self.precision}
         learner, meta_batch = replace(learner, network=network), self.workload.recipe.meta_batch
         return MetaTrainer(learner, tasks, generator, meta_batch, learning_rate, **options)
 

@@ -14,7 +14,7 @@ from ..workloads import Workload, reference_gradient, tasks_at_a_time
 class PlainLoop:
     """`reference.meta_gradient` and torch's Adam."""
 
-    name, steps_per_call, compiles, detail = "plain loop", 1, False, tasks_at_a_time(1)
+    name, steps_per_call, compiles, precision, detail = "plain loop", 1, False, "float32", tasks_at_a_time(1)
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload

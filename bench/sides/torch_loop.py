@@ -62,7 +62,7 @@ class TorchLoop(ABC):
     """A PyTorch peer; a subclass says in `accumulate` how its library adapts the module task by task."""
 
     name: str
-    steps_per_call, compiles, detail = 1, False, tasks_at_a_time(1)
+    steps_per_call, compiles, precision, detail = 1, False, "float32", tasks_at_a_time(1)
 
     def __init__(self, workload: Workload) -> None:
         self.workload, self.learner = workload, workload.learner

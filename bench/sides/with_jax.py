@@ -17,6 +17,7 @@ from torch import Tensor
 
 from maml_core import networks, sinusoid
 from maml_core.episodes import Episodes
+from maml_core.precision import check_precision
 
 from ..timing import Clock
 from ..workloads import Workload, tasks_at_a_time
@@ -60,9 +61,13 @@ class Jax:
         chunk: int | None = None,
         stock: bool = False,
         steps_per_call: int = 1,
+        precision: str = "float32",
     ) -> None:
         self.workload, self.name, self.chunk, self.steps_per_call = workload, name, chunk, steps_per_call
         self.convolution = jax_network.stock_convolution if stock else jax_network.im2col_convolution
+        self.precision = precision
+        if precision == "bf16":
+            self.convolution = jax_network.bf16_convolution
         self.device = jax.devices("gpu" if workload.device.type == "cuda" else "cpu")[0]
         convolution = "" if workload.is_regression else f"{'stock convolution' if stock else 'im2col'}, "
         self.detail = convolution + tasks_at_a_time(chunk)
@@ -119,18 +124,24 @@ def variants(workload: Workload) -> list[Jax]:
     """The sides to time: for S one step per call and a scan of 100; else vmap over all tasks and the best found."""
     if workload.is_regression:
         return [Jax(workload, "jax jit"), Jax(workload, "jax jit+scan", steps_per_call=100)]
-    return [Jax(workload, "jax vmap"), fastest(workload)]
+    sides = [Jax(workload, "jax vmap"), fastest(workload)]
+    try:
+        check_precision("bf16", workload.device.type)
+    except ValueError:  # the processor has none
+        return sides
+    return [*sides, fastest(workload, "bf16")]
 
 
-def fastest(workload: Workload) -> Jax:
+def fastest(workload: Workload, precision: str = "float32") -> Jax:
     """The quickest number of tasks at a time; with XLA's own convolution too where there is a GPU."""
-    print(f"{workload.name}: jax looks for the best number of tasks at a time", flush=True)
+    name = "jax" if precision == "float32" else f"jax {precision}"
+    print(f"{workload.name}: {name} looks for the best number of tasks at a time", flush=True)
     best: tuple[float, Jax] | None = None
-    for stock in (False, True) if workload.device.type == "cuda" else (False,):
+    for stock in (False, True) if workload.device.type == "cuda" and precision == "float32" else (False,):
         for chunk in CHUNKS:
             if chunk is not None and workload.recipe.meta_batch % chunk:
                 continue
-            side = Jax(workload, "jax", chunk, stock)
+            side = Jax(workload, name, chunk, stock, precision=precision)
             clock = Clock(side.start(), 1)
             clock.warm_up()
             for _ in range(3):
