@@ -14,6 +14,9 @@ BENCH_FLAGS ?=
 
 NEW_ENOUGH = import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))
 RUN = .venv/bin/python
+# Threads that wait for one another sleep: spinning, they take the cores from whatever else runs.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
 # Without this JupyterLab opens with the question whether to fetch its news. A user's own settings come before it.
 SETTINGS = .venv/share/jupyter/lab/settings
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
