@@ -4,6 +4,7 @@
 nothing but tensors decides a step. The tests hold it against torch's.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,8 @@ def no_moments(theta: Weights) -> Moments:
 
 
 def adam(
-    theta: Weights, gradient: Weights, moments: Moments, learning_rate: float, betas: tuple[float, float] = (0.9, 0.999)
+    theta: Weights, gradient: Weights, moments: Moments, learning_rate: float | Tensor,
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> tuple[Weights, Moments]:
     """One step of Algorithm 1 of Kingma and Ba (2015), epsilon 1e-8: new weights and new moments."""
     steps = moments.steps + 1
@@ -39,6 +41,17 @@ def adam(
     size, root = learning_rate / (1 - betas[0] ** steps), (1 - betas[1] ** steps).rsqrt()
     theta = {name: w - size * first[name] / (second[name].sqrt() * root + 1e-8) for name, w in theta.items()}
     return theta, Moments(first, second, steps)
+
+
+def scheduled(learning_rate: float, steps: Tensor, horizon: int | None) -> float | Tensor:
+    """The learning rate after `steps` steps: constant, or along half a cosine from `learning_rate` to 0 at `horizon`.
+
+    (Loshchilov and Hutter 2017, without restarts.) It hangs on nothing but Adam's own count, so that a resumed training and
+    a recorded graph go on with it.
+    """
+    if horizon is None:
+        return learning_rate
+    return learning_rate * 0.5 * (1 + torch.cos(steps.clamp(max=horizon) * (math.pi / horizon)))
 
 
 def clip_values(gradient: Weights, limit: float | None) -> Weights:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from .adapting import CHOICES as ADAPTING
 from .characters import SPLITS
 from .choices import ENGINES
 from .precision import PRECISIONS
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
                            help="characters upright, in training and at test")  # fmt: skip
     overrides.add_argument("--inner-steps", type=int, help="inner steps in meta-training")
     overrides.add_argument("--variant", choices=tuple(LEARNERS), help="of MAML, or another family (default maml)")
+    overrides.add_argument("--adapts", choices=tuple(ADAPTING), help="what adapts in the inner loop")
     overrides.add_argument("--inner-loss", choices=("sum", "mean"),
                            help="sum over the support points divided by K, or their mean")  # fmt: skip
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .adam import Moments, adam, clip_values, no_moments
+from .adam import Moments, adam, clip_values, no_moments, scheduled
 from .checks import at_least, positive
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
 from .contract import check_fit, initial_weights
@@ -53,6 +53,7 @@ class MetaTrainer:
     engine:      "eager", "compiled" or "graph"; where compiling is not possible, a warning says why, and it is eager
     block:       meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
     precision:   of matrix products: "float32", "bf16" (on a CPU that has it, and on a GPU), or on a GPU "tf32"
+    horizon:     meta-iterations in which the learning rate falls to 0 along half a cosine; None: it stays
     products:    the way of float32 products on a CPU (`products`): "mkl", "onednn", or "auto", which measures
     shard:       this process's part of the meta-batch
     clip:        the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
@@ -74,13 +75,15 @@ class MetaTrainer:
         shard: Shard = Shard(),
         clip: float | None = None,
         products: str = "auto",
+        horizon: int | None = None,
     ) -> None:
-        at_least(1, meta_batch=meta_batch, chunk=chunk, block=block)
+        at_least(1, meta_batch=meta_batch, chunk=chunk, block=block, horizon=horizon)
         positive(learning_rate=learning_rate, clip=clip)
         shard.check(meta_batch)
         check_precision(precision, generator.device.type)
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
         self.learning_rate, self.precision, self.shard, self.clip = learning_rate, precision, shard, clip
+        self.horizon = horizon
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
         self.products = choose_way(generator.device.type, products)
         theta = initial_weights(learner.network, generator)
@@ -210,7 +213,8 @@ class MetaTrainer:
 
     def _iterate(self, theta: Weights, moments: Moments, episodes: Episodes) -> tuple[Weights, Moments, Tensor]:
         gradient, losses = self.gradient(theta, episodes)
-        theta, moments = adam(theta, clip_values(gradient, self.clip), moments, self.learning_rate)
+        learning_rate = scheduled(self.learning_rate, moments.steps, self.horizon)
+        theta, moments = adam(theta, clip_values(gradient, self.clip), moments, learning_rate)
         return theta, moments, losses.mean()[None]
 
     def _draw(self, size: int) -> Tensor | list[Episodes]:
@@ -232,7 +236,7 @@ class MetaTrainer:
 
     def _block_of_iterations(self) -> Callable[..., tuple[Weights, Moments, Tensor]]:
         learner, tasks, meta_batch = self.learner, self.tasks, self.meta_batch
-        learning_rate, clip = self.learning_rate, self.clip
+        learning_rate, horizon, clip = self.learning_rate, self.horizon, self.clip
         builds = hasattr(tasks, "build")
 
         def block(theta: Weights, moments: Moments, drawn: Any) -> tuple[Weights, Moments, Tensor]:
@@ -240,7 +244,8 @@ class MetaTrainer:
             for part in drawn:
                 episodes = tasks.build(part, meta_batch) if builds else part
                 gradient, task_losses = chunked(learner.gradient_of_sum, theta, episodes)
-                theta, moments = adam(theta, clip_values(gradient, clip), moments, learning_rate)
+                rate = scheduled(learning_rate, moments.steps, horizon)
+                theta, moments = adam(theta, clip_values(gradient, clip), moments, rate)
                 losses.append(task_losses.mean())
             return theta, moments, torch.stack(losses)
 

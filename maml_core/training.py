@@ -64,7 +64,7 @@ def train(
     trainer = MetaTrainer(
         recipe.build_learner(), tasks, seeded_generator(seed, device), recipe.meta_batch, recipe.meta_learning_rate,
         chunk or choose_chunk(recipe, device, shard.world, engine), engine, precision, choose_block(recipe), shard,
-        recipe.clip,
+        recipe.clip, horizon=recipe.horizon,
     )  # fmt: skip
     facts = {"device": device, "precision": precision, "torch": str(torch.__version__)} | (facts or {})
     training = Training(recipe, trainer, validation, out, seed, facts, say, again)

@@ -1,7 +1,7 @@
 """MAML's variants, each as what it does differently from `maml.Learner` and nothing else.
 
     first order   Finn et al. 2017, section 5.2    the inner gradient is a constant: Learner(first_order=True)
-    ANIL          Raghu et al. 2020 (1909.09157)   only the head adapts
+    ANIL          Raghu et al. 2020 (1909.09157)   only the head adapts (adapting.py)
     Meta-SGD      Li et al. 2017 (1707.09835)      an alpha for every weight, meta-learned
     MAML++        Antoniou et al. 2019 (1810.09502)  a loss after every step, an alpha for every layer and step
     Reptile       Nichol et al. 2018 (1803.02999)  towards the adapted weights: no gradient through a gradient
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .adapting import adapting
 from .checks import at_least, positive
 from .episodes import Episodes
 from .maml import Learner, adapt, stack, support_gradient
@@ -25,8 +26,7 @@ from .networks import Network, Weights
 
 def adapt_head_only(network: Network) -> Network:
     """ANIL, "almost no inner loop": all but the last layer's weight and bias is frozen, in training and at test."""
-    names = list(network.init(torch.Generator()))
-    return replace(network, frozen=frozenset(names[:-2]))
+    return adapting(network, "head")
 
 
 def adapt_everything(network: Network) -> Network:
@@ -63,25 +63,33 @@ class MetaSGD(Learner):
 
 
 @dataclass(frozen=True)
-class MAMLPlusPlus(Learner):
+class LearnedAlphas(Learner):
+    """An alpha for each layer and step (MAML++'s LSLR alone). Steps beyond those of training use the last step's alpha."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, steps=self.steps)
+
+    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        gradient = support_gradient(self, phi, x, y)
+        place = min(number, self.steps - 1)
+        return phi | {name: phi[name] - phi[f"alpha.{name}"][place] * g for name, g in gradient.items()}
+
+
+@dataclass(frozen=True)
+class MAMLPlusPlus(LearnedAlphas):
     """An alpha for each layer and step, and the query loss after every step (their multi-step loss and LSLR).
 
     importance: v_s of each step's query loss; None: they all count the same. Their training shifts it to the last step
-    as it goes on. Steps beyond those of training, at test, use the last step's alpha.
+    as it goes on.
     """
 
     importance: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, steps=self.steps)
         if self.importance is not None and len(self.importance) != self.steps:
             raise ValueError(f"importance must have a number for each of {self.steps} steps, not {self.importance}.")
-
-    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
-        gradient = support_gradient(self, phi, x, y)
-        place = min(number, self.steps - 1)
-        return phi | {name: phi[name] - phi[f"alpha.{name}"][place] * g for name, g in gradient.items()}
 
     def losses(self, theta: Weights, episodes: Episodes) -> Tensor:
         phi = stack(self.network, theta, len(episodes))
@@ -189,6 +197,9 @@ VARIANTS: dict[str, Callable[..., Learner]] = {
     "maml": Learner,
     "anil": lambda network, *settings: Learner(adapt_head_only(network), *settings),
     "meta-sgd": lambda network, alpha, *settings: MetaSGD(with_alphas(network, alpha), alpha, *settings),
+    "learned-alphas": lambda network, alpha, steps, *settings: LearnedAlphas(
+        with_alphas(network, alpha, steps), alpha, steps, *settings
+    ),
     "maml++": lambda network, alpha, steps, *settings: MAMLPlusPlus(
         with_alphas(network, alpha, steps), alpha, steps, *settings
     ),
