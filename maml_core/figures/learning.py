@@ -21,15 +21,16 @@ def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = Non
 # By what a recipe's name ends in; 5-shot is dashed.
 VARIANTS = {
     "-sum": COLOURS["inner sum"], "-first-order": COLOURS["first order"], "-mlp": COLOURS["mlp"],
-    "-alphabets": COLOURS["alphabets"], "shot": COLOURS["maml"],
+    "-alphabets": COLOURS["alphabets"], "-fast": COLOURS["last block"], "shot": COLOURS["maml"],
 }  # fmt: skip
+OTHER = COLOURS["before"]
 
 
 def draw_learning_curves(ax: "Axes", stories: Mapping[str, Mapping[str, Any]]) -> None:
     """Several trainings in one picture, on a logarithmic axis: {label: what `load_shipped` tells}."""
     for label, story in stories.items():
         name = story["recipe"]["name"]
-        colour = next(colour for ending, colour in VARIANTS.items() if name.endswith(ending))
+        colour = next((colour for ending, colour in VARIANTS.items() if name.endswith(ending)), OTHER)
         draw_history(ax, story["history"], colour, label, ls="--" if "5shot" in name else "-")
     ax.set_xlim(60, 70_000)
     ax.set_xscale("log")

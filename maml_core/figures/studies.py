@@ -60,13 +60,18 @@ def draw_rotations(ax: "Axes", study: Mapping[str, Any]) -> None:
 def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
     """Table 1 as dots with intervals, an axes for each setting: the literature's rows in grey, ours in blue.
 
-    rows: `tables.accuracy_rows()`. Ours are hollow where fewer meta-iterations were run than the paper's,
+    rows: `tables.accuracy_rows()`. Ours are hollow where fewer meta-iterations were run than the recipe has,
     and a number at the left edge where they lie outside the picture.
     """
-    ours = {"MAML, here": "", "MAML, no conv, here": "-mlp", "first-order MAML, here": "-first-order"}
-    by_name = {row.recipe: row for row in rows}
-    labels = [label for report in OMNIGLOT for label in (report.method, f"{report.method}, here")
-              if label == report.method or label in ours]  # fmt: skip
+    here = {
+        "MAML": {"MAML, here": "", "last block, here": "-fast"},
+        "MAML, no conv": {"MAML, no conv, here": "-mlp"},
+        "first-order MAML": {"first-order MAML, here": "-first-order"},
+    }
+    by_name, labels, ours = {row.recipe: row for row in rows}, [], {}
+    for report in OMNIGLOT:
+        labels += [report.method, *here.get(report.method, {})]
+        ours |= here.get(report.method, {})
     for ax, setting in zip(axes, SETTINGS):
         others = {report.method: report.cell(setting) for report in OMNIGLOT if report.cell(setting)}
         lowest = min(mean - (half or 0) for mean, half in others.values())

@@ -27,6 +27,7 @@ COLOURS = {
     "oracle": "#009E73",
     "mlp": "#555555",
     "alphabets": "#56B4E9",
+    "last block": "#AA4499",
     # Three families; MAML keeps its blue. Yellow, teal and wine (Paul Tol) stay apart from it and from each other.
     "prototypes": "#DDAA33",
     "matching": "#44AA99",
