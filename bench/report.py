@@ -87,10 +87,11 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         ratio = "" if row["ratio_to_ours"] is None else f"{row['ratio_to_ours']:.2f}"
         float64 = "" if row["gradient_error_float64"] is None else f"{row['gradient_error_float64']:.0e}"
+        cosine = f"{row['gradient_cosine']:.4f}" if "gradient_cosine" in row else ""  # not in benchmarks before 2026-11-25
         lines.append(
             f"{row['workload']:4} {row['implementation']:22} {row['device']:6} {row['median_ms']:10.3f} "
             f"{row['best_ms']:10.3f} {ratio:>8} "
-            f"{100 * row['floor_fraction']:7.1f}% {row['gradient_error']:8.0e} {row['gradient_cosine']:8.4f} {float64:>8}  "
+            f"{100 * row['floor_fraction']:7.1f}% {row['gradient_error']:8.0e} {cosine:>8} {float64:>8}  "
             f"{row['detail']}"
         )
     return "\n".join(lines)

@@ -193,6 +193,14 @@ def test_what_is_not_measured_anew_stays() -> None:
     assert merged["sweeps"] == [steps, tasks | {"tasks": 8}]
 
 
+def test_what_an_older_benchmark_measured_is_printed_beside_the_new() -> None:
+    old = load_benchmark()["rows"]
+    for known in old:
+        known.pop("gradient_cosine", None), known.pop("precision", None)
+    report.add_ratios(old)
+    assert "maml_core compiled" in report.table(old) and report.goals(old, "cpu")
+
+
 def test_learn2learn_is_unpacked_without_its_parents_imports(tmp_path: Path) -> None:
     import tarfile
 
