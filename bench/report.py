@@ -87,7 +87,7 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         ratio = "" if row["ratio_to_ours"] is None else f"{row['ratio_to_ours']:.2f}"
         float64 = "" if row["gradient_error_float64"] is None else f"{row['gradient_error_float64']:.0e}"
-        cosine = f"{row['gradient_cosine']:.4f}" if "gradient_cosine" in row else ""  # not in benchmarks before 2026-11-25
+        cosine = f"{row['gradient_cosine']:.4f}" if "gradient_cosine" in row else ""  # an older benchmark has none
         lines.append(
             f"{row['workload']:4} {row['implementation']:22} {row['device']:6} {row['median_ms']:10.3f} "
             f"{row['best_ms']:10.3f} {ratio:>8} "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoints
+from .adapting import CHOICES as ADAPTING
 from .characters import Characters
 from .families import MAML, families_shift
 from .recipes import READERS, Recipe, find_recipe
@@ -62,6 +63,11 @@ def _few_tasks(**changes: Any) -> Condition:
     return Condition("omniglot-5way-1shot", {**changes, "inner_steps": 3, "meta_batch": 8})
 
 
+def _adapting(what: str) -> Condition:
+    """20-way 1-shot by the fast recipe, with another choice of what adapts and the schedule of a short training."""
+    return Condition("omniglot-20way-1shot-fast", {"adapts": what, "meta_iterations": 1_000})
+
+
 SECOND_ORDER = Condition("omniglot-5way-1shot")
 TRAINED = {
     "loss-scale-5way": Study(
@@ -111,6 +117,13 @@ TRAINED = {
         ships=True,
     ),
 }
+TRAINED["what-adapts"] = Study(
+    "What adapts, 20-way 1-shot: one inner step, an alpha learned for each layer that takes part",
+    {what: _adapting(what) for what in ADAPTING},
+    iterations=1000,
+    validate_every=250,
+    ships=True,
+)
 # MAML's and the readers' recipes differ in the variant (reading takes one step, whatever the inner loop's number of steps).
 TRAINED |= {
     f"families-{ways}way": Study(
