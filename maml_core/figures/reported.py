@@ -4,8 +4,9 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from ..recipes import READERS, RECIPES
-from ..results import is_shipped, load_shipped, load_study
+from ..results import is_shipped, load_shipped, load_study, load_study_weights
 from ..tables import accuracy_rows
+from .adapting import draw_choices, draw_layer_alphas
 from .families import draw_families_learning, draw_families_shift, draw_families_tests
 from .learning import LOSS_COLOURS, ORDER_COLOURS, draw_comparison, draw_learning_curves
 from .sinusoid import draw_error_against_steps
@@ -101,6 +102,18 @@ def variants() -> Figure:
     return figure
 
 
+def what_adapts() -> Figure:
+    """20-way 1-shot by what adapts: accuracy over time, and the alphas that each layer gets where all of them adapt."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.3), width_ratios=[3, 2.4])
+    study = load_study("what-adapts")
+    draw_choices(axes[0], study)
+    axes[0].set_title("The last block alone learns soonest")
+    theta, recipe = load_study_weights("what-adapts", "everything")
+    draw_layer_alphas(axes[1], theta, recipe.alpha)
+    axes[1].set_title("Where every layer may adapt")
+    return figure
+
+
 def variants_cost() -> Figure:
     """Time and memory of a meta-iteration against inner steps, variant by variant."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.4))
@@ -133,5 +146,5 @@ def families_shift() -> Figure:
 
 PICTURES = (
     error_against_steps, learning_curves, loss_scale, order_and_rotations, query_batches, alpha_at_test, table_1,
-    variants, variants_cost, families, families_shift,
+    variants, what_adapts, variants_cost, families, families_shift,
 )  # fmt: skip

@@ -27,7 +27,9 @@ COLOURS = {
     "oracle": "#009E73",
     "mlp": "#555555",
     "alphabets": "#56B4E9",
+    # What adapts: everything is MAML's blue, the head ANIL's red.
     "last block": "#AA4499",
+    "body": "#661100",
     # Three families; MAML keeps its blue. Yellow, teal and wine (Paul Tol) stay apart from it and from each other.
     "prototypes": "#DDAA33",
     "matching": "#44AA99",

@@ -1,0 +1,39 @@
+"""What adapts: how soon each choice learns, and which alphas a network gives its layers."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..networks import Weights
+from .style import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CHOICE_COLOURS = {"everything": COLOURS["maml"], "body": COLOURS["body"], "last block": COLOURS["last block"],
+                  "head": COLOURS["anil"]}  # fmt: skip
+
+
+def draw_choices(ax: "Axes", study: Mapping[str, Any]) -> None:
+    """Validation accuracy in % over the time of one core: a line for each choice of what adapts (first seed)."""
+    first = min(row["seed"] for row in study["rows"])
+    for row in study["rows"]:
+        if row["seed"] == first:
+            minutes = [seconds / 60 for seconds in row["cpu_by_history"]]
+            accuracy = [100 * point["validation"] for point in row["history"]]
+            ax.plot(minutes, accuracy, "o-", ms=4.5, color=CHOICE_COLOURS[row["condition"]], label=row["condition"])
+    ax.set(xlabel="minutes of one core", ylabel="validation accuracy, %", xlim=(0, None))
+    ax.legend(loc="lower right")
+
+
+def draw_layer_alphas(ax: "Axes", theta: Weights, alpha: float) -> None:
+    """The alpha that training gave each layer, as bars; dashed: where all of them began.
+
+    theta: of a learner with one alpha a layer and one step ("alpha.conv4" is [1]).
+    """
+    alphas = {name.removeprefix("alpha."): w.item() for name, w in theta.items() if name.startswith("alpha.")}
+    ax.bar(list(alphas), list(alphas.values()), color=COLOURS["maml"], width=0.7)
+    for place, value in enumerate(alphas.values()):
+        ax.annotate(f"{value:.2f}", (place, max(value, 0)), (0, 3), textcoords="offset points", ha="center", fontsize=9)
+    ax.axhline(alpha, color=COLOURS["before"], lw=1, ls="--")
+    ax.axhline(0, color="#000000", lw=0.8)
+    ax.set(xlabel="layer", ylabel="alpha")
