@@ -25,12 +25,13 @@ from .keeper import CHECKPOINT, check_settings, load_training
 from .precision import check_precision
 from .progress import progress
 from .recipes import READERS, RECIPES, Recipe, find_recipe
-from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish, weights_name
+from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish, unfinished_file, weights_name
 from .rl.study import is_policy, publish_policy
 from .shards import Shard, join, leave
 from .studies import MEASURED, SAMPLED, TRAINED, run_study
 from .tables import accuracy_rows, accuracy_table, error_table, literature_table
 from .training import train
+from .unfinished import find_unfinished, take_unfinished
 from .validation import describe
 
 TOO_LARGE = "There is not enough memory: lower --shots, --queries or --meta-batch, or take --chunk-tasks 1."
@@ -71,6 +72,8 @@ def _recipes(options: argparse.Namespace) -> None:
     print(f"{'recipe':34}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
     for r in RECIPES.values():
         shipped = "yes" if is_shipped(r.name) else ""
+        if unfinished_file(r.name).exists():
+            shipped += f", {load_shipped(r.name)[1]['iterations']:,} of {r.meta_iterations:,}"
         alpha = "-" if r.variant in READERS else r.alpha
         print(f"{r.name:34}{r.network:>10}{alpha:>7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
 
@@ -94,8 +97,7 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
     out = options.out or (Path("runs") / recipe.name if options.resume else _free_folder(recipe.name))
     seed, source, precision = options.seed or 0, options.data or "auto", options.precision or "float32"
     if options.resume:
-        begun = load_training(out, say=lambda text: None)
-        check_settings(begun, _given(options, recipe.name), out / CHECKPOINT)
+        begun = _begun(recipe.name, out, options, shard)
         recipe, seed, precision = Recipe(**begun["recipe"]), begun["seed"], begun.get("precision", "float32")
         source = begun["data"] if begun.get("data") in ("omniglot", "glyphs") else source
         if done := _already(recipe, begun, options.iterations or recipe.meta_iterations, out):
@@ -120,6 +122,28 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
         best, last = result["best"], result["history"][-1]
         print(f"After {result['iteration']:,} meta-iterations and {result['wall_seconds']:.0f} s: {describe(recipe, last)}")
         print(f"Best on validation: {describe(recipe, best)} after {best['iteration']:,}, kept in {out / 'weights.pt'}")
+
+
+def _begun(name: str, out: Path, options: argparse.Namespace, shard: Shard) -> dict[str, Any]:
+    """The training in `out`; where there is no folder yet, the unfinished one that the package ships, put there.
+
+    Raises FileNotFoundError where there is neither, and ValueError where the options contradict it; then nothing is put.
+    """
+    shipped = find_unfinished(name, out)
+    if not shipped and not out.exists():
+        raise FileNotFoundError(
+            f"There is no training in {out}, and the package ships no unfinished one of {name}: train first, "
+            "without --resume."
+        )
+    begun = checkpoints.load(shipped) if shipped else load_training(out, say=lambda text: None)
+    remedy = "leave out --resume to begin anew" if shipped else "choose another --out"
+    check_settings(begun, _given(options, name), shipped or out / CHECKPOINT, remedy)
+    with shard.first_one_first():
+        if shipped and shard.rank == 0:
+            take_unfinished(name, out)
+            at = f"at meta-iteration {begun['iteration']:,}, in {out}"
+            print(f"Going on from the training that the package ships, {at}.", flush=True)
+    return begun
 
 
 def _already(recipe: Recipe, begun: dict[str, Any], iterations: int, out: Path) -> str | None:
@@ -176,8 +200,18 @@ def _publish(options: argparse.Namespace) -> None:
         told = ", ".join(f"{mean:.2f}" for mean in story["evaluation"]["return"])
         print(f"{story['recipe']['name']} on 2-D navigation, average return by gradient steps: {told}")
         return
-    recipe = Recipe(**checkpoints.load(options.folder / "weights.pt")["recipe"])
-    print(_for_people(recipe, publish(options.folder, _data(recipe, "omniglot"), options.name)["evaluation"]))
+    weights = options.folder / "weights.pt"
+    if not weights.exists() and (options.folder / CHECKPOINT).exists():
+        raise ValueError(
+            f"{options.folder} has no best theta to ship before its first validation: go on with it by --resume, "
+            "with a smaller --validate-every if need be."
+        )
+    recipe = Recipe(**checkpoints.load(weights)["recipe"])
+    story = publish(options.folder, _data(recipe, "omniglot"), options.name)
+    print(_for_people(recipe, story["evaluation"]))
+    if options.name in (None, recipe.name) and (unfinished := unfinished_file(recipe.name)).exists():
+        at = f"meta-iteration {story['iterations']:,} of {recipe.meta_iterations:,}"
+        print(f"It is at {at}: what it takes to go on with it is shipped too, in {unfinished}.")
 
 
 def _reproduce(options: argparse.Namespace) -> None:

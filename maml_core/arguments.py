@@ -54,7 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     go.add_argument("--iterations", type=int, help="meta-iterations (default: the paper's)")
     go.add_argument("--out", type=Path, help="folder of the training (default runs/RECIPE, or the next one free)")
     go.add_argument("--resume", action="store_true",
-                    help="go on with the training in --out (default runs/RECIPE), by its own settings")  # fmt: skip
+                    help="go on with the training in --out (default runs/RECIPE), by its own settings; where there is "
+                         "none yet, with the unfinished one that the package ships")  # fmt: skip
     go.add_argument("--engine", choices=ENGINES, default="auto",
                     help="auto: graph on a GPU; on a CPU compiled where that is won back")  # fmt: skip
     go.add_argument("--precision", choices=PRECISIONS,

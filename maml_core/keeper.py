@@ -84,23 +84,26 @@ def load_training(out: Path, say: Callable[[str], None]) -> dict[str, Any]:
     return state
 
 
-def check_settings(state: dict[str, Any], ours: dict[str, Any], path: Path) -> None:
+def settings_of(state: dict[str, Any]) -> dict[str, Any]:
+    """What decides a training, by name: fields of the recipe, "seed", "data" and "precision". state: checkpoint or JSON."""
+    settings = asdict(Recipe(**state["recipe"])) | {"seed": state.get("seed"), "data": state.get("data")}
+    return settings | {"precision": state.get("precision", "float32")}
+
+
+def check_settings(state: dict[str, Any], ours: dict[str, Any], path: Path, remedy: str = "choose another --out") -> None:
     """ValueError, naming both values of each, if settings asked for are not those of the checkpoint `state` in `path`.
 
-    ours: fields of the recipe, "seed", "data" and "precision", by name; what is left out may be anything.
+    ours: of what `settings_of` returns; what is left out may be anything. remedy: what to do with other settings.
     """
-    theirs = asdict(Recipe(**state["recipe"])) | {"seed": state.get("seed"), "data": state.get("data")}
-    theirs |= {"precision": state.get("precision", "float32")}
+    theirs = settings_of(state)
     if ours.get("name", theirs["name"]) != theirs["name"]:
-        raise ValueError(
-            f"{path} is a training of {theirs['name']}, not of {ours['name']}: name that recipe, or choose another --out."
-        )
+        raise ValueError(f"{path} is a training of {theirs['name']}, not of {ours['name']}: name that recipe, or {remedy}.")
     different = [name for name, value in ours.items() if value != theirs[name]]
     if different:
         told = ", ".join(
             f"{name} is {_said(theirs[name])} in the checkpoint and {_said(ours[name])} here" for name in different
         )
-        raise ValueError(f"{path} was trained with other settings: {told}; go on with its own, or choose another --out.")
+        raise ValueError(f"{path} was trained with other settings: {told}; go on with its own, or {remedy}.")
 
 
 def _said(value: Any) -> str:

@@ -10,6 +10,7 @@ from .episodes import seeded_generator
 from .evaluation import evaluate, mean_and_ci95
 from .files import check_writable
 from .images import MiniImageNet
+from .keeper import load_training, settings_of
 from .networks import Weights
 from .recipes import Recipe
 
@@ -79,6 +80,11 @@ def load_shipped(name: str) -> tuple[Weights, dict[str, Any]]:
     return checkpoints.load(path)["theta"], json.loads(path.with_suffix(".json").read_text())
 
 
+def unfinished_file(name: str) -> Path:
+    """Where the package ships the checkpoint of a recipe whose shipped training is unfinished."""
+    return SHIPPED / "unfinished" / f"{name}.pt"
+
+
 def load_study(name: str) -> dict[str, Any]:
     """What `python -m maml_core study NAME` measured, as shipped."""
     path = STUDY_FOLDER / f"{name}.json"
@@ -106,19 +112,47 @@ def weights_name(condition: str) -> str:
 def publish(run: Path, characters: Characters | MiniImageNet | None, name: str | None = None) -> dict[str, Any]:
     """Put a run's best weights among the shipped ones, with their story and their evaluation on test tasks.
 
-    run: a folder that `train` wrote. name: what to ship it as, if not by its recipe's name. Returns the story. Raises
-    OSError, before anything is measured, where the package's folder cannot be written.
+    What is shipped by its recipe's name and is short of the recipe's meta-iterations goes with its checkpoint, for
+    `take_unfinished`; a finished training removes the one that was there.
+
+    run: a folder that `train` wrote. name: what to ship it as, if not by its recipe's name. Returns the story. Raises,
+    before anything is measured, OSError where the package's folder cannot be written, and, unless there is a name,
+    ValueError where the same training is shipped with more meta-iterations.
     """
     best = checkpoints.load(run / "weights.pt")
     recipe = Recipe(**best["recipe"])
     weights, told = (SHIPPED / f"{name or recipe.name}.{ending}" for ending in ("pt", "json"))
-    for path in (weights, told):
-        check_writable(path, NOT_SHIPPED)
-    story = json.loads((run / "history.json").read_text())
+    unfinished = unfinished_file(recipe.name) if name in (None, recipe.name) else None
+    for path in (weights, told, unfinished):
+        if path:
+            check_writable(path, NOT_SHIPPED)
+    story, training = json.loads((run / "history.json").read_text()), None
+    if unfinished and story["iterations"] < recipe.meta_iterations:
+        training = load_training(run, print)
+        story |= {key: training[key] for key in story.keys() & training.keys()}  # newer than history.json
+    if name is None:
+        _check_not_behind(story, run)
     if characters is not None:
         story["evaluation_15_queries"] = measure(recipe, best["theta"], characters, queries=15, by_step=False)
     story["evaluation"] = measure(recipe, best["theta"], characters)
     story["iteration"] = best["iteration"]
     checkpoints.save(best, weights)
     checkpoints.save(story, told)
+    if training and story["iterations"] < recipe.meta_iterations:
+        checkpoints.save(training, unfinished)
+    elif unfinished:
+        unfinished.unlink(missing_ok=True)
     return story
+
+
+def _check_not_behind(story: dict[str, Any], run: Path) -> None:
+    """ValueError where the package ships the same training, by its recipe's name, with more meta-iterations than `run`."""
+    name, ours = story["recipe"]["name"], story["iterations"]
+    shipped = [json.loads((SHIPPED / f"{name}.json").read_text())] if (SHIPPED / f"{name}.json").exists() else []
+    shipped += [checkpoints.load(unfinished_file(name))] if unfinished_file(name).exists() else []
+    theirs = max((s["iterations"] for s in shipped if settings_of(s) == settings_of(story)), default=0)
+    if ours < theirs:
+        raise ValueError(
+            f"{run} is at meta-iteration {ours:,}, and the package ships the same training of {name} at {theirs:,}: go on "
+            f"with yours by --resume, or replace what is shipped by --as {name}."
+        )

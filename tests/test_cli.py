@@ -295,7 +295,9 @@ def test_publish_ships_what_was_trained(trained, monkeypatch, capsys, tmp_path_f
     monkeypatch.setattr(results, "SHIPPED", shipped)
     assert cli.main(["publish", str(trained)]) == 0
     assert "sinusoid-5shot on 600 tasks of sinusoid" in capsys.readouterr().out
-    assert sorted(contents(shipped)) == ["sinusoid-5shot.json", "sinusoid-5shot.pt"]
+    assert sorted(contents(shipped)) == [
+        "sinusoid-5shot.json", "sinusoid-5shot.pt", "unfinished", "unfinished/sinusoid-5shot.pt",
+    ]  # fmt: skip
     theta, story = results.load_shipped("sinusoid-5shot")
     best = checkpoints.load(trained / "weights.pt")
     assert all(torch.equal(theta[name], best["theta"][name]) for name in theta)

@@ -10,10 +10,12 @@ import torch
 from maml_core import checkpoints
 from maml_core.characters import Characters
 from maml_core.comparisons import families_table, variants_table
+from maml_core.keeper import check_settings, load_training, settings_of
 from maml_core.literature import PAPER_MSE
 from maml_core.recipes import RECIPES, Recipe
-from maml_core.results import SHIPPED, load_shipped, load_study, measure
+from maml_core.results import SHIPPED, load_shipped, load_study, measure, unfinished_file
 from maml_core.tables import accuracy_rows, accuracy_table, error_table, literature_table
+from maml_core.unfinished import take_unfinished
 
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.pt"))
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
@@ -40,7 +42,8 @@ def test_weights_fit_their_recipe_and_have_their_story(name):
     assert all(w.isfinite().all() and not w.requires_grad for w in theta.values())
     facts = ("seed", "iterations", "device", "torch", "wall_seconds", "commit", "data", "evaluation")
     assert not [fact for fact in facts if story.get(fact) is None]
-    assert story["history"][-1]["iteration"] == story["iterations"]
+    validated, is_unfinished = story["history"][-1]["iteration"], unfinished_file(name).exists()
+    assert validated <= story["iterations"] if is_unfinished else validated == story["iterations"]
     assert story["iterations"] >= (70_000 if recipe.is_regression else AT_LEAST.get(name, 1))
     assert story["data"] == story["evaluation"]["data"] == ("sinusoid" if recipe.is_regression else "omniglot")
     best = max if not recipe.is_regression else min
@@ -101,9 +104,31 @@ def test_readme_links_lead_somewhere():
     assert not [target for target in targets if not (root / target).exists()]
 
 
+def check_unfinished(name: str, out: Path) -> None:
+    """A shipped unfinished training can be gone on with in `out`, and is the one whose weights and story are shipped."""
+    recipe, (best, story) = RECIPES[name], load_shipped(name)
+    take_unfinished(name, out)
+    state = load_training(out, pytest.fail)
+    assert Recipe(**state["recipe"]) == recipe
+    check_settings(state, settings_of(story), out)
+    for weights in (state["theta"], state["first_moment"], state["second_moment"]):
+        checkpoints.check_weights(weights, recipe.build_learner().network, out)
+    assert state["iteration"] == story["iterations"] < recipe.meta_iterations
+    assert state["history"] == story["history"] and state["best"] == story["best"]
+    kept = checkpoints.load(out / "weights.pt")
+    assert kept["iteration"] == state["best"]["iteration"]
+    assert all(torch.equal(kept["theta"][key], w) for key, w in best.items())
+
+
+def test_unfinished_trainings_can_be_gone_on_with(tmp_path):
+    for path in unfinished_file("any").parent.glob("*"):
+        assert path.suffix == ".pt"
+        check_unfinished(path.stem, tmp_path / path.stem)
+
+
 def test_torch_loads_the_files_without_running_code():
-    for name in NAMES:
-        assert "theta" in torch.load(SHIPPED / f"{name}.pt", weights_only=True)
+    for path in [*SHIPPED.glob("*.pt"), *unfinished_file("any").parent.glob("*.pt")]:
+        assert "theta" in torch.load(path, weights_only=True)
 
 
 def test_an_installation_has_every_module_and_every_file():
@@ -114,6 +139,8 @@ def test_an_installation_has_every_module_and_every_file():
     assert set(tools["packages"]) == packages
     named = {path for pattern in tools["package-data"]["maml_core"] for path in (root / "maml_core").glob(pattern)}
     assert named >= {path for path in SHIPPED.rglob("*") if path.is_file()}
+    later = unfinished_file("any").relative_to(root / "maml_core")  # is there while a training is unfinished
+    assert any(later.match(pattern) for pattern in tools["package-data"]["maml_core"])
 
 
 def test_readme_prints_the_studies():
