@@ -28,7 +28,7 @@ from .recipes import READERS, RECIPES, Recipe, find_recipe
 from .results import STUDY_FOLDER, is_shipped, load_shipped, measure, publish, unfinished_file, weights_name
 from .rl.study import is_policy, publish_policy
 from .shards import Shard, join, leave
-from .studies import MEASURED, SAMPLED, TRAINED, run_study
+from .studies import MEASURED, SAMPLED, TRAINED, WITHOUT_CHARACTERS, run_study, weights_of
 from .tables import accuracy_rows, accuracy_table, error_table, literature_table
 from .training import train
 from .unfinished import find_unfinished, take_unfinished
@@ -240,11 +240,13 @@ def _study(options: argparse.Namespace) -> None:
     _check_device(options.device)
     name = options.study
     path = STUDY_FOLDER / f"{name}.json" if options.ship else options.results or options.out / f"{name}.json"
-    weights = STUDY_FOLDER / name if options.ship and name in TRAINED and TRAINED[name].ships else None
+    weights = STUDY_FOLDER / name if options.ship and weights_of(name) else None
     _check_places(options, path, weights)
     if name in MEASURED:
-        needs_characters = name != "error-against-steps"
-        result = MEASURED[name](load_characters("omniglot") if needs_characters else None)
+        result = MEASURED[name](None if name in WITHOUT_CHARACTERS else load_characters("omniglot"))
+        for condition, content in result.pop("weights", {}).items():
+            if weights:
+                checkpoints.save(content, weights / weights_name(condition))
     elif name in SAMPLED:
         result = SAMPLED[name](
             options.out, tuple(options.seeds), options.iterations, options.device, {"commit": _commit()}
@@ -264,7 +266,7 @@ def _check_places(options: argparse.Namespace, results: Path, weights: Path | No
     remedy = "leave --ship out to write below runs/" if options.ship else "choose another --out, or --results"
     check_writable(results, remedy)
     if weights:
-        for condition in TRAINED[options.study].conditions:
+        for condition in weights_of(options.study):
             check_writable(weights / weights_name(condition), remedy)
     if options.study not in MEASURED:
         check_writable(options.out / options.study, "choose another --out")

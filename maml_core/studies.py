@@ -13,6 +13,7 @@ from . import checkpoints
 from .adapting import CHOICES as ADAPTING
 from .characters import Characters
 from .families import MAML, families_shift
+from .multitask import METHODS, multi_task
 from .recipes import READERS, Recipe, find_recipe
 from .results import measure, weights_name
 from .rl.study import navigation_study
@@ -144,10 +145,20 @@ MEASURED: dict[str, Callable[[Characters | None], dict[str, Any]]] = {
     "alpha-at-test": alpha_at_test,
     "error-against-steps": error_against_steps,
     "families-shift": families_shift,
+    "multi-task": multi_task,
 }
+# Sine waves need no characters.
+WITHOUT_CHARACTERS = ("error-against-steps", "multi-task")
 # Of policies: (folder, seeds, meta-iterations or None, device, facts) -> what stands in the JSON.
 SAMPLED: dict[str, Callable[..., dict[str, Any]]] = {"navigation": navigation_study}
 STUDIES = (*TRAINED, *MEASURED, *SAMPLED)
+
+
+def weights_of(name: str) -> tuple[str, ...]:
+    """The conditions whose weights are shipped with a study's results."""
+    if name == "multi-task":
+        return METHODS
+    return tuple(TRAINED[name].conditions) if name in TRAINED and TRAINED[name].ships else ()
 
 
 def run_study(

@@ -33,7 +33,7 @@ def query_batches(characters: Characters | None) -> dict[str, Any]:
         for sees in SEES:
             last = recipe.test_steps[-1]
             scores = evaluate(recipe.build_learner(), theta, tasks, [last], seeded_generator(0), TEST_TASKS, sees=sees)
-            rows.append({"sees": sees, "queries": queries} | _rounded(*mean_and_ci95(scores[last])))
+            rows.append({"sees": sees, "queries": queries} | rounded(*mean_and_ci95(scores[last])))
     return {"question": "How much of the accuracy comes from judging the query pictures together?",
             "recipe": name, "tasks": TEST_TASKS, "rows": rows}  # fmt: skip
 
@@ -50,7 +50,7 @@ def alpha_at_test(characters: Characters | None) -> dict[str, Any]:
             scores = evaluate(learner, theta, tasks, [0, 1, 3], seeded_generator(0), TEST_TASKS)
             for steps in (1, 3):  # with alpha = 0 every step is none
                 row = {"recipe": name, "multiple": multiple, "alpha": round(recipe.alpha * multiple, 6), "steps": steps}
-                rows.append(row | _rounded(*mean_and_ci95(scores[steps if multiple else 0])))
+                rows.append(row | rounded(*mean_and_ci95(scores[steps if multiple else 0])))
     return {"question": "Does the alpha of training remain the best one at test?",
             "recipes": names, "tasks": TEST_TASKS, "rows": rows}  # fmt: skip
 
@@ -73,18 +73,18 @@ def error_against_steps(characters: Characters | None = None) -> dict[str, Any]:
             tasks = SinusoidTasks(shots, queries=100, tells_wave=method == "oracle")
             learner = recipe.build_learner()
             if method == "pretrained":
-                learner = replace(learner, alpha=_tuned_alpha(learner, theta, tasks))
+                learner = replace(learner, alpha=tuned_alpha(learner, theta, tasks))
             steps = [0] if method == "oracle" else range(11)
             scores = evaluate(learner, theta, tasks, steps, seeded_generator(0), TEST_TASKS)
             for step, score in scores.items():
                 row = {"method": method, "recipe": name, "shots": shots, "alpha": learner.alpha, "steps": step}
-                rows.append(row | _rounded(*mean_and_ci95(score)))
+                rows.append(row | rounded(*mean_and_ci95(score)))
     return {"question": "How does the error fall with inner steps at test?", "tasks": TEST_TASKS, "queries": 100,
             "rows": rows}  # fmt: skip
 
 
-def _tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float:
-    """The candidate with the lowest error over steps 1 to 10, on waves of their own."""
+def tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float:
+    """The candidate of ALPHAS with the lowest error over steps 1 to 10, on waves of their own."""
 
     def total(alpha: float) -> float:
         scores = evaluate(replace(learner, alpha=alpha), theta, tasks, range(1, 11), seeded_generator(1), TEST_TASKS)
@@ -109,5 +109,6 @@ def _shipped(name: str, characters: Characters | None) -> tuple[dict, Recipe, Ch
     return theta, recipe, characters.split("test", recipe.split)
 
 
-def _rounded(mean: float, ci95: float) -> dict[str, float]:
+def rounded(mean: float, ci95: float) -> dict[str, float]:
+    """A row's mean and interval, to five digits."""
     return {"mean": round(mean, 5), "ci95": round(ci95, 5)}

@@ -472,7 +472,7 @@ def test_weights_without_their_story_are_refused(trained, capsys, key):
 
 
 @pytest.mark.parametrize("more", ["", "--ship"])
-@pytest.mark.parametrize("study", ["order", "variants", "alpha-at-test", "error-against-steps", "navigation"])
+@pytest.mark.parametrize("study", ["order", "variants", "alpha-at-test", "error-against-steps", "multi-task", "navigation"])
 def test_a_study_asks_where_it_may_write_before_it_begins(folder, study, more, monkeypatch, capsys):
     """Every kind of study; the package's folder is a file, and so is runs/."""
     (folder / "runs").write_text("")

@@ -133,7 +133,7 @@ def test_error_against_steps_is_what_a_plain_loop_measures():
 def test_the_pretrained_network_gets_the_alpha_that_suits_it():
     learner = find_recipe("sinusoid-pretrained").build_learner()
     theta, _ = load_shipped("sinusoid-pretrained")
-    alpha = sweeps._tuned_alpha(learner, theta, SinusoidTasks(5, queries=10))
+    alpha = sweeps.tuned_alpha(learner, theta, SinusoidTasks(5, queries=10))
     rows = [row for row in load_study("error-against-steps")["rows"] if row["method"] == "pretrained"]
     assert alpha in sweeps.ALPHAS and alpha == next(row["alpha"] for row in rows if row["shots"] == 5)
 

@@ -1,0 +1,139 @@
+"""Multi-task baselines: many regressors on the task axis, their average, and what the study says of them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from maml_core import __main__ as cli
+from maml_core import multitask, studies
+from maml_core.adam import no_moments
+from maml_core.episodes import seeded_generator
+from maml_core.evaluation import evaluate, mean_and_ci95
+from maml_core.literature import SINUSOID
+from maml_core.multitask import L2, METHODS, NO_PENALTY, TO_THE_MEAN, Regimen, highest_harmless, train_regressors
+from maml_core.networks import Weights, sinusoid_network
+from maml_core.results import load_study, load_study_weights
+from maml_core.sinusoid import SinusoidTasks, wave
+
+NETWORK = sinusoid_network()
+TINY = Regimen(regressors=6, generation=2, steps=40, points=5, learning_rate=5e-3)
+
+
+def distance(one: Weights, other: Weights) -> float:
+    return sum((w - other[name]).square().sum().item() for name, w in one.items()) ** 0.5
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3])
+def test_the_task_axis_trains_as_a_loop_over_regressors_does(generator, strength):
+    """torch.optim.Adam on one regressor after the other, in float64, with the penalty in the loss."""
+    regressors, steps, points, rates = 3, 12, 5, torch.linspace(1e-2, 1e-3, 12, dtype=torch.float64)
+    starts = [{name: 30 * w.double() for name, w in NETWORK.init(generator).items()} for _ in range(regressors)]
+    theta = {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
+    centre = {name: torch.randn(w.shape, generator=generator).double() for name, w in starts[0].items()}
+    x = torch.rand((steps, regressors, points), generator=generator).double() * 10 - 5
+    amplitude, phase = (part.double() for part in SinusoidTasks(5).draw_waves(regressors, generator))
+    ours, _ = multitask.descent(NETWORK)(
+        theta, no_moments(theta), x, amplitude, phase, centre, torch.tensor(strength, dtype=torch.float64), rates
+    )
+    for i, start in enumerate(starts):
+        own = {name: w.clone().requires_grad_() for name, w in start.items()}
+        optimizer = torch.optim.Adam(own.values())
+        for step, rate in enumerate(rates):
+            optimizer.param_groups[0]["lr"] = rate.item()
+            one = {name: w[None] for name, w in own.items()}
+            prediction = NETWORK.forward(one, x[step, i][None, :, None])[0]
+            loss = ((prediction - wave(x[step, i], amplitude[i], phase[i])) ** 2).mean()
+            loss = loss + strength / 2 * sum(((w - centre[name]) ** 2).sum() for name, w in own.items())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        for name, w in own.items():
+            torch.testing.assert_close(ours[name][i], w.detach(), rtol=1e-10, atol=1e-10)
+
+
+def test_the_mean_is_the_mean():
+    regressors, *_ = train_regressors(NETWORK, seeded_generator(0), regimen=TINY)
+    mean = multitask.mean_theta(regressors)
+    assert {name: w.shape for name, w in mean.items()} == {n: w.shape for n, w in NETWORK.init(seeded_generator(0)).items()}
+    for name, w in mean.items():
+        torch.testing.assert_close(w, sum(w for w in regressors[name]) / 6)
+
+
+def test_the_first_generation_has_no_mean_and_the_others_come_nearer_to_theirs():
+    free, *waves = train_regressors(NETWORK, seeded_generator(0), regimen=TINY)
+    pulled, *same = train_regressors(NETWORK, seeded_generator(0), TO_THE_MEAN, 1.0, TINY)
+    assert all(torch.equal(one, other) for one, other in zip(waves, same)), "the same waves for every method"
+    for name in free:
+        assert torch.equal(free[name][:2], pulled[name][:2]), "the first generation"
+    for first in (2, 4):
+        for i in range(first, first + 2):
+            near, far = (
+                distance({name: w[i] for name, w in ws.items()}, {name: w[:first].mean(0) for name, w in ws.items()})
+                for ws in (pulled, free)
+            )
+            assert near < 0.5 * far
+
+
+def test_l2_shrinks_every_generation():
+    free, small = (train_regressors(NETWORK, seeded_generator(0), m, s, TINY)[0] for m, s in ((NO_PENALTY, 0.0), (L2, 1.0)))
+    for i in range(6):
+        short, long = (sum(w[i].square().sum() for w in ws.values()) for ws in (small, free))
+        assert short < 0.5 * long
+
+
+def test_a_regressor_learns_its_own_wave():
+    regimen = replace(TINY, regressors=2, steps=800, points=20)
+    regressors, *waves = train_regressors(NETWORK, seeded_generator(1), regimen=regimen)
+    errors = multitask.own_wave_errors(NETWORK, regressors, *waves)
+    others = multitask.own_wave_errors(NETWORK, regressors, *(part.flip(0) for part in waves))
+    assert errors.shape == (2,) and (errors < 0.3).all() and (errors < 0.2 * others).all()
+
+
+@pytest.mark.parametrize(
+    "errors, strength, tries",
+    [((0.01, 0.5, 0.6), 1e-1, 1), ((0.5, 0.019, 0.01), 1e-2, 2), ((0.5, 0.02, 0.03), 1e-2, 3)],
+)
+def test_the_strength_is_the_highest_that_does_no_harm(monkeypatch, errors, strength, tries):
+    """Or the least harmful, where all do."""
+    errors = dict(zip((1e-1, 1e-2, 1e-3), errors))
+    monkeypatch.setattr(multitask, "STRENGTHS", tuple(errors))
+    assert highest_harmless(errors.__getitem__) == (strength, dict(list(errors.items())[:tries]))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: train_regressors(NETWORK, seeded_generator(0), "L1"), "method must be one of no regularization, L2, .* not 'L1'"),
+        (lambda: train_regressors(NETWORK, seeded_generator(0), L2, -1.0), "strength must be at least 0, not -1.0"),
+        (lambda: train_regressors(NETWORK, seeded_generator(0), NO_PENALTY, 1.0), "strength must be 0 with 'no regul.* not 1.0"),
+        (lambda: Regimen(regressors=30), r"regressors must be a multiple of generation \(25\), not 30"),
+        (lambda: Regimen(steps=15), r"steps must be a multiple of block \(10\), not 15"),
+        (lambda: Regimen(points=0), "points must be at least 1, not 0"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_study_in_small_ships_its_averages(tmp_path, monkeypatch, capsys):
+    """From the command line, with the weights that `load_study_weights` reads."""
+    monkeypatch.setattr(multitask, "has_compiler", lambda: False)
+    monkeypatch.setattr(multitask, "TEST_TASKS", 4)
+    monkeypatch.setattr(multitask, "tuned_alpha", lambda *arguments: 0.01)
+    monkeypatch.setattr(multitask, "STRENGTHS", (0.1, 1.0))
+    monkeypatch.setattr(cli, "STUDY_FOLDER", tmp_path)
+    monkeypatch.setattr("maml_core.results.STUDY_FOLDER", tmp_path)
+    monkeypatch.setattr(cli, "load_characters", lambda source: pytest.fail("sine waves need no characters"))
+    monkeypatch.setitem(studies.MEASURED, "multi-task", lambda characters: multitask.multi_task(characters, TINY))
+    assert cli.main(["study", "multi-task", "--ship"]) == 0
+    study = json.loads((tmp_path / "multi-task.json").read_text())
+    assert len(study["rows"]) == 2 * 3 * 3 * 11 and "weights" not in study and "rows in" in capsys.readouterr().out
+    assert {(row["method"], row["seed"]) for row in study["trainings"]} == {(m, s) for m in METHODS for s in (0, 1)}
+    expected, *_ = train_regressors(NETWORK, seeded_generator(0), regimen=TINY)
+    theta, recipe = load_study_weights("multi-task", NO_PENALTY)
+    assert recipe.network == "sinusoid"
+    for name, w in multitask.mean_theta(expected).items():
+        assert torch.equal(theta[name], w)
