@@ -2,16 +2,15 @@
 
 500 regressors are trained, each from its own random start on its own wave until its error is below 0.02. Their average, in
 parameter space, is fine-tuned on five points with a tuned step size. The regressors are trained without regularization,
-with L2, or with L2 towards the mean of those trained so far, as strong as it can be without harm.
-(Checked against the authors' page, sites.google.com/view/maml, for the 500, the 0.02, the sequence and the average; the
-rest of the appendix is from memory.)
+with L2 weight decay, or with L2 towards the mean of those trained so far, "as high as possible without significantly
+deterring performance". Optimizer, steps and strengths the appendix leaves open, and the authors' code has none of this.
 
 Silent choices:
-  - "one-by-one in sequence" is here one generation of 25 after the other: the task axis trains a generation at once, and
-    the mean so far is that of all earlier generations. The first one has no mean, and is not regularized towards any.
+  - the paper trains one regressor after the other, we one generation of 25 after the other: the task axis trains a
+    generation at once, and the mean so far is that of all earlier ones. The first has none, and is not regularized.
   - the three variants train on the same waves, starts and points.
-  - 10,000 steps of Adam on 20 new points each, at 1e-3, which rises from 0 over the first fifth and falls to 0 over the last.
-    Without the rise, a regressor in a hundred loses all its units in the first steps and never learns.
+  - 10,000 steps of Adam on 20 new points each, at 1e-3, which rises from 0 over the first fifth of the steps and falls to 0
+    over the last. Without the rise, about one regressor in a hundred never learns its wave.
   - the strength s adds s (w - centre) to the gradient, the centre being 0 or the mean. It is the highest of STRENGTHS that
     keeps the mean error on the own waves below 0.02, on 100 regressors of another seed.
 """
@@ -209,9 +208,11 @@ def multi_task(characters: Characters | None = None, regimen: Regimen = Regimen(
             theta = mean_theta(regressors)
             spread = math.sqrt(sum((w - theta[name]).square().sum().item() for name, w in regressors.items()) / len(errors))
             trainings.append({
-                "method": method, "seed": seed, "strength": chosen[method], "own_wave_error": round(errors.mean().item(), 5),
-                "median": round(errors.median().item(), 5), "highest": round(errors.max().item(), 5),
-                "share_below_limit": round((errors < LIMIT).double().mean().item(), 5), "distance_to_mean": round(spread, 4),
+                "method": method, "seed": seed, "strength": chosen[method],
+                "own_wave_error": round(errors.mean().item(), 5), "median": round(errors.median().item(), 5),
+                "highest": round(errors.max().item(), 5),
+                "share_below_limit": round((errors < LIMIT).double().mean().item(), 5),
+                "distance_to_mean": round(spread, 4),
                 "length_of_mean": round(math.sqrt(sum(w.square().sum().item() for w in theta.values())), 4),
             })  # fmt: skip
             if seed == SEEDS[0]:

@@ -1,4 +1,4 @@
-"""Studies: one question each, answered by trainings that differ in one factor, or by measuring shipped weights.
+"""Studies: one question each, answered by trainings that differ in one factor, or by measuring weights.
 
 `python -m maml_core study NAME` runs one and writes its results as JSON, from which chapters and figures are made.
 All trainings of a study are equally long, on the same seeds. A training that two studies share is run once.
@@ -139,7 +139,7 @@ TRAINED |= {
     )
 }
 
-# Of shipped weights, without training: (characters or None) -> what stands in the JSON.
+# Of shipped weights, or of small networks that are trained on the way: (characters or None) -> what stands in the JSON.
 MEASURED: dict[str, Callable[[Characters | None], dict[str, Any]]] = {
     "query-batches": query_batches,
     "alpha-at-test": alpha_at_test,

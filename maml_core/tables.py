@@ -87,8 +87,14 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         ["pretrained on all tasks", "here, 100 query points", *ours("pretrained")],
         ["oracle, without a step", "here, 100 query points", *ours("oracle")],
     ]
-    others = [method for method in SINUSOID if method.startswith("multi-task")]
-    body += [[method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)] for method in others]
+    apart = [row for row in load_study("multi-task")["rows"] if row["shots"] == 5]
+    averaged = {(row["method"], row["seed"], row["steps"]): row for row in apart}
+    for condition in dict.fromkeys(row["method"] for row in apart):
+        method = f"multi-task, {condition}"
+        body.append([method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)])
+        for seed in sorted({row["seed"] for row in apart}):
+            cells = (averaged[condition, seed, step] for step in STEPS)
+            body.append([method, f"here, seed {seed}", *(error(cell["mean"], cell["ci95"]) for cell in cells)])
     return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
 
 

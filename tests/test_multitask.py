@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -91,6 +92,14 @@ def test_a_regressor_learns_its_own_wave():
     assert errors.shape == (2,) and (errors < 0.3).all() and (errors < 0.2 * others).all()
 
 
+def test_a_callers_small_numbers_are_left_alone():
+    """Denormals count as 0 while regressors train, and not afterwards, an error included."""
+    with pytest.raises(RuntimeError), multitask.denormals_as_zero():
+        raise RuntimeError
+    train_regressors(NETWORK, seeded_generator(0), regimen=replace(TINY, steps=10))
+    assert (torch.tensor([1e-39]) * 0.5).item() > 0
+
+
 @pytest.mark.parametrize(
     "errors, strength, tries",
     [((0.01, 0.5, 0.6), 1e-1, 1), ((0.5, 0.019, 0.01), 1e-2, 2), ((0.5, 0.02, 0.03), 1e-2, 3)],
@@ -105,9 +114,9 @@ def test_the_strength_is_the_highest_that_does_no_harm(monkeypatch, errors, stre
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: train_regressors(NETWORK, seeded_generator(0), "L1"), "method must be one of no regularization, L2, .* not 'L1'"),
+        (lambda: train_regressors(NETWORK, seeded_generator(0), "L1"), "method must be one of no reg.*, L2, .* not 'L1'"),
         (lambda: train_regressors(NETWORK, seeded_generator(0), L2, -1.0), "strength must be at least 0, not -1.0"),
-        (lambda: train_regressors(NETWORK, seeded_generator(0), NO_PENALTY, 1.0), "strength must be 0 with 'no regul.* not 1.0"),
+        (lambda: train_regressors(NETWORK, seeded_generator(0), NO_PENALTY, 1.0), "must be 0 with 'no reg.* not 1.0"),
         (lambda: Regimen(regressors=30), r"regressors must be a multiple of generation \(25\), not 30"),
         (lambda: Regimen(steps=15), r"steps must be a multiple of block \(10\), not 15"),
         (lambda: Regimen(points=0), "points must be at least 1, not 0"),
@@ -137,3 +146,60 @@ def test_the_study_in_small_ships_its_averages(tmp_path, monkeypatch, capsys):
     assert recipe.network == "sinusoid"
     for name, w in multitask.mean_theta(expected).items():
         assert torch.equal(theta[name], w)
+
+
+def shipped(method: str, seed: int = 0) -> dict:
+    return next(t for t in load_study("multi-task")["trainings"] if (t["method"], t["seed"]) == (method, seed))
+
+
+@pytest.mark.parametrize("seed", multitask.SEEDS)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_shipped_regressors_have_learned_their_waves(method, seed):
+    """The paper's 0.02: on average with a regularization, for most without one."""
+    training = shipped(method, seed)
+    assert training["median"] < 0.02 and training["share_below_limit"] > 0.75
+    assert training["own_wave_error"] < (0.03 if method == NO_PENALTY else 0.02)
+
+
+@pytest.mark.parametrize("method", [L2, TO_THE_MEAN])
+def test_the_shipped_strength_is_the_highest_of_those_tried_below_the_limit(method):
+    study = load_study("multi-task")
+    tried = {row["strength"]: row["own_wave_error"] for row in study["tried"] if row["method"] == method}
+    assert {shipped(method, seed)["strength"] for seed in multitask.SEEDS} == {min(tried)}
+    assert tried[min(tried)] < study["limit"] and all(e >= study["limit"] for s, e in tried.items() if s > min(tried))
+    assert len(tried) > 1, "a higher one did harm"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_shipped_average_is_measured_again(method):
+    """On other waves, with the alpha that was tuned: within the two intervals."""
+    theta, recipe = load_study_weights("multi-task", method)
+    rows = {row["steps"]: row for row in load_study("multi-task")["rows"]
+            if (row["method"], row["seed"], row["shots"]) == (method, 0, 5)}  # fmt: skip
+    learner = replace(recipe.build_learner(), alpha=rows[0]["alpha"])
+    scores = evaluate(learner, theta, SinusoidTasks(5, queries=100), (0, 1, 5, 10), seeded_generator(7), 400)
+    for step, score in scores.items():
+        mean, ci95 = mean_and_ci95(score)
+        assert abs(mean - rows[step]["mean"]) < 1.5 * (ci95 + rows[step]["ci95"])
+    length = sum(w.square().sum().item() for w in theta.values()) ** 0.5
+    assert length == pytest.approx(shipped(method)["length_of_mean"], abs=1e-3)
+
+
+def test_the_readme_says_what_the_study_found():
+    """Only the average of regressors that were drawn together fine-tunes; the others stay where predicting 0 is."""
+    rows = {(r["method"], r["seed"], r["steps"]): r for r in load_study("multi-task")["rows"] if r["shots"] == 5}
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    generator, zero = seeded_generator(0), []
+    for _ in range(24):  # the study's test waves
+        zero.append(SinusoidTasks(5, queries=100).sample(25, generator).query_y.square().mean().item())
+    near, far = (f"{rows[TO_THE_MEAN, seed, 10]['mean']:.2f}" for seed in multitask.SEEDS)
+    assert f"after ten steps at {near} and {far} (the paper: {SINUSOID[f'multi-task, {TO_THE_MEAN}'][10]})" in readme
+    assert f"a network that always predicts 0 has {sum(zero) / 24:.2f}" in readme
+    for seed in multitask.SEEDS:
+        for method in (NO_PENALTY, L2):
+            assert all(rows[method, seed, step]["mean"] == pytest.approx(4.4, abs=0.1) for step in (1, 5, 10))
+        pretrained = next(r for r in load_study("error-against-steps")["rows"]
+                          if (r["method"], r["shots"], r["steps"]) == ("pretrained", 5, 10))  # fmt: skip
+        assert rows[TO_THE_MEAN, seed, 10]["mean"] - pretrained["mean"] > 0.4, "behind pretraining"
+        assert SINUSOID["multi-task, L2"][1] > rows[L2, seed, 1]["mean"] + 2
+        assert SINUSOID["multi-task, no regularization"][10] < rows[NO_PENALTY, seed, 10]["mean"] - 0.5
