@@ -140,6 +140,7 @@ def test_the_study_in_small_ships_its_averages(tmp_path, monkeypatch, capsys):
     assert cli.main(["study", "multi-task", "--ship"]) == 0
     study = json.loads((tmp_path / "multi-task.json").read_text())
     assert len(study["rows"]) == 2 * 3 * 3 * 11 and "weights" not in study and "rows in" in capsys.readouterr().out
+    assert {row["generation"] for row in study["by_generation"]} == {1, 2}
     assert {(row["method"], row["seed"]) for row in study["trainings"]} == {(m, s) for m in METHODS for s in (0, 1)}
     expected, *_ = train_regressors(NETWORK, seeded_generator(0), regimen=TINY)
     theta, recipe = load_study_weights("multi-task", NO_PENALTY)
