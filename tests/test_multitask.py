@@ -196,6 +196,9 @@ def test_the_readme_says_what_the_study_found():
     near, far = (f"{rows[TO_THE_MEAN, seed, 10]['mean']:.2f}" for seed in multitask.SEEDS)
     assert f"after ten steps at {near} and {far} (the paper: {SINUSOID[f'multi-task, {TO_THE_MEAN}'][10]})" in readme
     assert f"a network that always predicts 0 has {sum(zero) / 24:.2f}" in readme
+    trial = {(r["generation"], r["seed"]): r for r in load_study("multi-task")["by_generation"] if r["steps"] == 10}
+    one, many = (" and ".join(f"{trial[g, seed]['mean']:.2f}" for seed in multitask.COMPARED_SEEDS) for g in (1, 25))
+    assert f"one at a time ends at {one} where 25 at a time end at {many}" in readme
     for seed in multitask.SEEDS:
         for method in (NO_PENALTY, L2):
             assert all(rows[method, seed, step]["mean"] == pytest.approx(4.4, abs=0.1) for step in (1, 5, 10))
