@@ -13,8 +13,8 @@ from maml_core.comparisons import families_table, variants_table
 from maml_core.keeper import check_settings, load_training, settings_of
 from maml_core.literature import PAPER_MSE
 from maml_core.recipes import RECIPES, Recipe
-from maml_core.results import SHIPPED, load_shipped, load_study, measure, unfinished_file
-from maml_core.tables import accuracy_rows, accuracy_table, error_table, literature_table
+from maml_core.results import SHIPPED, load_shipped, load_study, load_study_weights, measure, unfinished_file
+from maml_core.tables import accuracy_rows, accuracy_table, error_table, literature_table, percent
 from maml_core.unfinished import take_unfinished
 
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.pt"))
@@ -67,9 +67,10 @@ def test_sinusoid_5shot_reaches_the_papers_table_2():
 
 
 def test_rows_trained_in_full_reach_the_reported_interval():
-    full = [row for row in accuracy_rows() if row.iterations >= row.of]
-    assert {"omniglot-5way-1shot", "omniglot-5way-1shot-mlp"} <= {row.recipe for row in full}
-    assert all(row.short == 0 for row in full)
+    full = {row.recipe: row for row in accuracy_rows() if row.iterations >= row.of}
+    assert {"omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "omniglot-5way-1shot-fast"} <= full.keys()
+    twenty = full.pop("omniglot-20way-1shot-fast")  # our own recipe, shorter than the paper's
+    assert all(row.short == 0 for row in full.values()) and 0.004 < twenty.short < 0.006  # "half a point below"
 
 
 @pytest.mark.parametrize("name", ["omniglot-5way-1shot", "omniglot-5way-1shot-sum", "omniglot-5way-1shot-mlp"])
@@ -145,6 +146,19 @@ def test_an_installation_has_every_module_and_every_file():
 
 def test_readme_prints_the_studies():
     """Every number of "What we found on the way", from the shipped results."""
+    adapts = {row["condition"]: row for row in load_study("what-adapts")["rows"]}
+    test = {what: f"{100 * row['judged']['paper']['accuracy']:.1f}%" for what, row in adapts.items()}
+    theta, _ = load_study_weights("what-adapts", "everything")
+    c1, c2, c3, c4 = (f"{theta[f'alpha.conv{i}'].item():.2f}".replace("-0.00", "0.00") for i in range(1, 5))
+    assert f"first three convolutions are at {c1}, {c2} and {c3}, and the fourth's is at {c4}." in README
+    share = 100 * adapts["last block"]["cpu_seconds"] / adapts["everything"]["cpu_seconds"]
+    assert f"takes {share:.0f}% of the time" in README
+    assert f"{test['last block']} against {test['everything']} with everything, {test['body']} with the body and {test['head']} with the head" in README
+    for name, sentence in (("20way", "{}% (the paper: 95.8 ± 0.3) after 8,000 meta-iterations, half a point below the paper's interval, {} minutes"),
+                           ("5way", "`omniglot-5way-1shot-fast` has {}% after 4,000, {} minutes")):  # fmt: skip
+        story = load_shipped(f"omniglot-{name}-1shot-fast")[1]
+        reached = percent((story["evaluation"]["accuracy"], story["evaluation"]["ci95"]))
+        assert sentence.format(reached, f"{story['cpu_seconds'] / 60:.0f}") in README
     seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches")["rows"]}
     at = {(row["recipe"], row["multiple"], row["steps"]): row["mean"] for row in load_study("alpha-at-test")["rows"]}
     mean, sums = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"

@@ -36,4 +36,4 @@ def draw_layer_alphas(ax: "Axes", theta: Weights, alpha: float) -> None:
         ax.annotate(f"{value:.2f}", (place, max(value, 0)), (0, 3), textcoords="offset points", ha="center", fontsize=9)
     ax.axhline(alpha, color=COLOURS["before"], lw=1, ls="--")
     ax.axhline(0, color="#000000", lw=0.8)
-    ax.set(xlabel="layer", ylabel="alpha")
+    ax.set(xlabel="layer", ylabel="alpha", ylim=(None, 1.12 * max(alphas.values())))

@@ -35,7 +35,7 @@ def error_against_steps() -> Figure:
 def learning_curves() -> Figure:
     """Validation accuracy of every training on Omniglot that is shipped, 5-way and 20-way."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
-    titles = ("5-way: near the top", "20-way: only begun")
+    titles = ("5-way: near the top", "20-way: the last block is ahead")
     for ax, ways, title in zip(axes, ("5way", "20way"), titles):
         names = [name for name, recipe in RECIPES.items()
                  if name.startswith(f"omniglot-{ways}") and is_shipped(name) and recipe.variant not in READERS]  # fmt: skip
@@ -86,7 +86,7 @@ def table_1() -> Figure:
     """The paper's Table 1 as dots with intervals: the paper, others, and ours."""
     figure, axes = plt.subplots(1, 4, figsize=(8, 4.2), sharey=True)
     draw_table_1(axes, accuracy_rows())
-    figure.suptitle("Omniglot: ours in blue, hollow where trained for less than the paper's meta-iterations",
+    figure.suptitle("Omniglot: ours in blue, hollow where the training is not finished",
                     x=0.01, ha="left", fontsize=11)  # fmt: skip
     return figure
 
