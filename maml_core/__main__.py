@@ -88,6 +88,8 @@ def _train(options: argparse.Namespace) -> None:
     try:
         _train_shard(recipe, options, shard, device)
     except BaseException:
+        if shard.world > 1:  # torchrun ends all processes once one has ended: first the sentence that says why
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         leave(together=False)
         raise
     leave()

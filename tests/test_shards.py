@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from maml_core import __main__ as cli
 from maml_core import checkpoints
 from maml_core.engine import MetaTrainer
 from maml_core.recipes import find_recipe
+from maml_core.shards import Shard
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -96,3 +98,21 @@ def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"Going on after meta-iteration {kept:,}." in done.stdout
     assert checkpoints.load(out / "checkpoint.pt")["iteration"] == kept + 10
+
+
+def test_what_ended_a_run_is_said_although_torchrun_ends_it(monkeypatch, capsys):
+    """torchrun sends SIGTERM to all processes once one has died, also to one that is parting from them."""
+    ended = []
+
+    def other_process_has_ended(*arguments):
+        raise ConnectionError("Another process of this training has ended.")
+
+    monkeypatch.setattr(cli, "join", lambda device: (Shard(0, 2), device))
+    monkeypatch.setattr(cli, "_train_shard", other_process_has_ended)
+    monkeypatch.setattr(cli, "leave", lambda together=True: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: ended.append(number))
+    try:
+        assert cli.main(["train", "sinusoid-5shot"]) == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not ended and "maml_core: Another process of this training has ended." in capsys.readouterr().err
