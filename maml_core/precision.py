@@ -1,7 +1,7 @@
 """The precision of matrix products, and which way they go on a CPU, for the length of a `with` block."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -27,15 +27,6 @@ def in_precision(precision: str, device: torch.device, products: str = "mkl") ->
     bf16 rounds the two factors of a product; the networks turn what comes out back to float32 (`networks.product`).
     products: the way of float32 products on a CPU, "mkl" or "onednn".
     """
-    if device.type == "cpu" and precision != "tf32":
-        with going(products), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            yield
-        return
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-    try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    way = "tf32" if precision == "tf32" else products if device.type == "cpu" else None
+    with going(way) if way else nullcontext(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        yield

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 WAYS = {"mkl": "highest", "onednn": "medium"}  # a way of a float32 product, and the setting of torch that leads to it
+SETTINGS = WAYS | {"tf32": "high"}  # the last one on GPUs
 NAMES = {"mkl": "MKL", "onednn": "oneDNN", "bf16": "bfloat16"}
 SHAPES = ((4, 245, 576, 64), (4, 576, 245, 64), (4, 80, 576, 64))  # [T, rows, inner] x [T, inner, columns]
 ROUNDS = 12
@@ -32,6 +33,11 @@ class Speed:
 
     gflops: float
     error: float
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is as exact as float32, and does not round to bfloat16."""
+        return self.error <= FLOAT32_ERROR
 
 
 @functools.cache
@@ -65,14 +71,14 @@ def choose_way(device: str = "cpu", wish: str = "auto") -> str:
         return "mkl"
     speeds = measure(*WAYS)
     if wish == "onednn":
-        return "onednn" if speeds["onednn"].error <= FLOAT32_ERROR else "mkl"
+        return "onednn" if speeds["onednn"].is_exact else "mkl"
     return fastest_way(speeds)
 
 
 def fastest_way(speeds: dict[str, Speed]) -> str:
     """The way that a float32 product should take: oneDNN where it is clearly faster and as exact, else torch's own choice."""
-    exact = speeds["onednn"].error <= FLOAT32_ERROR
-    return "onednn" if exact and speeds["onednn"].gflops >= MARGIN * speeds["mkl"].gflops else "mkl"
+    onednn, mkl = speeds["onednn"], speeds["mkl"]
+    return "onednn" if onednn.is_exact and onednn.gflops >= MARGIN * mkl.gflops else "mkl"
 
 
 def check_bf16() -> None:
@@ -88,9 +94,9 @@ def check_bf16() -> None:
 
 @contextmanager
 def going(way: str) -> Iterator[None]:
-    """Float32 products on the CPU go this way ("mkl" or "onednn") within the block."""
+    """Float32 products go this way within the block: "mkl" or "onednn" on the CPU, "tf32" on a GPU."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(WAYS[way])
+    torch.set_float32_matmul_precision(SETTINGS[way])
     try:
         yield
     finally:

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell, reported
-from .recipes import RECIPES
-
-
 from .recipes import READERS, RECIPES
 from .results import is_shipped, load_shipped, load_study
 
