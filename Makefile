@@ -14,9 +14,11 @@ BENCH_FLAGS ?=
 
 NEW_ENOUGH = import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))
 RUN = .venv/bin/python
-# Threads that wait for one another sleep: spinning, they take the cores from whatever else runs.
-OMP_WAIT_POLICY ?= PASSIVE
-export OMP_WAIT_POLICY
+# Threads that wait for one another soon sleep: spinning, they would take the cores from whatever else runs.
+ifndef OMP_WAIT_POLICY
+GOMP_SPINCOUNT ?= 1000
+export GOMP_SPINCOUNT
+endif
 # Without this JupyterLab opens with the question whether to fetch its news. A user's own settings come before it.
 SETTINGS = .venv/share/jupyter/lab/settings
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}

@@ -7,9 +7,11 @@ engine, evaluation, training, results -> rl (policies) -> studies -> tables, fig
 
 import os
 
-# Threads wait for one another after every product. Where they spin meanwhile, as is usual, and other work wants the cores,
-# a meta-iteration takes several times as long. OpenMP reads this once, when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads wait for one another after every product. Where they spin for milliseconds, as is usual, and other work wants the
+# cores, a meta-iteration takes several times as long; where they go to sleep at once, waking them costs half of what two
+# cores are worth. So they spin for a thousand turns, some microseconds. OpenMP reads this once, when torch is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from .episodes import Episodes, TaskDistribution  # noqa: E402
 from .maml import Learner, adapt, meta_gradient, meta_objective  # noqa: E402

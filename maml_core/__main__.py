@@ -108,10 +108,10 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
             return
     with shard.first_one_first():
         characters = _characters(recipe, source, options)
-    tasks, validation = (
-        recipe.build_tasks(characters and characters.split(part, recipe.split).to(device))
-        for part in ("train", "validation")
+    train_part, held_out = (
+        characters and characters.split(part, recipe.split).to(device) for part in ("train", "validation")
     )
+    tasks, validation = recipe.build_training_tasks(train_part), recipe.build_tasks(held_out)
     facts = {"data": characters.source if characters else "sinusoid", "commit": _commit(), "processes": shard.world}
     if shard.rank == 0:
         print(f"Training {recipe.name} on {facts['data']} into {out}", flush=True)

@@ -1,15 +1,18 @@
-"""Adam as a function, so that a whole meta-iteration can be one compiled graph.
+"""One meta-iteration, Algorithm 2's body: a meta-gradient (lines 4 to 9), and theta's step along it (line 10).
 
-`torch.optim.Adam` keeps its state inside and changes weights in place; here state goes in and comes out, and
-nothing but tensors decides a step. The tests hold it against torch's.
+State goes in and comes out, and nothing but tensors decides a step, so that a whole meta-iteration can be one compiled
+graph; `torch.optim.Adam`, which keeps its state inside and changes weights in place, cannot. The tests hold ours against it.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .checks import at_least, fraction, positive
+from .episodes import Episodes
 from .networks import Weights
 
 
@@ -20,6 +23,73 @@ class Moments:
     first: Weights
     second: Weights
     steps: Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a meta-iteration changes, but for the generator.
+
+    average: the running average of theta; {} where none is kept
+    """
+
+    theta: Weights
+    moments: Moments
+    average: Weights
+    iteration: int = 0
+
+    def tensors(self) -> list[Tensor]:
+        moments = self.moments
+        weights = (self.theta, moments.first, moments.second, self.average)
+        return [*(w for part in weights for w in part.values()), moments.steps]
+
+
+@dataclass(frozen=True)
+class MetaUpdate:
+    """How the meta-gradient moves theta: Adam, as in the paper's code.
+
+    learning_rate:  Adam's, the paper's beta
+    horizon:        meta-iterations in which it falls to 0 along half a cosine; None: it stays
+    clip:           the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
+    averaging:      how much of theta's running average a meta-iteration keeps, such as 0.998; None: no average
+    """
+
+    learning_rate: float = 1e-3
+    horizon: int | None = None
+    clip: float | None = None
+    averaging: float | None = None
+
+    def __post_init__(self) -> None:
+        positive(learning_rate=self.learning_rate, clip=self.clip)
+        at_least(1, horizon=self.horizon)
+        fraction(averaging=self.averaging)
+
+    def start(self, theta: Weights) -> State:
+        """Before the first meta-iteration."""
+        average = {} if self.averaging is None else {name: w.clone() for name, w in theta.items()}
+        return State(theta, no_moments(theta), average)
+
+    def move(self, state: State, gradient: Weights) -> State:
+        """Line 10: theta after one step along the meta-gradient."""
+        rate = scheduled(self.learning_rate, state.moments.steps, self.horizon)
+        theta, moments = adam(state.theta, clip_values(gradient, self.clip), state.moments, rate)
+        average = state.average
+        if self.averaging is not None:
+            average = averaged(average, theta, self.averaging, moments.steps)
+        return State(theta, moments, average, state.iteration + 1)
+
+
+GradientOf = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
+
+
+def meta_iteration(
+    gradient_of: GradientOf, update: MetaUpdate, state: State, episodes: Episodes
+) -> tuple[State, Tensor]:
+    """Lines 4 to 10 of Algorithm 2 on a meta-batch of T tasks: the new state, and the mean query loss, a scalar.
+
+    gradient_of: (theta, episodes) -> the meta-gradient and the tasks' query losses [T] (`maml.meta_gradient`)
+    """
+    gradient, losses = gradient_of(state.theta, episodes)
+    return update.move(state, gradient), losses.mean()
 
 
 def no_moments(theta: Weights) -> Moments:
@@ -52,6 +122,15 @@ def scheduled(learning_rate: float, steps: Tensor, horizon: int | None) -> float
     if horizon is None:
         return learning_rate
     return learning_rate * 0.5 * (1 + torch.cos(steps.clamp(max=horizon) * (math.pi / horizon)))
+
+
+def averaged(average: Weights, theta: Weights, decay: float, steps: Tensor) -> Weights:
+    """The running average with theta of one step more in it.
+
+    It keeps `decay` of what it was, and less in the beginning, steps / (9 + steps), so that it soon forgets where theta began.
+    """
+    kept = (steps / (9 + steps)).clamp(max=decay)
+    return {name: torch.lerp(w, average[name], kept.to(w.dtype)) for name, w in theta.items()}
 
 
 def clip_values(gradient: Weights, limit: float | None) -> Weights:

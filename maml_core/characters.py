@@ -81,6 +81,8 @@ class CharacterTasks:
     queries:    Q, query drawings of each; the paper's code takes K
     rotations:  turn each character of a task by 0, 90, 180 or 270 degrees, support and query alike (the code
                 does, at test as well); two rotations of one character never meet in a task
+    turned_classes: a character in each of its four orientations is a class of its own, so that there are 4C of them, and
+                two of one character may meet; rotations says nothing then
     """
 
     images: Tensor
@@ -88,12 +90,14 @@ class CharacterTasks:
     shots: int
     queries: int | None = None
     rotations: bool = True
+    turned_classes: bool = False
 
     def __post_init__(self) -> None:
         characters, drawings = self.images.shape[:2]
         queries = self.shots if self.queries is None else self.queries
+        classes, there_are = (4 * characters, "turned characters") if self.turned_classes else (characters, "characters")
         check_classes(
-            self.ways, self.shots, queries, characters, "characters", drawings, "drawings of a character, and there are"
+            self.ways, self.shots, queries, classes, there_are, drawings, "drawings of a character, and there are"
         )
         object.__setattr__(self, "queries", queries)
 
@@ -110,11 +114,14 @@ class CharacterTasks:
             return torch.rand(shape, generator=generator, device=device)
 
         # The largest of independent random numbers are a uniform choice without replacement.
-        chosen = rand(tasks, characters).topk(self.ways).indices  # [T, N]
+        chosen = rand(tasks, characters * (4 if self.turned_classes else 1)).topk(self.ways).indices  # [T, N]
+        chosen, quarters = chosen % characters, chosen // characters
         drawn = rand(tasks, self.ways, drawings).topk(self.shots + self.queries).indices  # [T, N, K+Q]
         x = self.images[chosen[..., None], drawn]  # [T, N, K+Q, 28, 28]
-        if self.rotations:
-            x = rotate(x, torch.randint(4, (tasks, self.ways), generator=generator, device=device))
+        if self.rotations and not self.turned_classes:
+            quarters = torch.randint(4, (tasks, self.ways), generator=generator, device=device)
+        if self.rotations or self.turned_classes:
+            x = rotate(x, quarters)
         return class_episodes(x[:, :, :, None].float() / 255, self.shots)
 
 

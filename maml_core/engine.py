@@ -1,6 +1,4 @@
-"""One meta-iteration: sample tasks, take the meta-gradient, move theta with Adam (Algorithm 2, lines 3 to 10).
-
-The same three lines of code run on each engine:
+"""The engines that run a meta-iteration (`adam.meta_iteration`), Algorithm 2 from line 3 to line 10:
 
   eager      operator by operator
   compiled   as one graph without Python: the whole meta-iteration, several in a row, where the meta-batch is one
@@ -12,14 +10,14 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .adam import Moments, adam, clip_values, no_moments, scheduled
-from .checks import at_least, positive
+from .adam import MetaUpdate, Moments, State, meta_iteration
+from .checks import at_least
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
 from .contract import check_fit, initial_weights
 from .episodes import Episodes, TaskDistribution
@@ -28,19 +26,6 @@ from .networks import Weights
 from .precision import check_precision, in_precision
 from .products import choose_way
 from .shards import Shard
-
-
-@dataclass(frozen=True)
-class State:
-    """All that a meta-iteration changes, but for the generator."""
-
-    theta: Weights
-    moments: Moments
-    iteration: int = 0
-
-    def tensors(self) -> list[Tensor]:
-        moments = self.moments
-        return [*self.theta.values(), *moments.first.values(), *moments.second.values(), moments.steps]
 
 
 class MetaTrainer:
@@ -57,6 +42,7 @@ class MetaTrainer:
     products:    the way of float32 products on a CPU (`products`): "mkl", "onednn", or "auto", which measures
     shard:       this process's part of the meta-batch
     clip:        the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
+    averaging:   how much of theta's running average a meta-iteration keeps, such as 0.998; None: no average
 
     The first meta-iteration raises ValueError where network, loss and task distribution do not fit together (`contract`).
     """
@@ -76,18 +62,17 @@ class MetaTrainer:
         clip: float | None = None,
         products: str = "auto",
         horizon: int | None = None,
+        averaging: float | None = None,
     ) -> None:
-        at_least(1, meta_batch=meta_batch, chunk=chunk, block=block, horizon=horizon)
-        positive(learning_rate=learning_rate, clip=clip)
+        at_least(1, meta_batch=meta_batch, chunk=chunk, block=block)
+        self.update = MetaUpdate(learning_rate, horizon, clip, averaging)
         shard.check(meta_batch)
         check_precision(precision, generator.device.type)
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
-        self.learning_rate, self.precision, self.shard, self.clip = learning_rate, precision, shard, clip
-        self.horizon = horizon
+        self.precision, self.shard = precision, shard
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
         self.products = choose_way(generator.device.type, products)
-        theta = initial_weights(learner.network, generator)
-        self._state = State(theta, no_moments(theta))
+        self._state = self.update.start(initial_weights(learner.network, generator))
         if engine == "compiled" and not self._on_gpu and not has_compiler():
             warnings.warn(NO_COMPILER, stacklevel=2)
             engine = "eager"
@@ -97,6 +82,11 @@ class MetaTrainer:
     @property
     def theta(self) -> Weights:
         return self._state.theta
+
+    @property
+    def averaged_theta(self) -> Weights:
+        """What is validated and shipped: the running average of theta, or theta itself where none is kept."""
+        return self._state.average or self._state.theta
 
     @property
     def iteration(self) -> int:
@@ -151,6 +141,7 @@ class MetaTrainer:
         moments = self._state.moments
         copied = {
             "theta": self.theta, "first_moment": moments.first, "second_moment": moments.second,
+            "average": self._state.average,
         }  # fmt: skip
         state: dict[str, Any] = {key: {name: w.clone() for name, w in value.items()} for key, value in copied.items()}
         return state | {
@@ -163,11 +154,12 @@ class MetaTrainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned. In place, since a CUDA graph knows tensors by their address."""
         moments = Moments(state["first_moment"], state["second_moment"], state["adam_steps"])
-        for ours, theirs in zip(self._state.tensors(), State(state["theta"], moments).tensors(), strict=True):
+        saved = State(state["theta"], moments, state.get("average", {}), state["iteration"])
+        for ours, theirs in zip(self._state.tensors(), saved.tensors(), strict=True):
             ours.copy_(theirs)
         self.generator.set_state(state["generator"])
         self.products = choose_way(self.generator.device.type, state.get("products", "mkl"))  # before there was a choice
-        self._state = State(self._state.theta, self._state.moments, state["iteration"])
+        self._state = replace(self._state, iteration=saved.iteration)
 
     # One engine or the other.
 
@@ -199,23 +191,18 @@ class MetaTrainer:
             if self.engine == "graph":
                 return self._advance_graph()
             if self._compiled_block and size == self.block:
-                with self._in_precision():
-                    theta, moments, losses = self._compiled_block(old.theta, old.moments, self._draw(size))
+                with self._in_precision():  # counted from 0, as another number would be compiled anew
+                    state, losses = self._compiled_block(replace(old, iteration=0), self._draw(size))
+                self._state = replace(state, iteration=old.iteration + size)
             else:
                 episodes = self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
-                theta, moments, losses = self._iterate(old.theta, old.moments, episodes)
-            self._state = State(theta, moments, old.iteration + size)
+                self._state, loss = meta_iteration(self.gradient, self.update, old, episodes)
+                losses = loss[None]
             return losses
         except BaseException:
             if self._state is old:
                 self.generator.set_state(drawn)
             raise
-
-    def _iterate(self, theta: Weights, moments: Moments, episodes: Episodes) -> tuple[Weights, Moments, Tensor]:
-        gradient, losses = self.gradient(theta, episodes)
-        learning_rate = scheduled(self.learning_rate, moments.steps, self.horizon)
-        theta, moments = adam(theta, clip_values(gradient, self.clip), moments, learning_rate)
-        return theta, moments, losses.mean()[None]
 
     def _draw(self, size: int) -> Tensor | list[Episodes]:
         """What `size` meta-batches are made of: random numbers [size, count], or the episodes themselves."""
@@ -234,20 +221,20 @@ class MetaTrainer:
             self._checked = True
         return episodes
 
-    def _block_of_iterations(self) -> Callable[..., tuple[Weights, Moments, Tensor]]:
-        learner, tasks, meta_batch = self.learner, self.tasks, self.meta_batch
-        learning_rate, horizon, clip = self.learning_rate, self.horizon, self.clip
+    def _block_of_iterations(self) -> Callable[..., tuple[State, Tensor]]:
+        learner, tasks, meta_batch, update = self.learner, self.tasks, self.meta_batch, self.update
         builds = hasattr(tasks, "build")
 
-        def block(theta: Weights, moments: Moments, drawn: Any) -> tuple[Weights, Moments, Tensor]:
+        def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+            return chunked(learner.gradient_of_sum, theta, episodes)
+
+        def block(state: State, drawn: Any) -> tuple[State, Tensor]:
             losses = []
             for part in drawn:
                 episodes = tasks.build(part, meta_batch) if builds else part
-                gradient, task_losses = chunked(learner.gradient_of_sum, theta, episodes)
-                rate = scheduled(learning_rate, moments.steps, horizon)
-                theta, moments = adam(theta, clip_values(gradient, clip), moments, rate)
-                losses.append(task_losses.mean())
-            return theta, moments, torch.stack(losses)
+                state, loss = meta_iteration(gradient, update, state, episodes)
+                losses.append(loss)
+            return state, torch.stack(losses)
 
         return block
 
@@ -256,10 +243,10 @@ class MetaTrainer:
     def advance_in_place(self) -> Tensor:
         """One meta-iteration that writes theta and moments where they lie and asks the device for no value: [1]."""
         episodes = self.tasks.sample(self.meta_batch, self.generator)
-        theta, moments, loss = self._iterate(self._state.theta, self._state.moments, episodes)
-        for ours, new in zip(self._state.tensors(), State(theta, moments).tensors(), strict=True):
+        state, loss = meta_iteration(self.gradient, self.update, self._state, episodes)
+        for ours, new in zip(self._state.tensors(), state.tensors(), strict=True):
             ours.copy_(new)
-        return loss
+        return loss[None]
 
     def _advance_graph(self) -> Tensor:
         if self._replay is None:
@@ -268,5 +255,5 @@ class MetaTrainer:
             self._replay = capture(self.advance_in_place, self.generator)
             self.load_state(before)
         loss = self._replay().clone()
-        self._state = State(self._state.theta, self._state.moments, self.iteration + 1)
+        self._state = replace(self._state, iteration=self.iteration + 1)
         return loss

@@ -40,6 +40,36 @@ def stroke(x: Tensor, pixels: float) -> Tensor:
     return F.avg_pool2d(fine, FINE).view(x.shape)
 
 
+def jitter(
+    x: Tensor, generator: torch.Generator, degrees: float = 10, pixels: float = 2, scale: float = 0.1
+) -> Tensor:
+    """Each of the pictures x [..., S, S] turned, moved and scaled a little, each in its own way (bilinear).
+
+    By uniform draws: up to so many degrees either way, pixels down and across, and a factor within 1 - scale .. 1 + scale.
+    """
+    flat = x.flatten(0, -3)[:, None]  # [B, 1, S, S]
+    draws = 2 * torch.rand((4, len(flat)), generator=generator, device=x.device) - 1
+    angle, factor = torch.deg2rad(degrees * draws[0]), 1 + scale * draws[1]
+    cos, sin = torch.cos(angle) / factor, torch.sin(angle) / factor
+    across, down = draws[2:] * (2 * pixels / x.shape[-1])  # a picture is 2 wide to affine_grid
+    matrix = torch.stack([torch.stack([cos, -sin, across], -1), torch.stack([sin, cos, down], -1)], -2).to(x.dtype)
+    grid = F.affine_grid(matrix, list(flat.shape), align_corners=False)
+    return F.grid_sample(flat, grid, align_corners=False).view(x.shape)
+
+
+@dataclass(frozen=True)
+class JitteredTasks:
+    """p(T) of other tasks, every picture of which is jittered: an augmentation for meta-training."""
+
+    tasks: TaskDistribution
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        episodes = self.tasks.sample(tasks, generator)
+        x = torch.cat([episodes.support_x, episodes.query_x], 1)
+        support, query = jitter(x, generator).split([episodes.support_x.shape[1], episodes.query_x.shape[1]], 1)
+        return Episodes(support, episodes.support_y, query, episodes.query_y)
+
+
 @dataclass(frozen=True)
 class ShiftedTasks:
     """p(T) of other tasks, whose pictures, support and query alike, are changed: x [T, B, 1, S, S] -> the same shape."""

@@ -185,8 +185,8 @@ def run_study(
     rows = []
     for label, condition in study.conditions.items():
         recipe = condition.build()
-        parts = (characters.split(part, recipe.split).to(device) for part in ("train", "validation"))
-        tasks, validation = (recipe.build_tasks(part) for part in parts)
+        train_part, held_out = (characters.split(part, recipe.split).to(device) for part in ("train", "validation"))
+        tasks, validation = recipe.build_training_tasks(train_part), recipe.build_tasks(held_out)
         for seed in seeds:
             out = root / condition.folder(seed)
             say(f"{label}, seed {seed}: {out}")

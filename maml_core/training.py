@@ -64,7 +64,7 @@ def train(
     trainer = MetaTrainer(
         recipe.build_learner(), tasks, seeded_generator(seed, device), recipe.meta_batch, recipe.meta_learning_rate,
         chunk or choose_chunk(recipe, device, shard.world, engine), engine, precision, choose_block(recipe), shard,
-        recipe.clip, horizon=recipe.horizon,
+        recipe.clip, horizon=recipe.horizon, averaging=recipe.averaging,
     )  # fmt: skip
     facts = {"device": device, "precision": precision, "torch": str(torch.__version__)} | (facts or {})
     training = Training(recipe, trainer, validation, out, seed, facts, say, again)
@@ -157,7 +157,8 @@ class Training:
         if best is None or best["iteration"] == iteration or is_better(self.recipe, row, best):
             self.story["best"] = {key: row[key] for key in ("iteration", "validation", "ci95")}
             told = {key: value for key, value in self.story.items() if key != "history"}
-            files["weights.pt"] = {**told, "theta": self.trainer.state()["theta"], "iteration": iteration}
+            theta = {name: w.clone() for name, w in self.trainer.averaged_theta.items()}
+            files["weights.pt"] = {**told, "theta": theta, "iteration": iteration}
         self.keep(files)
 
     def _is_noted(self) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from maml_core import reference
-from maml_core.adam import adam, no_moments, scheduled
+from maml_core import checkpoints, reference
+from maml_core.adam import MetaUpdate, adam, averaged, no_moments, scheduled
 from maml_core.adapting import CHOICES, adapting
 from maml_core.characters import CharacterTasks
 from maml_core.engine import MetaTrainer
@@ -145,10 +145,48 @@ def test_eager_steps_and_blocks_know_the_same_schedule():
     single = MetaTrainer(SMALL.build_learner(), SMALL.build_tasks(), **settings)
     single.run(6)
     block = MetaTrainer(SMALL.build_learner(), SMALL.build_tasks(), **(settings | {"generator": seeded(0)}))
-    theta, moments, _ = block._block_of_iterations()(block.theta, block._state.moments, block._draw(6))
-    torch.testing.assert_close(theta, single.theta, rtol=1e-5, atol=1e-6)
+    state, _ = block._block_of_iterations()(block._state, block._draw(6))
+    torch.testing.assert_close(state.theta, single.theta, rtol=1e-5, atol=1e-6)
     last = MetaTrainer(SMALL.build_learner(), SMALL.build_tasks(), **(settings | {"generator": seeded(0)}))
     last.run(6)
     before = {name: w.clone() for name, w in last.theta.items()}
     last.run(1)  # past the horizon: a learning rate of 0
     assert math.isclose(max((last.theta[name] - w).abs().max().item() for name, w in before.items()), 0, abs_tol=1e-12)
+
+
+# The running average of theta.
+
+
+def test_the_average_weighs_iterates_as_its_closed_form_says():
+    """Each iterate by what its step let in and later steps have kept, in float64; kept: steps / (9 + steps), at most decay."""
+    generator, decay = seeded(0), 0.6
+    iterates = [torch.randn(3, generator=generator, dtype=torch.float64) for _ in range(21)]
+    average = {"w": iterates[0]}
+    for steps, w in enumerate(iterates[1:], 1):
+        average = averaged(average, {"w": w}, decay, torch.tensor(float(steps)))
+    kept = [min(steps / (9 + steps), decay) for steps in range(1, 21)]
+    weights = [math.prod(kept), *((1 - kept[i]) * math.prod(kept[i + 1 :]) for i in range(20))]
+    assert sum(weights) == pytest.approx(1)
+    torch.testing.assert_close(average["w"], sum(a * w for a, w in zip(weights, iterates)), rtol=1e-6, atol=1e-7)
+
+
+def test_an_average_is_validated_shipped_and_resumed(tmp_path):
+    recipe = replace(SMALL, averaging=0.9, meta_learning_rate=0.01)
+    straight = small_train(tmp_path / "straight", 20, recipe=recipe)
+    small_train(tmp_path / "stopped", 10, recipe=recipe)
+    resumed = small_train(tmp_path / "stopped", 20, recipe=recipe, resume=True)
+    plain = small_train(tmp_path / "plain", 20, recipe=replace(recipe, averaging=None))
+    weights = checkpoints.load(tmp_path / "straight" / "weights.pt")["theta"]
+    for name, w in straight["theta"].items():
+        assert torch.equal(resumed["average"][name], straight["average"][name])
+        assert torch.equal(plain["theta"][name], w)  # the average only looks on
+        assert torch.equal(weights[name], straight["average"][name]) and not torch.equal(weights[name], w)
+    assert straight["history"][-1]["validation"] != plain["history"][-1]["validation"]
+    assert plain["average"] == {}
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, math.nan])
+def test_an_average_that_is_none_is_refused(share):
+    for make in (lambda: replace(SMALL, averaging=share), lambda: MetaUpdate(averaging=share)):
+        with pytest.raises(ValueError, match="averaging must lie between 0 and 1, not"):
+            make()

@@ -71,6 +71,21 @@ def test_rotation_is_one_per_class_and_task(generator):
     assert seen == {0, 1, 2, 3}
 
 
+def test_a_character_in_four_orientations_is_four_classes(generator):
+    """All are reached equally often, a class is never twice in a task, and its pictures are turned alike."""
+    tasks = CharacterTasks(labelled_images(3), ways=5, shots=2, turned_classes=True)
+    corners = torch.tensor([[0, 0], [27, 0], [27, 27], [0, 27]])
+    counts: dict[tuple[int, int], int] = {}
+    for task in tasks.sample(400, generator):
+        marks = torch.stack([task.support_x, task.query_x]).flatten(0, 1)[:, 0, corners[:, 0], corners[:, 1]]  # [2*N*K, 4]
+        labels = torch.cat([task.support_y, task.query_y])
+        of_label = [{(round(255 * m.max().item()), int(m.argmax())) for m in marks[labels == label]} for label in range(5)]
+        assert all(len(found) == 1 for found in of_label) and len(set.union(*of_label)) == 5
+        for found in set.union(*of_label):
+            counts[found] = counts.get(found, 0) + 1
+    assert len(counts) == 12 and all(abs(count - 2000 / 12) < 5 * math.sqrt(2000 / 12) for count in counts.values())
+
+
 def test_rotate_agrees_with_rot90(characters):
     x = characters.images[:6, :3].unflatten(0, (2, 3))  # [T=2, N=3, D=3, 28, 28]
     quarters = torch.tensor([[0, 1, 2], [3, 2, 1]])

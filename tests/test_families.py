@@ -19,8 +19,8 @@ from maml_core.maml import Learner, adapt, meta_gradient
 from maml_core.memory import WIDTH, memory
 from maml_core.metric import HEAD, Reader, matching, prototypes
 from maml_core.networks import Network, Weights, conv_network, cross_entropy, linear, sinusoid_network
-from maml_core.recipes import READERS, find_recipe
-from maml_core.shifts import ShiftedTasks, stroke, turn
+from maml_core.recipes import READERS, RECIPES, find_recipe
+from maml_core.shifts import JitteredTasks, ShiftedTasks, jitter, stroke, turn
 from maml_core.transduction import SEES, query_outputs
 from tests.small import small_train
 
@@ -279,6 +279,44 @@ def test_shifted_tasks_are_the_same_tasks(characters):
     assert torch.equal(plain.query_y, shifted.query_y)
     torch.testing.assert_close(shifted.query_x, plain.query_x.rot90(1, (-2, -1)), rtol=0, atol=1e-5)
     torch.testing.assert_close(shifted.support_x, plain.support_x.rot90(1, (-2, -1)), rtol=0, atol=1e-5)
+
+
+def test_jitter_moves_turns_and_scales_each_picture_in_its_own_way():
+    """A spot off the middle lands within reach, elsewhere in each picture; without reach nothing changes."""
+    x = torch.zeros(2, 50, 1, 28, 28, dtype=torch.float64)
+    x[..., 5:8, 13:16] = 1.0  # its middle is 7.5 pixels above the picture's
+    assert torch.equal(jitter(x, seeded(0)), jitter(x, seeded(0)))
+    torch.testing.assert_close(jitter(x, seeded(0), degrees=0, pixels=0, scale=0), x)
+    moved = jitter(x, seeded(0)).flatten(0, 2)
+    weight = moved / moved.sum((-2, -1), keepdim=True)
+    at = torch.arange(28) - 13.5
+    down, across = ((weight.sum(-1) * at).sum(-1), (weight.sum(-2) * at).sum(-1))
+    away = ((down + 7.5) ** 2 + (across - 0.5) ** 2).sqrt()
+    assert len(set(away.tolist())) == 100 and away.max() < (2 + 0.2) * 2**0.5 + 0.1 * 8.3 + 8.3 * math.radians(10)
+    assert 1 < down.std() < 1.6 and 1 < across.std() < 2  # uniform over 4 pixels has 1.15
+    only_scaled = jitter(x, seeded(0), degrees=0, pixels=0).flatten(0, 2).sum((-2, -1))
+    assert 0.8 < (only_scaled.min() / 9) ** 0.5 < 0.95 and 1.05 < (only_scaled.max() / 9) ** 0.5 < 1.15
+
+
+def test_jittered_tasks_are_the_same_tasks(characters):
+    tasks = CharacterTasks(characters.images, WAYS, 1, queries=2)
+    plain, jittered = tasks.sample(2, seeded(5)), JitteredTasks(tasks).sample(2, seeded(5))
+    assert torch.equal(plain.query_y, jittered.query_y) and torch.equal(plain.support_y, jittered.support_y)
+    for before, after in ((plain.support_x, jittered.support_x), (plain.query_x, jittered.query_x)):
+        assert before.shape == after.shape and not torch.equal(before, after)
+        assert after.sum() / before.sum() == pytest.approx(1, abs=0.1)
+
+
+def test_what_a_recipe_adds_in_training_it_leaves_out_at_test(characters):
+    recipe = RECIPES["omniglot-20way-1shot-best"]
+    training, test = recipe.build_training_tasks(characters), recipe.build_tasks(characters)
+    assert isinstance(training, JitteredTasks) and training.tasks.turned_classes
+    assert test == RECIPES["omniglot-20way-1shot"].build_tasks(characters) and not test.turned_classes
+    plain = RECIPES["omniglot-20way-1shot"]
+    assert plain.build_training_tasks(characters) == plain.build_tasks(characters)
+    for change in ({"jitter": True}, {"turned_classes": True}):
+        with pytest.raises(ValueError, match="change characters, and sinusoid-5shot learns sinusoid"):
+            replace(RECIPES["sinusoid-5shot"], **change)
 
 
 def test_other_ways_than_in_training(characters):

@@ -225,19 +225,23 @@ def test_a_training_states_its_precision_and_is_resumed_with_it(tmp_path, machin
     assert checkpoints.load(tmp_path / "checkpoint.pt")["precision"] == "bf16"
 
 
-@pytest.mark.parametrize("set_before, found", [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_threads_sleep_while_they_wait(set_before, found):
-    """Said before torch is loaded, since OpenMP listens only then; who has set it is heard."""
+@pytest.mark.parametrize(
+    "set_before, found",
+    [({}, "1000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")],
+)
+def test_threads_soon_sleep_while_they_wait(set_before, found):
+    """Set before torch is loaded, since OpenMP reads it only then; the user's own settings come first."""
     program = """
 import sys, os
 class Watch:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
-            print(os.environ.get("OMP_WAIT_POLICY"))
+            print(os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY"))
             sys.exit()
 sys.meta_path.insert(0, Watch())
 import maml_core
 """
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | set_before
+    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    environment |= set_before
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == found
