@@ -16,7 +16,7 @@ from . import checkpoints
 from .arguments import build_parser
 from .characters import Characters, load_characters
 from .checks import at_least
-from .comparisons import families_table, navigation_table, variants_table
+from .comparisons import families_table, navigation_table, records_table, variants_table
 from .consoles import safe_consoles
 from .episodes import seeded_generator
 from .files import check_writable
@@ -234,6 +234,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(error_table(again))
     print("\nMAML's variants after the same short training, 5-way 1-shot (chapter 4)\n")
     print(variants_table())
+    print("\n20-way 1-shot, how soon: minutes of one core to a validation accuracy\n")
+    print(records_table())
     print("\n2-D navigation, average return by gradient steps (the paper's Figure 4, which prints no numbers)\n")
     print(navigation_table())
 

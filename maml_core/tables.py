@@ -53,10 +53,28 @@ def accuracy_table(rows: Iterable[Row] | None = None) -> str:
     body = []
     for row in accuracy_rows() if rows is None else rows:
         reaches = "" if row.short is None else "yes" if row.short == 0 else f"no, {100 * row.short:.1f} short"
-        iterations = f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
         body.append([f"`{row.recipe}`", as_printed(row.reported), percent(row.ours), percent(row.ours_15_queries),
-                     reaches, iterations if row.iterations else "not trained"])  # fmt: skip
+                     reaches, _length(row) if row.iterations else "not trained"])  # fmt: skip
     return markdown(head, body)
+
+
+def standing(rows: Iterable[Row] | None = None) -> str:
+    """Where the rows that have a number beside them stand, as a Markdown list: in full or not, within its interval or not."""
+    beside = [row for row in (accuracy_rows() if rows is None else rows) if row.short is not None]
+    groups = {
+        "In full, and within the reported interval or above": [r for r in beside if r.iterations >= r.of and r.short == 0],
+        "In full, and short of it": [r for r in beside if r.iterations >= r.of and r.short > 0],
+        "Not in full yet": [r for r in beside if r.iterations < r.of],
+    }
+    lines = []
+    for group, found in groups.items():
+        told = [f"`{r.recipe}` {percent(r.ours)} (reported {as_printed(r.reported)}), {_length(r)}" for r in found]
+        lines += [f"- **{group}**: {'; '.join(told)}."] if told else []
+    return "\n".join(lines)
+
+
+def _length(row: Row) -> str:
+    return f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
 
 
 def literature_table() -> str:

@@ -128,6 +128,33 @@ def test_the_table_of_variants_is_the_studys(capsys):
     assert cli.main(["reproduce"]) == 0 and comparisons.variants_table() in capsys.readouterr().out
 
 
+def test_a_record_is_the_first_validation_that_is_as_good():
+    story = {"history": [{"validation": v} for v in (0.7, 0.91, 0.89, 0.96)], "cpu_by_history": [60, 120, 180, 240.6]}
+    assert [comparisons.minutes_to(story, mark) for mark in (0.5, 0.8, 0.9, 0.95, 0.97)] == ["1.0", "2.0", "2.0", "4.0", "–"]
+
+
+def test_records_fall_from_row_to_row():
+    """Each change that is listed brings 20-way 1-shot to 80% sooner, up to the longer trainings; the numbers are the files'."""
+    head, _, *body = [cells(line) for line in comparisons.records_table().splitlines()]
+    first = [float(line[2]) for line in body[:3]]
+    assert first == sorted(first, reverse=True) and first[0] > 50 * first[2]
+    story = load_shipped("omniglot-20way-1shot")[1]
+    at = next(i for i, row in enumerate(story["history"]) if row["validation"] >= 0.8)
+    assert body[0][2] == f"{story['cpu_by_history'][at] / 60:.1f}" and body[0][head.index("meta-iterations")] == f"{story['iterations']:,}"
+
+
+def test_standing_sorts_rows_by_length_and_by_the_reported_interval():
+    def row(name, ours, iterations, reported=(0.95, 0.01)):
+        return tables.Row(name, reported, ours and (ours, 0.002), None, iterations, 100)
+
+    rows = [row("a", 0.96, 100), row("b", 0.9, 100), row("c", 0.99, 7), row("d", 0.9, 100, None), row("e", None, 0)]
+    assert tables.standing(rows).splitlines() == [
+        "- **In full, and within the reported interval or above**: `a` 96.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
+        "- **In full, and short of it**: `b` 90.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
+        "- **Not in full yet**: `c` 99.0 ± 0.2 (reported 95.0 ± 1.0), 7 of 100.",
+    ]
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_is_shipped_with_its_facts(name):
     study = load_study(name)
