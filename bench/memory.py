@@ -17,7 +17,7 @@ from maml_core.characters import CharacterTasks, load_characters
 from maml_core.episodes import Episodes, TaskDistribution, seeded_generator
 from maml_core.evaluation import evaluate
 from maml_core.recipes import find_recipe
-from maml_core.training import train
+from maml_core.training import Settings, train
 
 EARLY, LATE = 1_000, 10_000
 WAYS_TO_RUN = ("sinusoid-5shot eager", "sinusoid-5shot compiled", "omniglot-5way-1shot-mlp eager", "evaluation")
@@ -57,7 +57,8 @@ def measure(what: str) -> tuple[float, float]:
     tasks = recipe.build_tasks(characters)
     watched = Watched(tasks, (EARLY, LATE))
     with tempfile.TemporaryDirectory() as out:
-        train(recipe, watched, tasks, Path(out) / "run", LATE, engine=engine, validate_every=500, say=lambda text: None)
+        settings = Settings(iterations=LATE, engine=engine, validate_every=500, say=lambda text: None)
+        train(recipe, watched, tasks, Path(out) / "run", settings)
     return tuple(watched.sizes)
 
 

@@ -30,7 +30,7 @@ from .rl.study import is_policy, publish_policy
 from .shards import Shard, join, leave
 from .studies import MEASURED, SAMPLED, TRAINED, WITHOUT_CHARACTERS, run_study, weights_of
 from .tables import accuracy_rows, accuracy_table, error_table, literature_table
-from .training import train
+from .training import Settings, train
 from .unfinished import find_unfinished, take_unfinished
 from .validation import describe
 
@@ -115,11 +115,12 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
     facts = {"data": characters.source if characters else "sinusoid", "commit": _commit(), "processes": shard.world}
     if shard.rank == 0:
         print(f"Training {recipe.name} on {facts['data']} into {out}", flush=True)
-    result = train(
-        recipe, tasks, validation, out, options.iterations, seed, device, options.engine, options.resume,
-        options.validate_every, facts, precision=precision, chunk=options.chunk_tasks, shard=shard,
+    settings = Settings(
+        iterations=options.iterations, seed=seed, device=device, engine=options.engine, chunk=options.chunk_tasks,
+        precision=precision, resume=options.resume, validate_every=options.validate_every, shard=shard, metadata=facts,
         again=f"this command:\n  {_command_to_go_on(options, out)}",
     )  # fmt: skip
+    result = train(recipe, tasks, validation, out, settings)
     if shard.rank == 0:
         best, last = result["best"], result["history"][-1]
         print(f"After {result['iteration']:,} meta-iterations and {result['wall_seconds']:.0f} s: {describe(recipe, last)}")

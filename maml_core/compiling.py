@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 NO_COMPILER = "Engine: eager (no C++ compiler was found; install g++ or clang++ to train three times as fast)."
 
 

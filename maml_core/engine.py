@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,21 +28,37 @@ from .products import choose_way
 from .shards import Shard
 
 
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How meta-iterations are run: what decides their speed and their rounding, not what is learned.
+
+    engine:     "eager", "compiled" or "graph"; where compiling is not possible, a warning says why, and it is eager
+    precision:  of matrix products: "float32", "bf16" (on a CPU that has it, and on a GPU), or on a GPU "tf32"
+    products:   the way of float32 products on a CPU (`products`): "mkl", "onednn", or "auto", which measures
+    chunk:      tasks at a time, for memory and caches; the gradient is the same
+    block:      meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
+    shard:      this process's part of the meta-batch
+    """
+
+    engine: str = "eager"
+    precision: str = "float32"
+    products: str = "auto"
+    chunk: int | None = None
+    block: int = 1
+    shard: Shard = Shard()
+
+    def __post_init__(self) -> None:
+        at_least(1, chunk=self.chunk, block=self.block)
+
+
 class MetaTrainer:
     """Meta-training, step by step: `trainer = MetaTrainer(learner, tasks, generator, 25)`, then `trainer.step()`.
 
     tasks:       any object with `sample(tasks, generator) -> Episodes`. One that also has `count(tasks) -> int` and
                  `build(numbers, tasks) -> Episodes` (see `SinusoidTasks`) is sampled inside the compiled graph
     meta_batch:  T, tasks per meta-iteration
-    chunk:       tasks at a time, for memory and caches; the gradient is the same
-    engine:      "eager", "compiled" or "graph"; where compiling is not possible, a warning says why, and it is eager
-    block:       meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
-    precision:   of matrix products: "float32", "bf16" (on a CPU that has it, and on a GPU), or on a GPU "tf32"
-    horizon:     meta-iterations in which the learning rate falls to 0 along half a cosine; None: it stays
-    products:    the way of float32 products on a CPU (`products`): "mkl", "onednn", or "auto", which measures
-    shard:       this process's part of the meta-batch
-    clip:        the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
-    averaging:   how much of theta's running average a meta-iteration keeps, such as 0.998; None: no average
+    update:      how theta moves: learning rate, schedule, clipping, averaging
+    execution:   how it is run: engine, precision, chunks, processes
 
     The first meta-iteration raises ValueError where network, loss and task distribution do not fit together (`contract`).
     """
@@ -53,31 +69,24 @@ class MetaTrainer:
         tasks: TaskDistribution,
         generator: torch.Generator,
         meta_batch: int,
-        learning_rate: float = 1e-3,
-        chunk: int | None = None,
-        engine: str = "eager",
-        precision: str = "float32",
-        block: int = 1,
-        shard: Shard = Shard(),
-        clip: float | None = None,
-        products: str = "auto",
-        horizon: int | None = None,
-        averaging: float | None = None,
+        *,
+        update: MetaUpdate = MetaUpdate(),
+        execution: Execution = Execution(),
     ) -> None:
-        at_least(1, meta_batch=meta_batch, chunk=chunk, block=block)
-        self.update = MetaUpdate(learning_rate, horizon, clip, averaging)
+        at_least(1, meta_batch=meta_batch)
+        engine, shard, chunk = execution.engine, execution.shard, execution.chunk
         shard.check(meta_batch)
-        check_precision(precision, generator.device.type)
+        check_precision(execution.precision, generator.device.type)
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
-        self.precision, self.shard = precision, shard
+        self.update, self.precision, self.shard = update, execution.precision, shard
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
-        self.products = choose_way(generator.device.type, products)
-        self._state = self.update.start(initial_weights(learner.network, generator))
+        self.products = choose_way(generator.device.type, execution.products)
+        self._state = update.start(initial_weights(learner.network, generator))
         if engine == "compiled" and not self._on_gpu and not has_compiler():
             warnings.warn(NO_COMPILER, stacklevel=2)
             engine = "eager"
         self._checked = False
-        self._use(engine, block)
+        self._use(engine, execution.block)
 
     @property
     def theta(self) -> Weights:

@@ -12,7 +12,6 @@ values [T, N*K, d]: the memory. Tokens carry no positions, since the support set
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch

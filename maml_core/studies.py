@@ -18,7 +18,7 @@ from .recipes import READERS, Recipe, find_recipe
 from .results import measure, weights_name
 from .rl.study import navigation_study
 from .sweeps import alpha_at_test, error_against_steps, query_batches
-from .training import train
+from .training import Settings, train
 
 # How trained weights are judged: changes to the recipe, and query points per class (None: the recipe's own).
 Protocol = tuple[dict[str, Any], int | None]
@@ -192,9 +192,10 @@ def run_study(
             say(f"{label}, seed {seed}: {out}")
             begun = (out / "checkpoint.pt").exists()
             run = train(
-                recipe, tasks, validation, out, iterations, seed, device, engine, resume=begun,
-                validate_every=study.validate_every, facts={"data": characters.source, **(facts or {})}, say=say,
-                again="the same study.",
+                recipe, tasks, validation, out,
+                Settings(iterations=iterations, seed=seed, device=device, engine=engine, resume=begun, say=say,
+                         validate_every=study.validate_every, again="the same study.",
+                         metadata={"data": characters.source, **(facts or {})}),
             )  # fmt: skip
             if run["iteration"] != iterations:
                 raise ValueError(

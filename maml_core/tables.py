@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell, reported
+from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell
 from .recipes import READERS, RECIPES
 from .results import is_shipped, load_shipped, load_study
 

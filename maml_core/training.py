@@ -2,20 +2,21 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .adam import MetaUpdate
 from .checkpoints import check_weights
 from .checks import at_least
 from .choices import choose_block, choose_chunk, choose_engine
 from .divergence import check_finite
-from .engine import MetaTrainer
+from .engine import Execution, MetaTrainer
 from .episodes import TaskDistribution, seeded_generator
 from .files import check_writable, remove_parts, sole_user
 from .keeper import CHECKPOINT, Keeper, check_settings, load_training
@@ -27,69 +28,90 @@ from .signals import Stopped, Wish, wish_to_stop
 from .validation import describe_training, is_better, validation_score
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How long a recipe is trained, on what, and who hears of it.
+
+    iterations:      meta-iterations, by default the recipe's
+    engine, chunk:   change how fast it goes, not what is learned ("auto" and None: as `autotune` chooses)
+    precision:       is noted in the files, and a training is resumed with its own
+    resume:          go on with the training in the folder
+    validate_every:  meta-iterations between validations
+    shard:           of several processes all train, and the first one writes and speaks
+    metadata:        is noted in the files
+    say:             hears what there is to tell
+    again:           how to go on, said when the training is stopped
+    """
+
+    iterations: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    engine: str = "auto"
+    chunk: int | None = None
+    precision: str = "float32"
+    resume: bool = False
+    validate_every: int = 1000
+    shard: Shard = Shard()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    say: Callable[[str], None] = print
+    again: str | None = None
+
+    def __post_init__(self) -> None:
+        at_least(1, iterations=self.iterations, validate_every=self.validate_every, chunk_tasks=self.chunk)
+
+
 def train(
-    recipe: Recipe,
-    tasks: TaskDistribution,
-    validation: TaskDistribution,
-    out: Path,
-    iterations: int | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    engine: str = "auto",
-    resume: bool = False,
-    validate_every: int = 1000,
-    facts: dict[str, Any] | None = None,
-    say: Callable[[str], None] = print,
-    precision: str = "float32",
-    chunk: int | None = None,
-    shard: Shard = Shard(),
-    again: str | None = None,
+    recipe: Recipe, tasks: TaskDistribution, validation: TaskDistribution, out: Path, settings: Settings = Settings()
 ) -> dict[str, Any]:
     """Meta-train a recipe into the folder `out` and return the final checkpoint.
 
     `out/checkpoint.pt` holds the training as it stands (written at every validation, once a minute, and on Ctrl-C or
     SIGTERM, which raise Stopped), `checkpoint.previous.pt` the one before, and `out/weights.pt` the theta that did best
     on the validation tasks; `.json` files beside tell their story. A resumed training ends where an uninterrupted one
-    does, to the last bit on the same machine with as many threads. `facts` are noted in the files.
-
-    engine and chunk (tasks at a time; None: as fits) change how fast it goes, not what is learned; precision is noted in
-    the files, and a training is resumed with its own. Of several processes (`shard`) all train and the first one writes and speaks. `again`: how to go on, said when it is stopped.
+    does, to the last bit on the same machine with as many threads.
 
     Raises ValueError for a folder that holds another training, OSError for one that cannot be written, and Diverged when
     the meta-gradient is not finite.
     """
-    iterations = recipe.meta_iterations if iterations is None else iterations
-    at_least(1, iterations=iterations, validate_every=validate_every, chunk_tasks=chunk)
-    engine, why = choose_engine(recipe, iterations, engine, device)
-    trainer = MetaTrainer(
-        recipe.build_learner(), tasks, seeded_generator(seed, device), recipe.meta_batch, recipe.meta_learning_rate,
-        chunk or choose_chunk(recipe, device, shard.world, engine), engine, precision, choose_block(recipe), shard,
-        recipe.clip, horizon=recipe.horizon, averaging=recipe.averaging,
-    )  # fmt: skip
-    facts = {"device": device, "precision": precision, "torch": str(torch.__version__)} | (facts or {})
-    training = Training(recipe, trainer, validation, out, seed, facts, say, again)
-    training.begin(resume)
+    iterations = recipe.meta_iterations if settings.iterations is None else settings.iterations
+    device, precision = settings.device, settings.precision
+    execution, why = choose_execution(recipe, iterations, settings)
+    update = MetaUpdate(recipe.meta_learning_rate, recipe.horizon, recipe.clip, recipe.averaging)
+    generator = seeded_generator(settings.seed, device)
+    trainer = MetaTrainer(recipe.build_learner(), tasks, generator, recipe.meta_batch, update=update, execution=execution)
+    training = Training(recipe, trainer, validation, out, settings)
+    training.begin(settings.resume)
     with sole_user(out) if training.writes else nullcontext(True) as free, wish_to_stop() as wish:
         if not free:
             raise ValueError(f"Another process is training in {out}: wait for it, or choose another --out.")
         training.say(f"{why} {describe(trainer.products)}" if device == "cpu" and precision == "float32" else why)
-        training.run(iterations, validate_every, wish)
+        training.run(iterations, settings.validate_every, wish)
     return training.content()
+
+
+def choose_execution(recipe: Recipe, iterations: int, settings: Settings) -> tuple[Execution, str]:
+    """How this recipe is run on this machine, and a sentence that says why."""
+    device, shard = settings.device, settings.shard
+    engine, why = choose_engine(recipe, iterations, settings.engine, device)
+    chunk = settings.chunk or choose_chunk(recipe, device, shard.world, engine)
+    block = choose_block(recipe)
+    return Execution(engine=engine, precision=settings.precision, chunk=chunk, block=block, shard=shard), why
 
 
 class Training:
     """A trainer on its way, and what is known of it: its files, its history, its best theta."""
 
     def __init__(
-        self, recipe: Recipe, trainer: MetaTrainer, validation: TaskDistribution, out: Path, seed: int,
-        facts: dict[str, Any], say: Callable[[str], None], again: str | None = None,
-    ) -> None:  # fmt: skip
+        self, recipe: Recipe, trainer: MetaTrainer, validation: TaskDistribution, out: Path, settings: Settings
+    ) -> None:
         self.recipe, self.trainer, self.validation, self.out = recipe, trainer, validation, out
         self.writes = trainer.shard.rank == 0
-        self.say = say if self.writes else lambda text: None
+        self.say = settings.say if self.writes else lambda text: None
         self.keeper = Keeper(out, self.say)
-        self.again = again or f"--resume --out {out}."
-        self.story = {"recipe": asdict(recipe), "seed": seed, "wall_seconds": 0.0, "history": [], "best": None} | facts
+        self.again = settings.again or f"--resume --out {out}."
+        facts = {"device": settings.device, "precision": settings.precision, "torch": str(torch.__version__)}
+        self.story = {"recipe": asdict(recipe), "seed": settings.seed, "wall_seconds": 0.0, "history": [], "best": None}
+        self.story |= facts | dict(settings.metadata)
         self.story |= {"cpu_seconds": 0.0, "cpu_by_history": []}  # of the meta-iterations alone; by row of the history
         self._losses: list[Tensor] = []  # since the last validation
         self._started = time.monotonic()

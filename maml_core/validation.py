@@ -8,7 +8,6 @@ from .episodes import TaskDistribution, seeded_generator
 from .evaluation import evaluate, mean_and_ci95
 from .recipes import Recipe
 
-
 VALIDATION_TASKS = 300
 
 

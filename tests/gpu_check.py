@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 from maml_core import reference
 from maml_core.characters import load_characters
 from maml_core.choices import choose_chunk
-from maml_core.engine import MetaTrainer
+from maml_core.engine import Execution, MetaTrainer
 from maml_core.episodes import seeded_generator
 from maml_core.maml import meta_gradient
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import measure
-from maml_core.training import train
+from maml_core.training import Settings, train
 
 FORWARDS = {"sinusoid": reference.sinusoid_forward, "conv": reference.conv_forward}
 RECIPES = ("sinusoid-10shot", "omniglot-5way-1shot", "omniglot-20way-1shot")
@@ -39,9 +39,8 @@ def make_trainer(recipe: Recipe, tasks, engine: str, precision: str = "float32")
     """A trainer on the GPU, seed 0, with the chunk that the command line would choose."""
     chunk = choose_chunk(recipe, "cuda")
     generator = seeded_generator(0, "cuda")
-    return MetaTrainer(
-        recipe.build_learner(), tasks, generator, recipe.meta_batch, chunk=chunk, engine=engine, precision=precision
-    )
+    execution = Execution(chunk=chunk, engine=engine, precision=precision)
+    return MetaTrainer(recipe.build_learner(), tasks, generator, recipe.meta_batch, execution=execution)
 
 
 def check_gradients(recipe: Recipe, tasks) -> dict:
@@ -93,8 +92,10 @@ def check_resume(recipe: Recipe, tasks, out: Path) -> dict:
     """
 
     def go(name: str, iterations: int, resume: bool = False) -> dict:
-        return train(recipe, tasks, tasks, out / f"{recipe.name}-{name}", iterations, device="cuda", resume=resume,
-                     validate_every=25, say=lambda text: None)  # fmt: skip
+        settings = Settings(
+            iterations=iterations, device="cuda", resume=resume, validate_every=25, say=lambda text: None
+        )
+        return train(recipe, tasks, tasks, out / f"{recipe.name}-{name}", settings)
 
     straight = go("straight", 40)
     go("parts", 30)
@@ -128,7 +129,7 @@ def short_training(recipe: Recipe, characters, out: Path, iterations: int) -> di
     """Train through the door that users take, and evaluate on test tasks."""
     parts = (characters and characters.split(part).to("cuda") for part in ("train", "validation"))
     tasks, validation = (recipe.build_tasks(part) for part in parts)
-    result = train(recipe, tasks, validation, out / recipe.name, iterations, device="cuda", validate_every=1000)
+    result = train(recipe, tasks, validation, out / recipe.name, Settings(iterations=iterations, device="cuda"))
     theta = {name: w.cuda() for name, w in result["theta"].items()}
     return {"wall_seconds": result["wall_seconds"], "test": measure(recipe, theta, characters, 0, 600, "test")}
 

@@ -64,8 +64,10 @@ def run_training(out: Path, resume: bool, counter_file: Path, death: Death | Non
     if death and death.call is not None:
         die_while_writing(death)
     with counter_file.open("r+b") as file, mmap.mmap(file.fileno(), 8) as counter:
-        training.train(RECIPE, Counted(counter), RECIPE.build_tasks(), out, ITERATIONS, resume=resume,
-                       validate_every=VALIDATE_EVERY, say=lambda text: None)  # fmt: skip
+        settings = training.Settings(
+            iterations=ITERATIONS, resume=resume, validate_every=VALIDATE_EVERY, say=lambda text: None
+        )
+        training.train(RECIPE, Counted(counter), RECIPE.build_tasks(), out, settings)
 
 
 def die_while_writing(death: Death) -> None:

@@ -2,20 +2,28 @@
 
 import urllib.error
 import urllib.request
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from maml_core.adam import MetaUpdate
+from maml_core.engine import Execution, MetaTrainer
 from maml_core.recipes import find_recipe
-from maml_core.training import train
+from maml_core.training import Settings, train
 
 SMALL = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
 
 
 def small_train(out: Path, iterations: int = 30, tasks=None, recipe=SMALL, **settings) -> dict[str, Any]:
     """A sinusoid training that says nothing and validates every 10 meta-iterations."""
-    settings = {"validate_every": 10, "say": lambda text: None} | settings
-    return train(recipe, tasks or recipe.build_tasks(), recipe.build_tasks(), out, iterations, **settings)
+    settings = Settings(**{"iterations": iterations, "validate_every": 10, "say": lambda text: None} | settings)
+    return train(recipe, tasks or recipe.build_tasks(), recipe.build_tasks(), out, settings)
+
+
+def make_trainer(learner, tasks, generator, meta_batch: int = 4, **options) -> MetaTrainer:
+    """A MetaTrainer whose update and execution are given field by field."""
+    moves = {f.name: options.pop(f.name) for f in fields(MetaUpdate) if f.name in options}
+    return MetaTrainer(learner, tasks, generator, meta_batch, update=MetaUpdate(**moves), execution=Execution(**options))
 
 
 def status(address: str, token: str | None = None) -> int:

@@ -10,14 +10,13 @@ from maml_core import checkpoints, reference
 from maml_core.adam import MetaUpdate, adam, averaged, no_moments, scheduled
 from maml_core.adapting import CHOICES, adapting
 from maml_core.characters import CharacterTasks
-from maml_core.engine import MetaTrainer
 from maml_core.episodes import seeded_generator as seeded
 from maml_core.glyphs import draw_glyphs
 from maml_core.maml import Learner, adapt, meta_gradient
 from maml_core.networks import Network, conv_network, cross_entropy, mlp_network, sinusoid_network
 from maml_core.recipes import RECIPES
 from maml_core.variants import LearnedAlphas, MAMLPlusPlus, adapt_head_only, with_alphas
-from tests.small import SMALL, small_train
+from tests.small import SMALL, make_trainer, small_train
 
 ADAPTS = {
     ("conv", "everything"): {"conv1", "conv2", "conv3", "conv4", "w5", "b5"},
@@ -142,12 +141,12 @@ def test_a_resumed_training_goes_on_along_the_cosine(tmp_path):
 def test_eager_steps_and_blocks_know_the_same_schedule():
     """A block of meta-iterations in one call and single ones: what the compiled engine does, uncompiled."""
     settings = dict(generator=seeded(0), meta_batch=4, horizon=6)
-    single = MetaTrainer(SMALL.build_learner(), SMALL.build_tasks(), **settings)
+    single = make_trainer(SMALL.build_learner(), SMALL.build_tasks(), **settings)
     single.run(6)
-    block = MetaTrainer(SMALL.build_learner(), SMALL.build_tasks(), **(settings | {"generator": seeded(0)}))
+    block = make_trainer(SMALL.build_learner(), SMALL.build_tasks(), **(settings | {"generator": seeded(0)}))
     state, _ = block._block_of_iterations()(block._state, block._draw(6))
     torch.testing.assert_close(state.theta, single.theta, rtol=1e-5, atol=1e-6)
-    last = MetaTrainer(SMALL.build_learner(), SMALL.build_tasks(), **(settings | {"generator": seeded(0)}))
+    last = make_trainer(SMALL.build_learner(), SMALL.build_tasks(), **(settings | {"generator": seeded(0)}))
     last.run(6)
     before = {name: w.clone() for name, w in last.theta.items()}
     last.run(1)  # past the horizon: a learning rate of 0

@@ -12,7 +12,7 @@ from maml_core import compiling, maml, networks, reference
 from maml_core.adam import adam, no_moments
 from maml_core.characters import CharacterTasks
 from maml_core.choices import choose_block, choose_chunk, choose_engine
-from maml_core.engine import MetaTrainer
+from maml_core.engine import Execution, MetaTrainer
 from maml_core.episodes import Episodes
 from maml_core.evaluation import scores_by_step
 from maml_core.maml import Learner, gradient_of_sum
@@ -20,6 +20,7 @@ from maml_core.precision import in_precision
 from maml_core.recipes import RECIPES, find_recipe
 from maml_core.shards import Shard
 from maml_core.sinusoid import SinusoidTasks
+from tests.small import make_trainer
 
 SINUSOID = find_recipe("sinusoid-5shot")
 CONV = find_recipe("omniglot-5way-1shot")
@@ -33,7 +34,7 @@ def seeded(seed: int) -> torch.Generator:
 
 def trainer_of(recipe=SINUSOID, tasks=None, **settings) -> MetaTrainer:
     tasks = tasks or recipe.build_tasks()
-    return MetaTrainer(recipe.build_learner(), tasks, seeded(0), **{"meta_batch": 4} | settings)
+    return make_trainer(recipe.build_learner(), tasks, seeded(0), **settings)
 
 
 def in_float64(trainer: MetaTrainer) -> MetaTrainer:
@@ -150,7 +151,9 @@ def test_without_a_compiler_the_trainer_is_eager_and_says_so(monkeypatch):
         monkeypatch.setattr(f"maml_core.{module}.has_compiler", lambda: False)
     monkeypatch.setattr("maml_core.engine.compile_whole", lambda *arguments: pytest.fail("without a compiler"))
     with pytest.warns(UserWarning) as said:
-        trainer = trainer_of(engine="compiled")
+        trainer = MetaTrainer(
+            SINUSOID.build_learner(), SINUSOID.build_tasks(), seeded(0), 4, execution=Execution(engine="compiled")
+        )
     assert [str(warning.message) for warning in said] == [choose_engine(SINUSOID, 10**6, "compiled")[1]]
     assert "no C++ compiler was found" in str(said[0].message) and said[0].filename == __file__
     assert trainer.engine == "eager" and torch.equal(trainer.run(3), trainer_of().run(3))
@@ -200,7 +203,7 @@ def test_a_learner_that_cannot_work_says_why_itself(monkeypatch):
     monkeypatch.setattr("maml_core.engine.has_compiler", lambda: True)
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     wrong = replace(networks.sinusoid_network(), forward=lambda weights, x: x @ weights["w2"])
-    trainer = MetaTrainer(Learner(wrong, 0.01), SinusoidTasks(5), seeded(0), 4, engine="compiled")
+    trainer = make_trainer(Learner(wrong, 0.01), SinusoidTasks(5), seeded(0), engine="compiled")
     trainer._checked = True  # as if it had passed the check of the first meta-batch, which would raise the same
     with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="size|shape|dimension|batch"):
         trainer.step()

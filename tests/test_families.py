@@ -11,7 +11,6 @@ from torch import Tensor
 from maml_core import checkpoints, families, reference
 from maml_core.characters import CharacterTasks
 from maml_core.compiling import has_compiler
-from maml_core.engine import MetaTrainer
 from maml_core.episodes import Episodes
 from maml_core.episodes import seeded_generator as seeded
 from maml_core.evaluation import evaluate, scores_by_step
@@ -22,7 +21,7 @@ from maml_core.networks import Network, Weights, conv_network, cross_entropy, li
 from maml_core.recipes import READERS, RECIPES, find_recipe
 from maml_core.shifts import JitteredTasks, ShiftedTasks, jitter, stroke, turn
 from maml_core.transduction import SEES, query_outputs
-from tests.small import small_train
+from tests.small import make_trainer, small_train
 
 WAYS, SHOTS, TASKS = 3, 2, 4
 BODY = [f"{kind}{i}" for i in range(1, 5) for kind in ("conv", "beta")]
@@ -192,7 +191,7 @@ class Same:
 
 def test_trains_as_any_other_and_can_learn_its_tasks_by_heart(learner, episodes):
     tasks = Same(episodes.to(dtype=torch.float32))
-    trainer = MetaTrainer(learner, tasks, seeded(0), meta_batch=TASKS, learning_rate=1e-2)
+    trainer = make_trainer(learner, tasks, seeded(0), meta_batch=TASKS, learning_rate=1e-2)
     losses = trainer.run(60)
     assert losses[-1] < 0.5 * losses[0]
     assert evaluate(learner, trainer.theta, tasks, [1], seeded(1), TASKS)[1].mean() > 0.7
@@ -214,7 +213,7 @@ def small_network() -> Network:
 def test_compiled_is_eager(episodes):
     """The memory, which has the most to compile."""
     learner, tasks = memory(small_network(), 1.0), Same(episodes.to(dtype=torch.float32))
-    eager, compiled = (MetaTrainer(learner, tasks, seeded(0), 2, engine=engine) for engine in ("eager", "compiled"))
+    eager, compiled = (make_trainer(learner, tasks, seeded(0), 2, engine=engine) for engine in ("eager", "compiled"))
     torch.testing.assert_close(compiled.run(2), eager.run(2), rtol=1e-4, atol=1e-5)
 
 

@@ -24,7 +24,15 @@ from maml_core.characters import CharacterTasks
 from maml_core.evaluation import evaluate, scores_by_step
 from maml_core.families import SHIPPED_AS, load_family
 from maml_core.maml import adapt
-from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, FamiliesPanel, NavigationPanel, PlanePanel, SinusoidPanel
+from maml_core.panels import (
+    AlphaPanel,
+    DrawingPanel,
+    EpisodePanel,
+    FamiliesPanel,
+    NavigationPanel,
+    PlanePanel,
+    SinusoidPanel,
+)
 from maml_core.panels import navigation as navigation_panels
 from maml_core.panels import plane as plane_panels
 from maml_core.panels.episode import fewer_ways

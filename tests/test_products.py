@@ -19,11 +19,10 @@ from maml_core.compiling import has_compiler
 from maml_core.engine import MetaTrainer
 from maml_core.evaluation import evaluate
 from maml_core.glyphs import draw_glyphs
-from maml_core.precision import in_precision
 from maml_core.products import FLOAT32_ERROR, MARGIN, WAYS, Speed, choose_way, fastest_way
 from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped
-from tests.small import small_train
+from tests.small import make_trainer, small_train
 
 CONV = find_recipe("omniglot-5way-1shot")
 SINUSOID = find_recipe("sinusoid-5shot")
@@ -93,7 +92,7 @@ def tasks() -> CharacterTasks:
 
 
 def conv_trainer(tasks, seed: int = 0, **settings) -> MetaTrainer:
-    return MetaTrainer(CONV.build_learner(), tasks, torch.Generator().manual_seed(seed), 4, **settings)
+    return make_trainer(CONV.build_learner(), tasks, torch.Generator().manual_seed(seed), 4, **settings)
 
 
 def is_exact() -> bool:
@@ -115,7 +114,7 @@ def test_training_and_evaluation_go_the_way_they_are_told(tasks, way):
         return recipe_network.forward(weights, x)
 
     learner = replace(CONV.build_learner(), network=replace(recipe_network, forward=watched))
-    trainer = MetaTrainer(learner, tasks, torch.Generator().manual_seed(0), 2, products=way)
+    trainer = make_trainer(learner, tasks, torch.Generator().manual_seed(0), 2, products=way)
     trainer.run(2)
     assert seen[-1] == WAYS[way]
     evaluate(learner, trainer.theta, tasks, [1], torch.Generator().manual_seed(0), 2, products=way)
@@ -133,7 +132,7 @@ def test_the_meta_gradient_is_the_float64_loops(way, engine):
     workload = build_workload("O", tasks=8)
     check = GradientCheck(workload)
     learner, generator = workload.learner, torch.Generator().manual_seed(0)
-    trainer = MetaTrainer(learner, workload.tasks, generator, 8, chunk=4, engine=engine, products=way)
+    trainer = make_trainer(learner, workload.tasks, generator, 8, chunk=4, engine=engine, products=way)
     assert relative_error(trainer.gradient(workload.theta, check.episodes)[0], check.truth) < 1e-5
 
 
@@ -190,7 +189,7 @@ def test_bf16_rounds_the_factors_of_products_and_nothing_else(machine, tasks, re
             return result
 
     learner = find_recipe(recipe).build_learner()
-    trainer = MetaTrainer(learner, tasks, torch.Generator().manual_seed(0), 2, precision="bf16")
+    trainer = make_trainer(learner, tasks, torch.Generator().manual_seed(0), 2, precision="bf16")
     with Watch():
         trainer.step()
     assert "bmm" in seen and seen <= {"_to_copy", "bmm", "mm", "add", *VIEWS}  # add: a factor's gradients, where it is used twice
@@ -214,12 +213,12 @@ def test_bf16s_meta_gradient_points_the_same_way(machine, tasks):
 
 def test_a_training_states_its_precision_and_is_resumed_with_it(tmp_path, machine):
     machine(105, 247, bf16=457)
-    facts = {"data": "sinusoid"}
-    small_train(tmp_path, 10, precision="bf16", facts=facts)
+    metadata = {"data": "sinusoid"}
+    small_train(tmp_path, 10, precision="bf16", metadata=metadata)
     assert json.loads((tmp_path / "history.json").read_text())["precision"] == "bf16"
     with pytest.raises(ValueError, match="precision is bf16 in the checkpoint and float32 here"):
-        small_train(tmp_path, 20, resume=True, facts=facts)
-    assert small_train(tmp_path, 20, resume=True, precision="bf16", facts=facts)["iteration"] == 20
+        small_train(tmp_path, 20, resume=True, metadata=metadata)
+    assert small_train(tmp_path, 20, resume=True, precision="bf16", metadata=metadata)["iteration"] == 20
     command = ["train", "sinusoid-5shot", "--resume", "--out", str(tmp_path), "--iterations", "21"]
     assert cli.main(command) == 0 and cli.main([*command, "--precision", "float32"]) == 2
     assert checkpoints.load(tmp_path / "checkpoint.pt")["precision"] == "bf16"

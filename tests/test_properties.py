@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from maml_core import __main__ as cli
 from maml_core.characters import Characters, CharacterTasks
-from maml_core.engine import MetaTrainer
 from maml_core.episodes import seeded_generator
 from maml_core.evaluation import evaluate
 from maml_core.glyphs import draw_glyphs
 from maml_core.maml import Learner
 from maml_core.networks import sinusoid_network
 from maml_core.sinusoid import SinusoidTasks
+from tests.small import make_trainer
 
 CHARACTERS, DRAWINGS = 9, 20
 EXTREMES = st.sampled_from([-(2**63), -(10**20), -1, 0, 2**31, 2**63, 10**20])
@@ -93,7 +93,7 @@ def test_learners_take_what_is_a_step(alpha, steps):
 def test_trainers_refuse_what_cannot_be_trained(meta_batch, rate, chunk, clip):
     learner, tasks = Learner(sinusoid_network(), 0.01), SinusoidTasks(2)
     made, refusal = outcome(
-        lambda: MetaTrainer(learner, tasks, seeded_generator(0), meta_batch, rate, chunk, clip=clip)
+        lambda: make_trainer(learner, tasks, seeded_generator(0), meta_batch, learning_rate=rate, chunk=chunk, clip=clip)
     )
     wrong = ["meta_batch"] * (meta_batch < 1) + ["learning_rate"] * (not is_positive(rate))
     wrong += ["chunk"] * (chunk is not None and chunk < 1) + ["clip"] * (clip is not None and not is_positive(clip))

@@ -11,6 +11,7 @@ from maml_core import reference
 from maml_core.compiling import has_compiler
 from maml_core.engine import MetaTrainer
 from maml_core.figures.benchmark import load_benchmark
+from tests.small import make_trainer
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -50,7 +51,7 @@ def test_example_learns(example):
 def test_example_gets_the_compiled_engine(example):
     settings = dict(tasks=example["Parabolas"](), meta_batch=4)
     eager, compiled = (
-        MetaTrainer(example["learner"], generator=torch.Generator().manual_seed(0), engine=engine, **settings)
+        make_trainer(example["learner"], generator=torch.Generator().manual_seed(0), engine=engine, **settings)
         for engine in ("eager", "compiled")
     )
     torch.testing.assert_close(compiled.run(2), eager.run(2), rtol=1e-4, atol=1e-5)

@@ -16,12 +16,11 @@ import pytest
 import torch
 
 from maml_core import checkpoints, files, keeper, training
-from maml_core.engine import MetaTrainer
 from maml_core.files import sole_user, write_whole
 from maml_core.keeper import CHECKPOINT, PREVIOUS, Keeper, load_training
 from maml_core.signals import Stopped, wish_to_stop
 from tests.kill_and_resume import Harness, ending, report, same
-from tests.small import SMALL, small_train
+from tests.small import SMALL, make_trainer, small_train
 
 # Killed.
 
@@ -345,7 +344,7 @@ def test_clipping_bounds_every_value_of_the_meta_gradient():
     recipe = replace(SMALL, clip=1e-3)
 
     def moments(clip: float | None, engine: str = "eager") -> dict:
-        trainer = MetaTrainer(
+        trainer = make_trainer(
             recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(0), 4, clip=clip, engine=engine
         )
         trainer.step()

@@ -11,6 +11,7 @@ import torch
 
 from maml_core import __main__ as cli
 from maml_core import checkpoints, studies
+from maml_core.comparisons import navigation_table
 from maml_core.figures import navigation as pictures
 from maml_core.maml import stack
 from maml_core.networks import Network
@@ -18,7 +19,6 @@ from maml_core.results import load_study
 from maml_core.rl import baseline, evaluation, navigation, policy, reinforce, study, training, trpo
 from maml_core.rl.navigation import FASTEST, NEAR, Trajectories, draw_goals, draw_noise, roll_out
 from maml_core.rl.training import POLICIES, PolicyRecipe
-from maml_core.comparisons import navigation_table
 from tests.test_maml import assert_equal_gradients
 
 SMALL = policy.navigation_policy((2, 5, 5, 2))

@@ -16,6 +16,7 @@ from maml_core import checkpoints
 from maml_core.engine import MetaTrainer
 from maml_core.recipes import find_recipe
 from maml_core.shards import Shard
+from tests.small import make_trainer
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -34,7 +35,7 @@ leave()
 def gradient_in_double(**settings) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """The meta-gradient of a recipe's meta-batch at its initial theta, in float64; and the tasks' losses."""
     recipe = find_recipe("sinusoid-10shot")
-    trainer = MetaTrainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(3), 8, **settings)
+    trainer = make_trainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(3), 8, **settings)
     theta = {name: w.double() for name, w in trainer.theta.items()}
     episodes = trainer.tasks.sample(8, trainer.generator).to(dtype=torch.float64)
     return trainer.gradient(theta, episodes)

@@ -13,13 +13,13 @@ import torch
 
 from maml_core import checkpoints, files, networks, reference, training
 from maml_core.characters import CharacterTasks
+from maml_core.engine import MetaTrainer
 from maml_core.evaluation import evaluate, mean_and_ci95, scores_by_step
 from maml_core.maml import Learner, meta_objective
 from maml_core.recipes import find_recipe
 from maml_core.sinusoid import SinusoidTasks
-from maml_core.engine import MetaTrainer
-from maml_core.training import train
-from tests.small import SMALL, small_train
+from maml_core.training import Settings, train
+from tests.small import SMALL, make_trainer, small_train
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 
@@ -60,7 +60,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_training_lowers_the_loss_on_new_waves():
     learner = Learner(networks.sinusoid_network(), 0.01)
-    trainer = MetaTrainer(learner, SinusoidTasks(10), seeded(0), meta_batch=10, learning_rate=1e-2)
+    trainer = make_trainer(learner, SinusoidTasks(10), seeded(0), meta_batch=10, learning_rate=1e-2)
     new_waves = SinusoidTasks(10).sample(200, seeded(1))
     before = meta_objective(learner, trainer.theta, new_waves).item()
     losses = [trainer.step() for _ in range(300)]
@@ -72,7 +72,7 @@ def test_training_lowers_the_loss_on_new_waves():
 def test_meta_iterations_are_adam_written_out():
     """Adam's first two steps by its paper's formulas, from the reference's gradient."""
     learner = Learner(networks.sinusoid_network(), 0.01)
-    trainer = MetaTrainer(learner, SinusoidTasks(5), seeded(3), meta_batch=6, learning_rate=2e-3)
+    trainer = make_trainer(learner, SinusoidTasks(5), seeded(3), meta_batch=6, learning_rate=2e-3)
     generator = seeded(0)
     generator.set_state(trainer.generator.get_state())
     loss = reference.mean_squared_error(reference.sinusoid_forward)
@@ -184,7 +184,7 @@ def test_weights_are_the_best_on_validation(tmp_path, monkeypatch, characters, n
         left = iter(scores)
         monkeypatch.setattr(training, "validation_score", lambda *arguments: (next(left), 0.1))
         out = tmp_path / str(iterations)
-        return train(recipe, tasks, tasks, out, iterations, validate_every=1, say=lambda text: None)
+        return train(recipe, tasks, tasks, out, Settings(iterations=iterations, validate_every=1, say=lambda text: None))
 
     full, until_best = scripted(3), scripted(best)
     kept = checkpoints.load(tmp_path / "3" / "weights.pt")
@@ -216,14 +216,14 @@ def test_resuming_with_other_settings_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "change, different",
     [({"seed": 5}, "seed is 0 in the checkpoint and 5 here"),
-     ({"facts": {"data": "glyphs"}}, "data is omniglot in the checkpoint and glyphs here"),
-     ({"facts": {}}, "data is omniglot in the checkpoint and not set here")],
+     ({"metadata": {"data": "glyphs"}}, "data is omniglot in the checkpoint and glyphs here"),
+     ({"metadata": {}}, "data is omniglot in the checkpoint and not set here")],
 )  # fmt: skip
 def test_resuming_with_another_seed_or_other_data_is_refused(tmp_path, change, different):
     """Else history.json would name a seed, or data, that its training did not begin with."""
-    small_train(tmp_path, 10, facts={"data": "omniglot"})
+    small_train(tmp_path, 10, metadata={"data": "omniglot"})
     with pytest.raises(ValueError, match=different):
-        small_train(tmp_path, 20, resume=True, **({"facts": {"data": "omniglot"}} | change))
+        small_train(tmp_path, 20, resume=True, **({"metadata": {"data": "omniglot"}} | change))
 
 
 def test_resuming_from_what_is_no_training_is_refused(tmp_path):
@@ -252,7 +252,7 @@ def test_impossible_validation_intervals_are_refused(tmp_path, validate_every):
 
 
 def test_facts_are_noted(tmp_path):
-    small_train(tmp_path, 10, seed=4, facts={"data": "sinusoid", "commit": "abc"})
+    small_train(tmp_path, 10, seed=4, metadata={"data": "sinusoid", "commit": "abc"})
     kept = checkpoints.load(tmp_path / "weights.pt")
     assert kept["seed"] == 4 and kept["data"] == "sinusoid" and kept["commit"] == "abc"
     assert kept["recipe"]["name"] == SMALL.name and kept["device"] == "cpu"

@@ -17,8 +17,17 @@ from maml_core.plane import plane_network, plane_tasks
 from maml_core.recipes import find_recipe
 from maml_core.sinusoid import SinusoidTasks
 from maml_core.variants import (
-    IMAML, MAMLPlusPlus, MetaSGD, Reptile, VARIANTS, adapt_everything, adapt_head_only, conjugate_gradients, with_alphas,
+    IMAML,
+    VARIANTS,
+    MAMLPlusPlus,
+    MetaSGD,
+    Reptile,
+    adapt_everything,
+    adapt_head_only,
+    conjugate_gradients,
+    with_alphas,
 )  # fmt: skip
+from tests.small import make_trainer
 
 ALPHA = 0.02
 
@@ -252,7 +261,7 @@ def test_every_variant_trains_by_its_name_and_learns(variant):
     """On sine waves, from the recipe: the loss after adaptation falls, and what is learned can be evaluated."""
     recipe = replace(find_recipe("sinusoid-10shot"), variant=variant, inner_steps=2, meta_learning_rate=1e-2)
     learner = recipe.build_learner()
-    trainer = MetaTrainer(learner, recipe.build_tasks(), seeded(0), 8, recipe.meta_learning_rate)
+    trainer = make_trainer(learner, recipe.build_tasks(), seeded(0), 8, learning_rate=recipe.meta_learning_rate)
     losses = trainer.run(40 if variant == "imaml" else 150)
     if variant != "imaml":  # which needs a loss that is convex around theta, and has a test of its own below
         assert losses[-20:].mean() < 0.9 * losses[:20].mean()

@@ -6,8 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from maml_core.adam import MetaUpdate
 from maml_core.choices import choose_block, choose_chunk
-from maml_core.engine import MetaTrainer
+from maml_core.engine import Execution, MetaTrainer
 from maml_core.episodes import Episodes, TaskDistribution, seeded_generator
 from maml_core.networks import Weights
 from maml_core.precision import check_precision
@@ -39,9 +40,11 @@ class Ours:
         """A trainer that starts from a copy of theta."""
         learner, generator = self.workload.learner, seeded_generator(1, self.workload.device)
         network = replace(learner.network, init=lambda _: {name: w.clone() for name, w in theta.items()})
-        options = {"chunk": self.chunk, "engine": self.engine, "block": self.block, "precision": self.precision}
+        execution = Execution(engine=self.engine, precision=self.precision, chunk=self.chunk, block=self.block)
         learner, meta_batch = replace(learner, network=network), self.workload.recipe.meta_batch
-        return MetaTrainer(learner, tasks, generator, meta_batch, learning_rate, **options)
+        return MetaTrainer(
+            learner, tasks, generator, meta_batch, update=MetaUpdate(learning_rate), execution=execution
+        )
 
     def gradient(self, theta: Weights, episodes: Episodes) -> dict[str, Tensor]:
         """The meta-gradient, by the same code that is timed."""

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ..maml import stack
+from ..results import load_study
 from ..rl.navigation import SIDE, Trajectories, draw_noise
 from ..rl.policy import navigation_policy
 from ..rl.reinforce import adapt
 from ..rl.study import load_policy
-from ..results import load_study
 from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:

@@ -29,7 +29,6 @@ from ..figures.style import RC
 from ..networks import Weights
 from ..products import fastest
 
-
 _DRAWING = threading.RLock()
 
 
