@@ -27,7 +27,7 @@ JOBS ?= 2
 # Slow cells are an error: a reader waits for them too. Seconds.
 CELL_TIMEOUT = 120
 
-.PHONY: help lab test notebooks figures bench bench-panels clean
+.PHONY: help lab test notebooks figures docs bench bench-panels clean
 
 ifeq ($(filter auto cpu cuda,$(TORCH)),)
 $(error TORCH is "$(TORCH)", but it can be auto, cpu or cuda)
@@ -42,6 +42,7 @@ help:
 	@echo "make test         run the tests, every notebook (comparing its outputs with the saved ones), and a browser through them"
 	@echo "make notebooks    execute the notebooks and save their outputs"
 	@echo "make figures      draw the figures anew"
+	@echo "make docs         fill the results into README.md and docs/"
 	@echo "make bench        time the training beside other MAML libraries (installs them into .venv-bench)"
 	@echo "make bench-panels time the panels in a browser, from key press to new picture"
 	@echo "make clean        remove .venv, .venv-bench and caches; data/ and runs/ stay"
@@ -69,6 +70,9 @@ notebooks: .venv/.installed
 figures: .venv/.installed
 	$(RUN) -m maml_core.figures
 	$(RUN) -m maml_core.panels
+
+docs: .venv/.installed
+	$(RUN) -m maml_core.docs
 
 bench: .venv-bench/.installed
 	.venv-bench/bin/python -m bench $(BENCH_FLAGS)

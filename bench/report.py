@@ -108,32 +108,3 @@ def goals_table(judged: list[Row]) -> str:
             f"(goal {goal['goal']:.3f}) {verdict}{best}"
         )
     return "\n".join(lines)
-
-
-LINES = {
-    "maml_core compiled": "**maml_core, compiled**",
-    "maml_core compiled bf16": "maml_core, compiled, bf16 factors",
-    "maml_core eager": "maml_core, eager",
-    "plain": "the loop over tasks (`reference.py`)",
-    "torchopt": "torchopt",
-    "higher": "higher",
-    "learn2learn": "learn2learn",
-    "jax": "JAX",
-    "jax bf16": "JAX, bf16 factors",
-}
-
-
-def readme_table(rows: list[Row], device: str = "cpu") -> str:
-    """The README's table: a line per library, its fastest way of each workload, in ms."""
-    columns = {"S": "sinusoid, 10-shot", "O": "5-way 1-shot", "O20": "20-way 1-shot", "O5": "5-way 5-shot"}
-    lines = ["| ms per meta-iteration | " + " | ".join(columns.values()) + " |", "|---|---|---|---|---|"]
-    for start, title in LINES.items():
-        precision, cells = "bf16" if start.endswith("bf16") else "float32", []
-        for workload in columns:
-            mine = [row for row in rows if (row["workload"], row["device"]) == (workload, device)]
-            mine = [row for row in mine if row.get("precision", "float32") == precision]
-            times = [row["median_ms"] for row in mine if row["implementation"].startswith(start)]
-            cells.append("" if not times else f"{min(times):.2f}" if min(times) < 10 else f"{min(times):,.0f}")
-        if any(cells) or precision == "float32":
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)

@@ -1,10 +1,11 @@
-"""Tables beyond the paper's own: MAML's variants, three families, policies, records. As Markdown, from the shipped results."""
+"""Tables beyond the paper's own: variants, three families, policies, records, speed. As Markdown, from what was measured."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .literature import reported
-from .results import is_shipped, load_shipped, load_study
+from .results import SHIPPED, is_shipped, load_shipped, load_study
 from .tables import as_cell, as_printed, in_words, markdown, percent
 
 # What a variant is called in the literature's table, where its own paper has 5-way 1-shot.
@@ -96,3 +97,43 @@ def minutes_to(story: Mapping[str, Any], accuracy: float) -> str:
         if row["validation"] >= accuracy:
             return f"{seconds / 60:.1f}"
     return "–"
+
+
+# What a line of the table of times is called, by how its implementations' names begin.
+SPEED_LINES = {
+    "maml_core compiled": "**maml_core, compiled**",
+    "maml_core compiled bf16": "maml_core, compiled, bf16 factors",
+    "maml_core eager": "maml_core, eager",
+    "plain": "the loop over tasks (`reference.py`)",
+    "torchopt": "torchopt",
+    "higher": "higher",
+    "learn2learn": "learn2learn",
+    "jax": "JAX",
+    "jax bf16": "JAX, bf16 factors",
+}
+WORKLOADS = {"S": "sinusoid, 10-shot", "O": "5-way 1-shot", "O20": "20-way 1-shot", "O5": "5-way 5-shot"}
+
+
+def speed_rows(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "cpu") -> dict[str, dict[str, str]]:
+    """{line: {workload: ms}}: each library's fastest way of each workload, "" where it was not measured.
+
+    rows: what `make bench` measured, if not the shipped benchmark.
+    """
+    rows = list(json.loads((SHIPPED / "benchmark.json").read_text())["rows"] if rows is None else rows)
+    lines = {}
+    for start in SPEED_LINES:
+        precision, cells = "bf16" if start.endswith("bf16") else "float32", {}
+        for workload in WORKLOADS:
+            mine = [row for row in rows if (row["workload"], row["device"]) == (workload, device)]
+            mine = [row for row in mine if row.get("precision", "float32") == precision]
+            times = [row["median_ms"] for row in mine if row["implementation"].startswith(start)]
+            cells[workload] = "" if not times else f"{min(times):.2f}" if min(times) < 10 else f"{min(times):,.0f}"
+        if any(cells.values()) or precision == "float32":
+            lines[start] = cells
+    return lines
+
+
+def speed_table(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "cpu") -> str:
+    """Milliseconds of a meta-iteration: a line per library, its fastest way of each workload."""
+    body = [[SPEED_LINES[start], *cells.values()] for start, cells in speed_rows(rows, device).items()]
+    return markdown(["ms per meta-iteration", *WORKLOADS.values()], body)

@@ -5,7 +5,7 @@ Weights are a dictionary of tensors. Each may be shared (`[in, out]`) or carry t
 the task axis in front, T small products become one batched GEMM and no line of the forward speaks of tasks.
 The convolution joins in by im2col: cut out the 3x3 patches, then it is a matrix product as well.
 
-Silent choices of the paper's code that live here (see the README's table):
+Silent choices of the paper's code that live here (docs/choices.md has all of them):
   - TensorFlow's SAME padding: at stride 2 the odd row goes to the bottom and to the right;
   - batch norm always uses the batch's own mean and variance, at test too, with epsilon 1e-3;
   - it has a shift beta and no scale gamma; beta is meta-learned, but not adapted (`Network.frozen`);

@@ -1,7 +1,7 @@
 """The paper's settings by name (appendix A and the authors' code), as data.
 
 The paper's code differs from its text here and there, and both are silent on much; `Recipe`'s fields say
-what is chosen, and the README has the table.
+what is chosen, and docs/choices.md has the table.
 """
 
 import difflib

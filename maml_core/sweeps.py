@@ -97,7 +97,7 @@ def tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float
 def omniglot_only(characters: Characters | None) -> Characters:
     """Omniglot's characters, or a ValueError where there are none or others."""
     if characters is None or characters.source != "omniglot":
-        raise ValueError("This study measures on Omniglot, which is not on disk: see the README's Data.")
+        raise ValueError("This study measures on Omniglot, which is not on disk: docs/training.md says where to put it.")
     return characters
 
 

@@ -1,4 +1,4 @@
-"""A training that takes a moment, and an address's answer: what several test files need."""
+"""A training that takes a moment, an address's answer, a page's text: what several test files need."""
 
 import urllib.error
 import urllib.request
@@ -8,6 +8,7 @@ from typing import Any
 
 from maml_core.adam import MetaUpdate
 from maml_core.engine import Execution, MetaTrainer
+from maml_core.docs import MARKER, ROOT
 from maml_core.recipes import find_recipe
 from maml_core.training import Settings, train
 
@@ -24,6 +25,11 @@ def make_trainer(learner, tasks, generator, meta_batch: int = 4, **options) -> M
     """A MetaTrainer whose update and execution are given field by field."""
     moves = {f.name: options.pop(f.name) for f in fields(MetaUpdate) if f.name in options}
     return MetaTrainer(learner, tasks, generator, meta_batch, update=MetaUpdate(**moves), execution=Execution(**options))
+
+
+def read_page(name: str) -> str:
+    """A page of the repository ("docs/results.md") as its reader sees it: without the markers of what is filled in."""
+    return MARKER.sub("", (ROOT / name).read_text(encoding="utf-8"))
 
 
 def status(address: str, token: str | None = None) -> int:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from maml_core.multitask import L2, METHODS, NO_PENALTY, TO_THE_MEAN, Regimen, h
 from maml_core.networks import Weights, sinusoid_network
 from maml_core.results import load_study, load_study_weights
 from maml_core.sinusoid import SinusoidTasks, wave
+from tests.small import read_page
 
 NETWORK = sinusoid_network()
 TINY = Regimen(regressors=6, generation=2, steps=40, points=5, learning_rate=5e-3)
@@ -186,19 +186,19 @@ def test_the_shipped_average_is_measured_again(method):
     assert length == pytest.approx(shipped(method)["length_of_mean"], abs=1e-3)
 
 
-def test_the_readme_says_what_the_study_found():
+def test_the_results_page_says_what_the_study_found():
     """Only the average of regressors that were drawn together fine-tunes; the others stay where predicting 0 is."""
     rows = {(r["method"], r["seed"], r["steps"]): r for r in load_study("multi-task")["rows"] if r["shots"] == 5}
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    page = read_page("docs/results.md")
     generator, zero = seeded_generator(0), []
     for _ in range(24):  # the study's test waves
         zero.append(SinusoidTasks(5, queries=100).sample(25, generator).query_y.square().mean().item())
     near, far = (f"{rows[TO_THE_MEAN, seed, 10]['mean']:.2f}" for seed in multitask.SEEDS)
-    assert f"after ten steps at {near} and {far} (the paper: {SINUSOID[f'multi-task, {TO_THE_MEAN}'][10]})" in readme
-    assert f"a network that always predicts 0 has {sum(zero) / 24:.2f}" in readme
+    assert f"after ten steps it is then at {near} and {far} (the paper: {SINUSOID[f'multi-task, {TO_THE_MEAN}'][10]})" in page
+    assert f"a network that always predicts 0 has {sum(zero) / 24:.2f}" in page
     trial = {(r["generation"], r["seed"]): r for r in load_study("multi-task")["by_generation"] if r["steps"] == 10}
     one, many = (" and ".join(f"{trial[g, seed]['mean']:.2f}" for seed in multitask.COMPARED_SEEDS) for g in (1, 25))
-    assert f"one at a time ends at {one} where 25 at a time end at {many}" in readme
+    assert f"one at a time ends at {one} where 25 at a time end at {many}" in page
     for seed in multitask.SEEDS:
         for method in (NO_PENALTY, L2):
             assert all(rows[method, seed, step]["mean"] == pytest.approx(4.4, abs=0.1) for step in (1, 5, 10))

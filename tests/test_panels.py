@@ -429,7 +429,8 @@ ORDER = (
     "checks files progress disk pictures episodes sinusoid omniglot_tree omniglot glyphs characters networks transduction maml "
     "contract products precision metric memory shifts adapting variants plane reference hvp image_network images recipes adam "
     "shards rewrite compiling engine live choices evaluation validation checkpoints keeper signals divergence training results "
-    "unfinished rl sweeps multitask families studies literature tables comparisons figures panels arguments consoles __main__"
+    "unfinished rl sweeps multitask families studies literature tables comparisons docs figures panels arguments consoles "
+    "__main__"
 ).split()
 
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -19,6 +18,7 @@ from maml_core.results import load_study
 from maml_core.rl import baseline, evaluation, navigation, policy, reinforce, study, training, trpo
 from maml_core.rl.navigation import FASTEST, NEAR, Trajectories, draw_goals, draw_noise, roll_out
 from maml_core.rl.training import POLICIES, PolicyRecipe
+from tests.small import read_page
 from tests.test_maml import assert_equal_gradients
 
 SMALL = policy.navigation_policy((2, 5, 5, 2))
@@ -397,7 +397,6 @@ def test_studies_name_it():
 
 
 SHIPPED = ("maml-20", "maml-100", "pretrained-20", "pretrained-100")
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
 
 def study_row(condition: str, iterations: int, seed: int, alpha: float) -> dict:
@@ -459,9 +458,10 @@ def test_first_order_maml_is_judged_at_the_alpha_of_training_only():
     assert all(row["chosen"] and row["alpha"] == POLICIES["first-order"].alpha for row in rows)
 
 
-def test_readme_prints_the_table_and_the_finding():
-    assert navigation_table() in README
-    found = README[README.index("**With an alpha of its own") : README.index("## Silent choices")]
+def test_results_page_prints_the_table_and_the_finding():
+    page = read_page("docs/results.md")
+    assert navigation_table() in page
+    found = page[page.index("### With an alpha of its own") : page.index("### The last block alone")]
     printed = [study_row("MAML", 20, seed, 0.1)["return"][steps] for seed in (0, 1) for steps in (0, 1)]
     printed += [study_row("pretrained", 20, seed, alpha)["return"][1] for seed in (0, 1) for alpha in (0.1, 0.4)]
     assert not [value for value in printed if f"{value:.1f}" not in found]

@@ -1,4 +1,4 @@
-"""`make figures`: draw every picture of the README and the fallbacks of chapter 3, from shipped weights and results.
+"""`make figures`: draw every picture of README.md and docs/ and the fallbacks of chapter 3, from shipped weights and results.
 
 What shows Omniglot needs its images; without them those pictures stay as they are, and a line says so.
 """

@@ -1,0 +1,274 @@
+"""README.md and docs/: what comes from results is what the result files say, and what the pages claim still holds."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from maml_core import docs
+from maml_core.comparisons import speed_rows
+from maml_core.docs import CONTENT, MARKER, ROOT
+from maml_core.results import load_shipped, load_study, load_study_weights
+from maml_core.tables import accuracy_rows
+
+from tests.small import read_page
+
+PAGES = {page.relative_to(ROOT).as_posix(): page for page in [*docs.pages(), ROOT / "CONTRIBUTING.md"]}
+FILLED = [name for name in PAGES if name != "CONTRIBUTING.md"]
+SMALL = {"answer": lambda: "42", "table": lambda: "| a |\n| - |"}
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_filling_changes_nothing(name):
+    _, changed = docs.fill(PAGES[name].read_text(encoding="utf-8"), name)
+    assert not changed, f"{name} no longer prints what the result files say of {', '.join(changed)}: run make docs."
+
+
+def test_every_content_is_used():
+    used = {mark[2] for name in FILLED for mark in MARKER.finditer(PAGES[name].read_text(encoding="utf-8"))}
+    assert not CONTENT.keys() - used, "remove them from CONTENT of maml_core.docs, or use them on a page"
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_no_line_begins_with_a_marker_of_a_number(name):
+    """Markdown takes a line that begins with a comment for HTML, and would print its asterisks and links as they are."""
+    lines = PAGES[name].read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if re.match(r"[\s>*-]*<!-- [\w-]+ -->.", line)]
+
+
+def test_a_number_stays_in_its_line_and_a_table_gets_lines_of_its_own():
+    text = "It is <!-- answer -->7<!-- /answer -->, <!-- answer -->42<!-- /answer -->.\n\n<!-- table --><!-- /table -->\n"
+    filled, changed = docs.fill(text, "a page", SMALL)
+    assert changed == ["answer", "table"]
+    assert filled == (
+        "It is <!-- answer -->42<!-- /answer -->, <!-- answer -->42<!-- /answer -->.\n\n"
+        "<!-- table -->\n\n| a |\n| - |\n\n<!-- /table -->\n"
+    )
+    assert docs.fill(filled, "a page", SMALL) == (filled, [])
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("<!-- anwser -->1<!-- /anwser -->", "a page: the marker <!-- anwser --> is unknown"),
+        ("<!-- answer -->1", "a page: <!-- answer --> is never closed"),
+        ("1<!-- /answer -->", "<!-- /answer --> stands where <!-- answer --> is needed first"),
+        ("<!-- answer -->1<!-- /table -->", "<!-- /table --> stands where <!-- /answer --> is needed first"),
+        ("<!-- answer -->1<!-- answer -->", "<!-- answer --> stands where <!-- /answer --> is needed first"),
+    ],
+)
+def test_a_wrong_marker_is_named(text, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        docs.fill(text, "a page", SMALL)
+
+
+def test_the_command_fills_the_pages_and_says_what_has_changed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(docs, "CONTENT", SMALL)
+    (tmp_path / "docs").mkdir()
+    readme, page = tmp_path / "README.md", tmp_path / "docs" / "one.md"
+    readme.write_text("± <!-- answer -->41<!-- /answer -->\n", encoding="utf-8")
+    page.write_text("Nothing to fill.\n")
+    assert docs.main(tmp_path) == 0 and capsys.readouterr().out == "README.md: answer\n"
+    assert readme.read_text(encoding="utf-8") == "± <!-- answer -->42<!-- /answer -->\n"
+    assert docs.main(tmp_path) == 0 and capsys.readouterr().out == "Every page is up to date.\n"
+    page.write_text("<!-- answer -->")
+    readme.write_text("<!-- answer -->41<!-- /answer -->")
+    assert docs.main(tmp_path) == 2 and "docs/one.md: <!-- answer --> is never closed" in capsys.readouterr().err
+    assert readme.read_text() == "<!-- answer -->41<!-- /answer -->"  # all pages or none
+    readme.unlink()
+    assert docs.main(tmp_path) == 2 and "There is no README.md" in capsys.readouterr().err
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_and_pictures_lead_somewhere(name):
+    page = PAGES[name]
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    inside = [target.partition("#") for target in targets if not target.startswith("http")]
+    assert inside and not [path for path, _, _ in inside if not (page.parent / path).exists()]
+    for path, _, anchor in inside:
+        assert not anchor or anchor in anchors(page.parent / path if path else page), anchor
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "README.md"])
+def test_every_page_leads_back_and_the_readme_leads_to_it(name):
+    back = "README.md" if "/" not in name else "../README.md"
+    assert f"]({back})" in PAGES[name].read_text(encoding="utf-8")
+    assert f"]({name})" in PAGES["README.md"].read_text(encoding="utf-8")
+
+
+def test_the_readme_is_short():
+    assert len(PAGES["README.md"].read_text(encoding="utf-8").split()) <= 1500
+
+
+# What the pages claim beside their numbers: a sentence, and whether the shipped results support it.
+
+
+def judged(study: str, seed: int = 0, protocol: str = "paper") -> dict[str, float]:
+    """{condition: test accuracy} of one seed."""
+    rows = load_study(study)["rows"]
+    return {row["condition"]: row["judged"][protocol]["accuracy"] for row in rows if row["seed"] == seed}
+
+
+def returns(condition: str, iterations: int, alpha: float | None) -> dict[int, float]:
+    """{seed: average return after one step} of policies; alpha None: the one that was chosen for each."""
+    rows = [r for r in load_study("navigation")["rows"] if (r["condition"], r["iterations"]) == (condition, iterations)]
+    return {row["seed"]: row["return"][1] for row in rows if (row["chosen"] if alpha is None else row["alpha"] == alpha)}
+
+
+def full_rows_are_above() -> bool:
+    rows = {row.recipe: row for row in accuracy_rows()}
+    both = [rows["omniglot-5way-1shot"], rows["omniglot-5way-1shot-mlp"]]
+    return all(row.iterations == row.of and row.ours[0] - row.ours[1] > sum(row.reported) for row in both)
+
+
+def batch_norm_decides() -> bool:
+    seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches")["rows"]}
+    return seen["query batch", 1] > seen["query batch", 15] > seen["support", 15] + 0.01
+
+
+def last_block_is_ahead() -> bool:
+    seconds = {row["condition"]: row["cpu_seconds"] for row in load_study("what-adapts")["rows"]}
+    accuracy = judged("what-adapts")
+    return accuracy["last block"] == max(accuracy.values()) and seconds["last block"] < seconds["everything"]
+
+
+def only_the_fourth_moves() -> bool:
+    theta, _ = load_study_weights("what-adapts", "everything")
+    *first, fourth = (theta[f"alpha.conv{layer}"].item() for layer in (1, 2, 3, 4))
+    return max(abs(alpha) for alpha in first) < 0.1 and fourth > 1
+
+
+def pretraining_keeps_up() -> bool:
+    maml, shared, tuned = returns("MAML", 20, 0.1), returns("pretrained", 20, 0.1), returns("pretrained", 20, None)
+    return all(maml[seed] > shared[seed] + 5 and abs(tuned[seed] - maml[seed]) < 0.5 for seed in (0, 1))
+
+
+def best_alpha_falls() -> bool:
+    rows = [row for row in load_study("navigation")["rows"] if row["condition"] == "pretrained" and row["chosen"]]
+    alpha = {(row["iterations"], row["seed"]): row["alpha"] for row in rows}
+    return all(alpha[100, seed] < alpha[20, seed] for seed in (0, 1))
+
+
+def the_mean_is_faster() -> bool:
+    gains = {}
+    for ways in (5, 20):
+        for seed in (0, 1):
+            accuracy = judged(f"loss-scale-{ways}way", seed)
+            gains[ways, seed] = accuracy["mean"] - accuracy["sum / K"]
+    return min(gains.values()) > 0 and min(gains[20, 0], gains[20, 1]) > max(gains[5, 0], gains[5, 1])
+
+
+def the_sum_catches_up() -> bool:
+    at = [{row["iteration"]: row["validation"] for row in load_shipped(name)[1]["history"]}
+          for name in ("omniglot-5way-1shot", "omniglot-5way-1shot-sum")]  # fmt: skip
+    return at[1][8000] > at[0][8000] - 0.005
+
+
+def rotations_make_no_difference() -> bool:
+    first, second = (row["judged"]["turned characters"] for row in load_study("rotations")["rows"])
+    return abs(first["accuracy"] - second["accuracy"]) < first["ci95"] + second["ci95"]
+
+
+def turned_ones_are_easier() -> bool:
+    turned, upright = (judged("rotations", protocol=f"{how} characters") for how in ("turned", "upright"))
+    return all(turned[condition] > upright[condition] for condition in turned)
+
+
+def alpha_of_training_is_best() -> bool:
+    rows = load_study("alpha-at-test")["rows"]
+    kinds = {(row["recipe"], row["steps"]) for row in rows}
+    best = [max((row["mean"], row["multiple"]) for row in rows if (row["recipe"], row["steps"]) == kind) for kind in kinds]
+    return all(multiple == 1 for _, multiple in best)
+
+
+def comparing_is_ahead() -> bool:
+    both = [judged("families-5way"), judged("families-20way")]
+    return all(min(a["prototypes"], a["matching"]) > max(a["MAML"], a["memory"]) for a in both)
+
+
+def shift(axis: str, value: float) -> dict[str, float]:
+    """{learner: accuracy} where the test differs so."""
+    rows = load_study("families-shift")["rows"]
+    here = [row for row in rows if (row["axis"], row["value"]) == (axis, value)]
+    return {row["learner"]: row["mean"] for row in here if "equal" not in row["learner"]}
+
+
+def shots_help_and_turning_hurts() -> bool:
+    one, ten, upright, turned = shift("shots", 1), shift("shots", 10), shift("turned", 0), shift("turned", 45)
+    return len(one) == 4 and all(one[name] < ten[name] and turned[name] < upright[name] for name in one)
+
+
+def only_comparing_has_more_answers() -> bool:
+    twenty = shift("ways", 20)
+    return twenty["prototypes"] > 0.8 and not {"MAML", "memory"} & twenty.keys()
+
+
+def four_groups() -> bool:
+    groups = (("first order", "MAML++"), ("MAML", "Meta-SGD"), ("Reptile", "ANIL"), ("iMAML",))
+    for accuracy in (judged("variants", 0), judged("variants", 1)):
+        for ahead, behind in zip(groups, groups[1:]):
+            if min(accuracy[name] for name in ahead) <= max(accuracy[name] for name in behind):
+                return False
+    return True
+
+
+def second_order_is_ahead() -> bool:
+    accuracy = judged("order")
+    return accuracy["second order"] > accuracy["first order"]
+
+
+def memory_stays() -> bool:
+    of = {(row["variant"], row["steps"]): row for row in load_study("variants-cost")["rows"]}
+    growth = {name: of[name, 10]["peak_mb"] / of[name, 1]["peak_mb"] for name, steps in of if steps == 1}
+    flat = max(growth[name] for name in ("iMAML", "Reptile", "first order"))
+    return flat < 1.15 and growth["MAML"] > 3 and of["iMAML", 10]["median_ms"] < of["MAML", 10]["median_ms"]
+
+
+def the_sinusoid_gains_most() -> bool:
+    rows = speed_rows()
+    loop, ours = ([float(cell.replace(",", "")) for cell in rows[line].values()] for line in ("plain", "maml_core compiled"))
+    gain = {key: slow / fast for key, slow, fast in zip(rows["plain"], loop, ours)}
+    return max(gain, key=gain.get) == "S"
+
+
+def longer_recipes_are_unfinished() -> bool:
+    rows = [row for row in accuracy_rows() if row.of == 60_000 and row.recipe.startswith("omniglot")]
+    return sum(row.iterations < row.of for row in rows) >= 3
+
+
+CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
+    ("README.md", "Adapting one layer is faster, and learns more", last_block_is_ahead),
+    ("README.md", "those of the first three convolutions fall to almost zero", only_the_fourth_moves),
+    ("README.md", "The reported accuracy depends on what batch norm sees", batch_norm_decides),
+    ("README.md", "With an alpha of its own, pretraining keeps up", pretraining_keeps_up),
+    ("README.md", "many of the paper's longer recipes are unfinished", longer_recipes_are_unfinished),
+    ("docs/results.md", "both networks are above the paper's interval on 5-way 1-shot", full_rows_are_above),
+    ("docs/results.md", "Shorter steps learn faster, and more so at 20 ways", the_mean_is_faster),
+    ("docs/results.md", "At 5 ways the sum has caught up after 8,000", the_sum_catches_up),
+    ("docs/results.md", "makes no difference that 600 tasks could show", rotations_make_no_difference),
+    ("docs/results.md", "turned characters are easier to tell apart at test", turned_ones_are_easier),
+    ("docs/results.md", "Accuracy peaks at the alpha of training", alpha_of_training_is_best),
+    ("docs/results.md", "We do not find the paper's gap between the two", pretraining_keeps_up),
+    ("docs/results.md", "The best alpha falls with the policy's standard deviation", best_alpha_falls),
+    ("docs/results.md", "of the time and learns more", last_block_is_ahead),
+    ("docs/results.md", "Comparing learns sooner", comparing_is_ahead),
+    ("docs/results.md", "prototypes trained on five ways can tell twenty classes apart", only_comparing_has_more_answers),
+    ("docs/results.md", "All gain from more shots, and all lose accuracy on classes turned", shots_help_and_turning_hurts),
+    ("docs/results.md", "Both seeds agree on four groups", four_groups),
+    ("docs/results.md", "the second order is ahead of the first", second_order_is_ahead),
+    ("docs/results.md", "Memory need not grow with the inner steps", memory_stays),
+    ("docs/speed.md", "On the sinusoid most of the time goes into calling operators", the_sinusoid_gains_most),
+)
+
+
+@pytest.mark.parametrize("name, sentence, holds", CLAIMS, ids=[sentence for _, sentence, _ in CLAIMS])
+def test_what_the_pages_claim_still_holds(name, sentence, holds):
+    assert sentence in read_page(name), f"{name} no longer says {sentence!r}: correct CLAIMS."
+    assert holds(), f"{name} says {sentence!r}, which the shipped results no longer support: rewrite the sentence."
