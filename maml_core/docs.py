@@ -48,7 +48,7 @@ def fill(text: str, page: str, content: dict[str, Callable[[], str]] | None = No
     for mark in MARKER.finditer(text):
         closes, name = bool(mark[1]), mark[2]
         if name not in content:
-            raise ValueError(f"{page}: the marker {mark[0]} is unknown: correct it, or add it to CONTENT of maml_core.docs.")
+            raise ValueError(f"{page}: the marker {mark[0]} is unknown: correct it or add it to CONTENT of maml_core.docs.")
         if closes != (opened is not None) or (closes and opened != name):
             wanted = f"<!-- /{opened} -->" if opened else f"<!-- {name} -->"
             raise ValueError(f"{page}: {mark[0]} stands where {wanted} is needed first.")

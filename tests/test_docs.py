@@ -233,8 +233,8 @@ def memory_stays() -> bool:
 
 def the_sinusoid_gains_most() -> bool:
     rows = speed_rows()
-    loop, ours = ([float(cell.replace(",", "")) for cell in rows[line].values()] for line in ("plain", "maml_core compiled"))
-    gain = {key: slow / fast for key, slow, fast in zip(rows["plain"], loop, ours)}
+    loop, ours = rows["plain"], rows["maml_core compiled"]
+    gain = {key: float(loop[key].replace(",", "")) / float(ours[key].replace(",", "")) for key in loop}
     return max(gain, key=gain.get) == "S"
 
 

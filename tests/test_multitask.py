@@ -194,7 +194,8 @@ def test_the_results_page_says_what_the_study_found():
     for _ in range(24):  # the study's test waves
         zero.append(SinusoidTasks(5, queries=100).sample(25, generator).query_y.square().mean().item())
     near, far = (f"{rows[TO_THE_MEAN, seed, 10]['mean']:.2f}" for seed in multitask.SEEDS)
-    assert f"after ten steps it is then at {near} and {far} (the paper: {SINUSOID[f'multi-task, {TO_THE_MEAN}'][10]})" in page
+    paper = SINUSOID[f"multi-task, {TO_THE_MEAN}"][10]
+    assert f"after ten steps it is then at {near} and {far} (the paper: {paper})" in page
     assert f"a network that always predicts 0 has {sum(zero) / 24:.2f}" in page
     trial = {(r["generation"], r["seed"]): r for r in load_study("multi-task")["by_generation"] if r["steps"] == 10}
     one, many = (" and ".join(f"{trial[g, seed]['mean']:.2f}" for seed in multitask.COMPARED_SEEDS) for g in (1, 25))
