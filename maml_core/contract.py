@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .episodes import Episodes
 from .maml import Learner, adapt
+from .metric import Reader
 from .networks import Network, Weights
 
 TASKS = 2
@@ -51,6 +52,8 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, asked: int) 
     network = learner.network
     few = episodes[:TASKS].to(dtype=next(iter(theta.values())).dtype)  # shapes are what is looked at
     _check_labels(network, few)
+    if isinstance(learner, Reader):
+        _check_range(few.support_y, network.ways)
 
     def checked(outputs: Tensor, y: Tensor) -> Tensor:
         _check_outputs(learner, outputs, y)
@@ -104,9 +107,13 @@ def _check_outputs(learner: Learner, outputs: Tensor, y: Tensor) -> None:
             f"The network has {outputs.shape[2]} outputs and says ways={ways}: the inner loss, a sum over points divided by K, "
             f"is `ways` times the mean. Give Network(..., ways={outputs.shape[2]}), or take inner_loss=\"mean\"."
         )
-    if not 0 <= int(y.min()) <= int(y.max()) < outputs.shape[2]:
+    _check_range(y, outputs.shape[2])
+
+
+def _check_range(y: Tensor, outputs: int) -> None:
+    if not 0 <= int(y.min()) <= int(y.max()) < outputs:
         raise ValueError(
-            f"The labels go from {int(y.min())} to {int(y.max())}, and the network has {outputs.shape[2]} outputs: labels must "
+            f"The labels go from {int(y.min())} to {int(y.max())}, and the network has {outputs} outputs: labels must "
             "be 0 to N - 1 within each task."
         )
 

@@ -11,7 +11,6 @@ from maml_core.comparisons import speed_rows
 from maml_core.docs import CONTENT, MARKER, ROOT
 from maml_core.results import load_shipped, load_study, load_study_weights
 from maml_core.tables import accuracy_rows
-
 from tests.small import read_page
 
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in [*docs.pages(), ROOT / "CONTRIBUTING.md"]}

@@ -17,13 +17,14 @@ from maml_core.episodes import Episodes
 from maml_core.episodes import seeded_generator as seeded
 from maml_core.evaluation import evaluate
 from maml_core.glyphs import draw_glyphs
-from maml_core.maml import Learner, adapt, meta_gradient
+from maml_core.maml import Learner, meta_gradient
 from maml_core.networks import Weights, conv_network
 from maml_core.recipes import LEARNERS
 from tests.small import make_trainer
 from tests.test_families import by_hand
 
 WAYS, SHOTS, TASKS, ALPHA, STEPS = 3, 2, 3, 0.05, 2
+STRENGTH = 20.0  # of iMAML's pull: enough for I + H / strength to be positive anywhere, as conjugate gradients want it
 BETAS = frozenset(f"beta{i}" for i in range(1, 5))
 BODY = frozenset(f"conv{i}" for i in range(1, 5))
 Oracle = Callable[[Weights, Episodes], Weights]  # task by task: the gradient of one task's loss with respect to theta
@@ -78,7 +79,7 @@ def reptile(theta: Weights, task: Episodes) -> Weights:
     return {name: ((theta[name] - phi[name]) / (ALPHA * STEPS)).detach() for name in theta}
 
 
-def imaml(theta: Weights, task: Episodes, strength: float = 2.0, epsilon: float = 1e-6) -> Weights:
+def imaml(theta: Weights, task: Episodes, strength: float = STRENGTH, epsilon: float = 1e-6) -> Weights:
     """(I + H / strength)^-1 g at the end of the inner loop towards theta, with the whole Hessian by finite differences."""
     names, sizes = list(theta), [w.numel() for w in theta.values()]
     start = torch.cat([w.flatten() for w in theta.values()])
@@ -119,7 +120,7 @@ ORACLES: dict[str, Oracle] = {
 
 def build(name: str) -> Learner:
     learner = LEARNERS[name](conv_network(WAYS, filters=2), ALPHA, STEPS, "mean")
-    return replace(learner, solves=100) if name == "imaml" else learner  # to the end, as its oracle solves
+    return replace(learner, strength=STRENGTH, solves=100) if name == "imaml" else learner
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,7 @@ def test_a_whole_meta_iteration_is_one_graph(name, tasks, monkeypatch):
 def test_a_checkpoint_goes_on_where_it_was_written(name, tasks, tmp_path):
     first, second = (make_trainer(build(name), tasks, seeded(seed), 2) for seed in (0, 9))
     first.run(2)
-    checkpoints.save(first.state(), tmp_path / "checkpoint.pt")
+    checkpoints.save(first.state() | {"recipe": {}}, tmp_path / "checkpoint.pt")
     second.load_state(checkpoints.load(tmp_path / "checkpoint.pt"))
     assert torch.equal(first.run(2), second.run(2)) and second.iteration == 4
 
@@ -196,14 +197,12 @@ def test_it_is_evaluated_after_any_number_of_steps(name, tasks):
     theta = learner.network.init(seeded(0))
     scores = evaluate(learner, theta, tasks, [0, 1, STEPS + 1], seeded(1), test_tasks=4)
     assert all(accuracy.shape == (4,) and 0 <= accuracy.min() and accuracy.max() <= 1 for accuracy in scores.values())
-    phi = adapt(learner, theta, *(t for t in (tasks.sample(2, seeded(3)).support_x, tasks.sample(2, seeded(3)).support_y)))
-    assert all(w.shape[0] == 2 or phi_name in theta for phi_name, w in phi.items())
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_tasks_that_do_not_fit_are_refused_by_the_first_meta_iteration(name):
     more_ways = CharacterTasks(draw_glyphs(12), WAYS + 2, SHOTS)
     trainer = make_trainer(build(name), more_ways, seeded(0), 2)
-    with pytest.raises(ValueError, match="label|ways"):
+    with pytest.raises(ValueError, match="labels go from 0 to 4, and the network has 3 outputs"):
         trainer.run(1)
     assert trainer.iteration == 0
