@@ -1,0 +1,189 @@
+"""What the other commands do, and what all of them share: the data, the device, the changes to a recipe."""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..learners.registry import READERS
+from ..recipes import RECIPES, Recipe, find_recipe
+from ..results.comparisons import families_table, navigation_table, records_table, variants_table
+from ..results.protocol import measure
+from ..results.shipped import STUDY_FOLDER, is_shipped, load_shipped, publish, unfinished_file, weights_name
+from ..results.tables import accuracy_rows, accuracy_table, error_table, literature_table
+from ..studies.navigation import is_policy, publish_policy
+from ..studies.registry import MEASURED, SAMPLED, TRAINED, WITHOUT_CHARACTERS, weights_of
+from ..studies.study import run_study
+from ..tasks.characters import Characters, load_characters
+from ..tasks.mini_imagenet import MiniImageNet
+from ..training import checkpoints
+from ..training.checkpoints import CHECKPOINT
+from ..util.atomic_files import check_writable
+from ..util.progress import progress
+from ..util.seeding import seeded_generator
+
+
+def _recipes(options: argparse.Namespace) -> None:
+    print(f"{'recipe':34}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
+    for r in RECIPES.values():
+        shipped = "yes" if is_shipped(r.name) else ""
+        if unfinished_file(r.name).exists():
+            shipped += f", {load_shipped(r.name)[1]['iterations']:,} of {r.meta_iterations:,}"
+        alpha = "-" if r.variant in READERS else r.alpha
+        print(f"{r.name:34}{r.network:>10}{alpha:>7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    recipe = find_recipe(options.recipe)
+    if options.weights:
+        story = checkpoints.load(options.weights)
+        theta = story["theta"]
+    else:
+        theta, story = load_shipped(recipe.name)
+    if story["recipe"]["name"] == recipe.name:  # settings such as --inner-loss go with the weights
+        recipe = Recipe(**story["recipe"])
+    recipe = _changed(recipe, options)
+    network = recipe.build_learner().network
+    checkpoints.check_weights(theta, network, options.weights or f"The shipped {recipe.name}")
+    _check_device(options.device)
+    if options.tasks < 2:
+        raise ValueError(f"--tasks must be at least 2 for an interval, not {options.tasks}.")
+    characters = _characters(recipe, options.data or "auto", options)
+    theta = {name: w.to(options.device) for name, w in theta.items()}
+    result = measure(recipe, theta, characters, options.seed or 0, options.tasks, options.part)
+    result["iterations"] = story["iteration"]
+    print(checkpoints.as_json(result) if options.json else _for_people(recipe, result))
+
+
+def _publish(options: argparse.Namespace) -> None:
+    if is_policy(options.folder):
+        story = publish_policy(options.folder)
+        told = ", ".join(f"{mean:.2f}" for mean in story["evaluation"]["return"])
+        print(f"{story['recipe']['name']} on 2-D navigation, average return by gradient steps: {told}")
+        return
+    weights = options.folder / "weights.pt"
+    if not weights.exists() and (options.folder / CHECKPOINT).exists():
+        raise ValueError(
+            f"{options.folder} has no best theta to ship before its first validation: go on with it by --resume, "
+            "with a smaller --validate-every if need be."
+        )
+    recipe = Recipe(**checkpoints.load(weights)["recipe"])
+    story = publish(options.folder, _data(recipe, "omniglot"), options.name)
+    print(_for_people(recipe, story["evaluation"]))
+    if options.name in (None, recipe.name) and (unfinished := unfinished_file(recipe.name)).exists():
+        at = f"meta-iteration {story['iterations']:,} of {recipe.meta_iterations:,}"
+        print(f"It is at {at}: what it takes to go on with it is shipped too, in {unfinished}.")
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    again: dict[str, dict[str, Any]] = {}
+    seeded_generator(options.seed)  # refuses a bad seed before data are read
+    if options.evaluate:
+        shipped = [name for name, recipe in RECIPES.items() if is_shipped(name) and recipe.data != "mini-imagenet"]
+        characters = load_characters("omniglot")
+        for name in progress(shipped, "evaluating"):
+            again[name] = measure(find_recipe(name), load_shipped(name)[0], characters, options.seed)
+    print("Accuracy in % (the paper's Table 1; first order as Nichol et al. 2018 report it)\n")
+    print(accuracy_table(accuracy_rows(again)))
+    print("\nOthers, as they report themselves\n")
+    print(literature_table())
+    print("\nThree families on the same episodes, equally long; reported: trained to the end\n")
+    print(families_table())
+    print("\nSinusoid, 5-shot, mean squared error (the paper's Table 2)\n")
+    print(error_table(again))
+    print("\nMAML's variants after the same short training, 5-way 1-shot (chapter 4)\n")
+    print(variants_table())
+    print("\n20-way 1-shot, how soon: minutes of one core to a validation accuracy\n")
+    print(records_table())
+    print("\n2-D navigation, average return by gradient steps (the paper's Figure 4, which prints no numbers)\n")
+    print(navigation_table())
+
+
+def _study(options: argparse.Namespace) -> None:
+    _check_device(options.device)
+    name = options.study
+    path = STUDY_FOLDER / f"{name}.json" if options.ship else options.results or options.out / f"{name}.json"
+    weights = STUDY_FOLDER / name if options.ship and weights_of(name) else None
+    _check_places(options, path, weights)
+    if name in MEASURED:
+        result = MEASURED[name](None if name in WITHOUT_CHARACTERS else load_characters("omniglot"))
+        for condition, content in result.pop("weights", {}).items():
+            if weights:
+                checkpoints.save(content, weights / weights_name(condition))
+    elif name in SAMPLED:
+        result = SAMPLED[name](
+            options.out, tuple(options.seeds), options.iterations, options.device, {"commit": _commit()}
+        )  # fmt: skip
+    else:
+        result = run_study(
+            TRAINED[name], load_characters("omniglot"), options.out, tuple(options.seeds), options.iterations,
+            options.device, {"commit": _commit()}, engine=options.engine, weights=weights,
+        )  # fmt: skip
+    result |= {"study": name, "torch": str(torch.__version__), "commit": _commit()}
+    checkpoints.save(result, path)
+    print(f"{result['question']} {len(result['rows'])} rows in {path}")
+
+
+def _check_places(options: argparse.Namespace, results: Path, weights: Path | None) -> None:
+    """OSError before any work where a study could not write its results, the weights that it ships, or its trainings."""
+    remedy = "leave --ship out to write below runs/" if options.ship else "choose another --out, or --results"
+    check_writable(results, remedy)
+    if weights:
+        for condition in weights_of(options.study):
+            check_writable(weights / weights_name(condition), remedy)
+    if options.study not in MEASURED:
+        check_writable(options.out / options.study, "choose another --out")
+
+
+def _for_people(recipe: Recipe, result: dict[str, Any]) -> str:
+    head = f"{recipe.name} on {result['tasks']} tasks of {result['data']}"
+    if recipe.is_regression:
+        mse, ci95 = result["mse"], result["ci95"]
+        rows = [f"  mean squared error after {step:>2} steps: {mse[step]:.3f} ± {ci95[step]:.3f}" for step in mse]
+    else:
+        rows = [f"  accuracy after {step:>2} steps: {100 * a:6.2f}%" for step, a in result["accuracy_by_step"].items()]
+        rows.append(f"  reported: {100 * result['accuracy']:.2f} ± {100 * result['ci95']:.2f}% (95% interval)")
+    return "\n".join([head, *rows])
+
+
+def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """The recipe with what the command line changes of it."""
+    given = {f.name: getattr(options, f.name, None) for f in fields(Recipe) if f.name != "name"}
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def _characters(recipe: Recipe, source: str, options: argparse.Namespace) -> Characters | MiniImageNet | None:
+    data = _data(recipe, source, download=not options.no_download)
+    if data is not None and data.source == "glyphs" and source == "auto":
+        print("Omniglot is not here and could not be fetched: these are made-up glyphs, whose numbers compare with "
+              "no paper's.", file=sys.stderr)  # fmt: skip
+    return data
+
+
+def _data(recipe: Recipe, source: str, download: bool = False) -> Characters | MiniImageNet | None:
+    """All parts of what the recipe learns; None for sine waves. source, download: of the characters."""
+    if recipe.data == "omniglot":
+        return load_characters(source, download=download)
+    return MiniImageNet() if recipe.data == "mini-imagenet" else None
+
+
+def _check_device(device: str) -> None:
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"--device must be cpu or cuda, not {device!r}.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("There is no CUDA GPU that torch can use here: leave --device out to run on the CPU.")
+
+
+def _commit(package: Path = Path(__file__).parent.parent) -> str | None:
+    """The commit of the checkout that `package` lies in, for the record of a training; None inside another project's."""
+    command = ["git", "-C", str(package), "rev-parse", "--show-toplevel", "--short", "HEAD"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    top, commit = Path(told[0]), told[-1]
+    return commit if top.resolve() == package.resolve().parent else None

@@ -1,0 +1,6 @@
+"""`make docs`: fill what comes from results into README.md and docs/*.md."""
+
+from .content import CONTENT
+from .filling import MARKER, ROOT, fill, main, pages
+
+__all__ = ["CONTENT", "MARKER", "ROOT", "fill", "main", "pages"]

@@ -1,0 +1,64 @@
+"""What pages say of a recipe: what it reaches, what is reported, how long it was trained."""
+
+from collections.abc import Iterable
+
+from ..recipes import RECIPES
+from ..results.literature import PAPER_ACCURACY
+from ..results.shipped import is_shipped, load_shipped
+from ..results.tables import Row, accuracy_rows, percent
+
+FAST, FAST_5WAY = "omniglot-20way-1shot-fast", "omniglot-5way-1shot-fast"
+MEAN, SUM = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
+
+
+def listed(values: Iterable[str], unit: str = "") -> str:
+    """ "96.5 and 96.8%": the values in order, or one for all where they are equal."""
+    values = list(values)
+    return " and ".join(values[:1] if len(set(values)) == 1 else values) + unit
+
+
+# Of recipes
+
+
+def row_of(recipe: str) -> Row:
+    """A recipe's row of the table of accuracies."""
+    return next(row for row in accuracy_rows() if row.recipe == recipe)
+
+
+def accuracy(recipe: str) -> str:
+    """ "95.0 ± 0.4%", by the paper's protocol, of a recipe whose weights are shipped."""
+    return f"{percent(row_of(recipe).ours)}%"
+
+
+def reported(recipe: str) -> str:
+    """ "95.8 ± 0.3%", as the paper prints it."""
+    return f"{percent(PAPER_ACCURACY[recipe])}%"
+
+
+def iterations(recipe: str) -> str:
+    """ "8,000", or "5,800 of 60,000" where the training is unfinished."""
+    row = row_of(recipe)
+    return f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.iterations:,}"
+
+
+def verdict(recipe: str) -> str:
+    """ "0.5 points short of the paper's interval", or "within" or "above" it."""
+    row = row_of(recipe)
+    if row.short:
+        return f"{100 * row.short:.1f} points short of the paper's interval"
+    return f"{'above' if row.ours[0] > sum(row.reported) else 'within'} the paper's interval"
+
+
+def standing(recipe: str) -> str:
+    """A whole predicate, for a recipe that may not be trained yet."""
+    if not is_shipped(recipe):
+        return "has not been trained yet"
+    row, best = row_of(recipe), load_shipped(recipe)[1]["best"]["iteration"]
+    rising = best == row.iterations < row.of and RECIPES[recipe].schedule == "constant"
+    still = ", with its validation accuracy still rising" if rising else ""
+    return f"reaches {accuracy(recipe)} after {iterations(recipe)} meta-iterations, {verdict(recipe)}{still}"
+
+
+def minutes(recipe: str) -> str:
+    """Minutes of one CPU core that the shipped training took."""
+    return f"{load_shipped(recipe)[1]['cpu_seconds'] / 60:.0f}"

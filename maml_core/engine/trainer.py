@@ -1,0 +1,268 @@
+"""The engines that run a meta-iteration (`meta_update.meta_iteration`), Algorithm 2 from line 3 to line 10:
+
+  eager      operator by operator
+  compiled   as one graph without Python: the whole meta-iteration, several in a row, where the meta-batch is one
+             chunk; where it is split into chunks, the gradient of a chunk
+  graph      on a GPU, sampling and Adam included, recorded as a CUDA graph and launched by one call
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..episodes import Episodes, TaskDistribution
+from ..maml import Learner, chunked
+from ..meta_update import MetaUpdate, Moments, State, meta_iteration
+from ..networks import Weights
+from ..util.checks import at_least
+from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
+from .contract import check_fit, initial_weights
+from .distributed import Shard
+from .precision import check_precision, in_precision
+from .products import choose_way
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How meta-iterations are run: what decides their speed and their rounding, not what is learned.
+
+    engine:     "eager", "compiled" or "graph"; where compiling is not possible, a warning says why, and it is eager
+    precision:  of matrix products: "float32", "bf16" (on a CPU that has it, and on a GPU), or on a GPU "tf32"
+    products:   the way of float32 products on a CPU (`products`): "mkl", "onednn", or "auto", which measures
+    chunk:      tasks at a time, for memory and caches; the gradient is the same
+    block:      meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
+    shard:      this process's part of the meta-batch
+    """
+
+    engine: str = "eager"
+    precision: str = "float32"
+    products: str = "auto"
+    chunk: int | None = None
+    block: int = 1
+    shard: Shard = Shard()
+
+    def __post_init__(self) -> None:
+        at_least(1, chunk=self.chunk, block=self.block)
+
+
+class MetaTrainer:
+    """Meta-training, step by step: `trainer = MetaTrainer(learner, tasks, generator, 25)`, then `trainer.step()`.
+
+    tasks:       any object with `sample(tasks, generator) -> Episodes`. One that also has `count(tasks) -> int` and
+                 `build(numbers, tasks) -> Episodes` (see `SinusoidTasks`) is sampled inside the compiled graph
+    meta_batch:  T, tasks per meta-iteration
+    update:      how theta moves: learning rate, schedule, clipping, averaging
+    execution:   how it is run: engine, precision, chunks, processes
+
+    The first meta-iteration raises ValueError where network, loss and task distribution do not fit together (`contract`).
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        tasks: TaskDistribution,
+        generator: torch.Generator,
+        meta_batch: int,
+        *,
+        update: MetaUpdate = MetaUpdate(),
+        execution: Execution = Execution(),
+    ) -> None:
+        at_least(1, meta_batch=meta_batch)
+        engine, shard, chunk = execution.engine, execution.shard, execution.chunk
+        shard.check(meta_batch)
+        check_precision(execution.precision, generator.device.type)
+        self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
+        self.update, self.precision, self.shard = update, execution.precision, shard
+        self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
+        self.products = choose_way(generator.device.type, execution.products)
+        self._state = update.start(initial_weights(learner.network, generator))
+        if engine == "compiled" and not self._on_gpu and not has_compiler():
+            warnings.warn(NO_COMPILER, stacklevel=2)
+            engine = "eager"
+        self._checked = False
+        self._use(engine, execution.block)
+
+    @property
+    def theta(self) -> Weights:
+        return self._state.theta
+
+    @property
+    def averaged_theta(self) -> Weights:
+        """What is validated and shipped: the running average of theta, or theta itself where none is kept."""
+        return self._state.average or self._state.theta
+
+    @property
+    def iteration(self) -> int:
+        return self._state.iteration
+
+    def step(self) -> Tensor:
+        """One meta-iteration; returns the mean query loss after adaptation, a scalar on the device."""
+        return self.run(1)[0]
+
+    def run(self, iterations: int) -> Tensor:
+        """So many meta-iterations; returns their mean query losses [iterations], still on the device."""
+        at_least(1, iterations=iterations)
+        losses, left = [], iterations
+        while left:
+            size = self.block if left >= self.block else 1
+            try:
+                losses.append(self._advance(size))
+            except CompilationFailed as error:  # nothing has been drawn; what is wrong with the learner, eager raises too
+                if self.engine != "compiled":
+                    raise
+                warnings.warn(self._fall_back(error), stacklevel=2)
+                continue
+            left -= size
+        return torch.cat(losses)
+
+    def gradient(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+        """The meta-gradient at theta, as a mean over tasks, and the tasks' query losses [T]."""
+        with self._in_precision():
+            gradient, losses = chunked(self._gradient_of_sum, theta, self.shard.part(episodes), self.chunk)
+        return self.shard.average(gradient, losses)
+
+    def prepare(self, say: Callable[[str], None] = print) -> None:
+        """Compile or record now instead of in the first step, and say how long it took; eager where that fails."""
+        if self.engine == "eager":
+            return
+        state, started = self.state(), time.monotonic()
+        try:
+            self._advance(self.block)
+            say(f"The {self.engine} engine was ready after {time.monotonic() - started:.0f} s.")
+        except (RuntimeError, OSError) as error:  # what torch raises when compiler or driver fail
+            say(self._fall_back(error))
+        finally:
+            self.load_state(state)
+
+    def _fall_back(self, error: Exception) -> str:
+        """The eager engine from now on, and the sentence that says why."""
+        self._use("eager")
+        return f"Engine: eager, since the {'recording' if self._on_gpu else 'compilation'} failed: {first_line(error)}"
+
+    def state(self) -> dict[str, Any]:
+        """A copy of all that is needed to go on as if nothing had happened."""
+        moments = self._state.moments
+        copied = {
+            "theta": self.theta, "first_moment": moments.first, "second_moment": moments.second,
+            "average": self._state.average,
+        }  # fmt: skip
+        state: dict[str, Any] = {key: {name: w.clone() for name, w in value.items()} for key, value in copied.items()}
+        return state | {
+            "adam_steps": moments.steps.clone(),
+            "generator": self.generator.get_state(),
+            "iteration": self.iteration,
+            "products": self.products,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned. In place, since a CUDA graph knows tensors by their address."""
+        moments = Moments(state["first_moment"], state["second_moment"], state["adam_steps"])
+        saved = State(state["theta"], moments, state.get("average", {}), state["iteration"])
+        for ours, theirs in zip(self._state.tensors(), saved.tensors(), strict=True):
+            ours.copy_(theirs)
+        self.generator.set_state(state["generator"])
+        self.products = choose_way(self.generator.device.type, state.get("products", "mkl"))  # before there was a choice
+        self._state = replace(self._state, iteration=saved.iteration)
+
+    # One engine or the other.
+
+    def _in_precision(self) -> AbstractContextManager[None]:
+        return in_precision(self.precision, self.generator.device, self.products)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.generator.device.type == "cuda"
+
+    def _use(self, engine: str, block: int = 1) -> None:
+        learner = self.learner
+
+        def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+            return learner.gradient_of_sum(theta, episodes)
+
+        self.engine, self.block, self._replay, self._compiled_block = engine, 1, None, None
+        self._gradient_of_sum = gradient
+        device = self.generator.device.type
+        if engine == "compiled" and self.chunk is None and self.shard.world == 1:
+            self.block, self._compiled_block = block, compile_whole(self._block_of_iterations(), device)
+        elif engine in ("compiled", "graph"):
+            self._gradient_of_sum = compile_whole(gradient, device)
+
+    def _advance(self, size: int) -> Tensor:
+        """`size` meta-iterations, all or none: interrupted ones have not been, and resuming draws the same tasks."""
+        old, drawn = self._state, self.generator.get_state()
+        try:
+            if self.engine == "graph":
+                return self._advance_graph()
+            if self._compiled_block and size == self.block:
+                with self._in_precision():  # counted from 0, as another number would be compiled anew
+                    state, losses = self._compiled_block(replace(old, iteration=0), self._draw(size))
+                self._state = replace(state, iteration=old.iteration + size)
+            else:
+                episodes = self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
+                self._state, loss = meta_iteration(self.gradient, self.update, old, episodes)
+                losses = loss[None]
+            return losses
+        except BaseException:
+            if self._state is old:
+                self.generator.set_state(drawn)
+            raise
+
+    def _draw(self, size: int) -> Tensor | list[Episodes]:
+        """What `size` meta-batches are made of: random numbers [size, count], or the episodes themselves."""
+        if hasattr(self.tasks, "build"):
+            shape = (size, self.tasks.count(self.meta_batch))
+            numbers = torch.rand(shape, generator=self.generator, device=self.generator.device)
+            if not self._checked:
+                self._first_checked(self.tasks.build(numbers[0], self.meta_batch))
+            return numbers
+        return [self._first_checked(self.tasks.sample(self.meta_batch, self.generator)) for _ in range(size)]
+
+    def _first_checked(self, episodes: Episodes) -> Episodes:
+        """The meta-batch as it is; a ValueError if it is the first one and does not fit the learner."""
+        if not self._checked:
+            check_fit(self.learner, self.theta, episodes, self.meta_batch)
+            self._checked = True
+        return episodes
+
+    def _block_of_iterations(self) -> Callable[..., tuple[State, Tensor]]:
+        learner, tasks, meta_batch, update = self.learner, self.tasks, self.meta_batch, self.update
+        builds = hasattr(tasks, "build")
+
+        def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+            return chunked(learner.gradient_of_sum, theta, episodes)
+
+        def block(state: State, drawn: Any) -> tuple[State, Tensor]:
+            losses = []
+            for part in drawn:
+                episodes = tasks.build(part, meta_batch) if builds else part
+                state, loss = meta_iteration(gradient, update, state, episodes)
+                losses.append(loss)
+            return state, torch.stack(losses)
+
+        return block
+
+    # The GPU's way: all tensors stay where they are.
+
+    def advance_in_place(self) -> Tensor:
+        """One meta-iteration that writes theta and moments where they lie and asks the device for no value: [1]."""
+        episodes = self.tasks.sample(self.meta_batch, self.generator)
+        state, loss = meta_iteration(self.gradient, self.update, self._state, episodes)
+        for ours, new in zip(self._state.tensors(), state.tensors(), strict=True):
+            ours.copy_(new)
+        return loss[None]
+
+    def _advance_graph(self) -> Tensor:
+        if self._replay is None:
+            before = self.state()
+            self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
+            self._replay = capture(self.advance_in_place, self.generator)
+            self.load_state(before)
+        loss = self._replay().clone()
+        self._state = replace(self._state, iteration=self.iteration + 1)
+        return loss

@@ -1,0 +1,111 @@
+"""What the networks are made of, as functions of tensors with or without a task axis in front.
+
+The convolution joins in by im2col: cut out the 3x3 patches, then it is a matrix product as well.
+
+Silent choices of the paper's code that live here (see the README's table):
+  - TensorFlow's SAME padding: at stride 2 the odd row goes to the bottom and to the right;
+  - batch norm always uses the batch's own mean and variance, at test too, with epsilon 1e-3;
+  - it has a shift beta and no scale gamma;
+  - the code adds a bias in front of each batch norm, which the mean takes out again: it stays 0, so it is left out.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def product(x: Tensor, w: Tensor) -> Tensor:
+    """x w in x's own precision: where `in_precision` rounds the factors to bfloat16, what comes out is float32 again."""
+    return (x @ w).to(x.dtype)
+
+
+def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """x w + b: x [T, B, in], w [in, out] or [T, in, out], b [out] or [T, out] -> [T, B, out]."""
+    return product(x, w) + b[..., None, :]
+
+
+def batch_norm(z: Tensor, beta: Tensor, seen: int | None = None, epsilon: float = 1e-3) -> Tensor:
+    """Normalize z [T, P, F] over its P points, task by task, and shift by beta [F].
+
+    seen: mean and variance are those of the first so many points only; by default of all of them.
+
+    Written out, since `F.batch_norm` knows no task axis, and so that one sees what is differentiated twice. The
+    variance is taken about a constant s, E[(z - s)^2] - (E[z] - s)^2, which holds for every s; at s = E[z] nothing
+    cancels. Its derivative needs the sums of d and of d*z in one sweep over the points, where that of
+    E[(z - E[z])^2] needs one sweep after the other.
+    """
+    counted = z if seen is None else z[..., :seen, :]
+    mean = mean_over_points(counted)
+    constant = mean.detach()
+    variance = mean_over_points((counted - constant) ** 2) - (mean - constant) ** 2
+    return (z - mean) * torch.rsqrt(variance + epsilon) + beta[..., None, :]
+
+
+def mean_over_points(z: Tensor) -> Tensor:
+    """The mean of z [T, P, F] over its points, [T, 1, F], added up in rows and then over rows.
+
+    A compiled sum adds one number after the other. Over a thousand points its rounding is enough to carry some units
+    over the corner of their ReLU, and the float32 meta-gradient is four times as far off as with two short sums.
+    """
+    points = z.shape[-2]
+    rows = max(n for n in range(1, math.isqrt(points) + 1) if points % n == 0)
+    return (z * (1 / points)).unflatten(-2, (rows, points // rows)).sum(-3).sum(-2, keepdim=True)
+
+
+def same_padding(size: int, kernel: int = 3, stride: int = 2) -> tuple[int, int]:
+    """TensorFlow's SAME padding of one side: (before, after); what is odd goes after."""
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def patches(x: Tensor) -> Tensor:
+    """im2col for a 3x3 kernel at stride 2: x [T, B, H, W, C] -> [T, B, H/2, W/2, 9*C] (halves rounded up).
+
+    Rows and columns are parted into even and odd first. A window at stride 2 is then a plain slice of one part, and
+    the way back, which adds nine windows into a picture, touches just those that reach a pixel.
+    """
+    height, width = x.shape[2:4]
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    top, left = same_padding(height)[0], same_padding(width)[0]
+    x = F.pad(x, (0, 0, left, 2 * columns + 2 - width - left, top, 2 * rows + 2 - height - top))
+    x = x.unflatten(3, (columns + 1, 2)).unflatten(2, (rows + 1, 2))  # [T, B, rows + 1, 2, columns + 1, 2, C]
+    parts = [half.unbind(4) for half in x.unbind(3)]
+
+    def window(i: int, j: int) -> Tensor:
+        return parts[i % 2][j % 2][:, :, i // 2 : i // 2 + rows, j // 2 : j // 2 + columns]
+
+    # stack, not cat: its second derivative is a stack again, cat's is a sum of nine padded tensors
+    return torch.stack([window(i, j) for i in range(3) for j in range(3)], -2).flatten(-2)
+
+
+def neighbourhoods(x: Tensor) -> Tensor:
+    """im2col for a 3x3 kernel at stride 1, SAME: x [T, B, H, W, C] -> [T, B, H, W, 9*C]."""
+    height, width = x.shape[2:4]
+    x = F.pad(x, (0, 0, 1, 1, 1, 1))
+    windows = [x[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return torch.stack(windows, -2).flatten(-2)
+
+
+def convolve(columns: Tensor, w: Tensor, beta: Tensor, seen: int | None = None) -> Tensor:
+    """Convolution, batch norm and ReLU on patches cut out already: [T, B, H, W, 9*C] -> [T, B, H, W, F].
+
+    w: [3, 3, C, F] or [T, 3, 3, C, F]; seen: batch norm's statistics are of the first so many pictures.
+    """
+    pixels = None if seen is None else seen * columns.shape[2:4].numel()
+    z = product(columns.flatten(1, 3), w.flatten(-4, -2))
+    return torch.relu(batch_norm(z, beta, pixels)).unflatten(1, columns.shape[1:4])
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """The largest of 2x2: x [T, B, H, W, C] -> [T, B, H/2, W/2, C], an odd last row or column left out."""
+    height, width = (side // 2 for side in x.shape[2:4])
+    x = x[:, :, : 2 * height, : 2 * width]
+    return x.unflatten(3, (width, 2)).unflatten(2, (height, 2)).amax((3, 5))
+
+
+def glorot(shape: tuple[int, ...], fan_in: int, fan_out: int, generator: torch.Generator) -> Tensor:
+    """Uniform with Glorot and Bengio's variance, 2 / (fan_in + fan_out)."""
+    bound = math.sqrt(6 / (fan_in + fan_out))
+    return bound * (2 * torch.rand(shape, generator=generator, device=generator.device) - 1)

@@ -1,0 +1,55 @@
+"""iMAML (Rajeswaran et al. 2019, 1909.04630): implicit differentiation at the end of the inner loop."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..episodes import Episodes
+from ..maml import Learner, adapt, support_gradient
+from ..networks import Weights
+from ..second_order import conjugate_gradients
+from ..util.checks import at_least, positive
+
+
+@dataclass(frozen=True)
+class IMAML(Learner):
+    """The inner loop stays near theta, and the meta-gradient needs its end only.
+
+        phi  minimizes  L(phi) + strength / 2 |phi - theta|^2                      (their equation 3)
+        d L'(phi) / d theta  =  (I + H(phi) / strength)^-1  grad L'(phi)           (their lemma 1)
+
+    The inverse is not formed: conjugate gradients solve for the product, with a Hessian-vector product in each of
+    `solves` iterations (chapter 2). No step of the inner loop has to be kept, so memory does not grow with the steps.
+    """
+
+    strength: float = 2.0
+    solves: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(strength=self.strength)
+        at_least(1, solves=self.solves)
+
+    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        gradient = support_gradient(self, phi, x, y)
+        pulled = {name: g + self.strength * (phi[name] - start[name]) for name, g in gradient.items()}
+        return phi | {name: phi[name] - self.alpha * g for name, g in pulled.items()}
+
+    def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+        x, y = episodes.support_x, episodes.support_y
+        with torch.no_grad():
+            phi = adapt(self, theta, x, y)
+
+        def query_loss(weights: Weights) -> tuple[Tensor, Tensor]:
+            losses = self.point_losses(weights, episodes.query_x, episodes.query_y).mean(-1)
+            return losses.sum(), losses
+
+        def damped(v: Weights) -> Weights:
+            """(I + H / strength) v, each task's own: the sum's Hessian has a block for every task and nothing between."""
+            _, product = torch.func.jvp(lambda weights: support_gradient(self, weights, x, y), (phi,), (v,))
+            return {name: v[name] + product[name] / self.strength for name in v}
+
+        g, losses = torch.func.grad(query_loss, has_aux=True)(phi)
+        solved = conjugate_gradients(damped, g, self.solves)
+        return {name: w.sum(0) for name, w in solved.items()}, losses

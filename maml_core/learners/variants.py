@@ -1,0 +1,119 @@
+"""MAML's variants, each as what it does differently from `maml.Learner` and nothing else.
+
+    first order   Finn et al. 2017, section 5.2    the inner gradient is a constant: Learner(first_order=True)
+    ANIL          Raghu et al. 2020 (1909.09157)   only the head adapts (learners/adapting.py)
+    Meta-SGD      Li et al. 2017 (1707.09835)      an alpha for every weight, meta-learned
+    MAML++        Antoniou et al. 2019 (1810.09502)  a loss after every step, an alpha for every layer and step
+    Reptile       Nichol et al. 2018 (1803.02999)  towards the adapted weights: no gradient through a gradient
+    iMAML         Rajeswaran et al. 2019 (1909.04630)  implicit differentiation at the end of the inner loop (learners/imaml.py)
+
+What a variant meta-learns besides theta is kept with theta, under names such as "alpha.w1", and is frozen in the
+inner loop: Adam, engines and checkpoints treat it as any other weight.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..episodes import Episodes
+from ..maml import Learner, adapt, stack, support_gradient
+from ..networks import Network, Weights
+from ..util.checks import at_least
+from .adapting import adapting
+
+
+def adapt_head_only(network: Network) -> Network:
+    """ANIL, "almost no inner loop": all but the last layer's weight and bias is frozen, in training and at test."""
+    return adapting(network, "head")
+
+
+def adapt_everything(network: Network) -> Network:
+    """Reptile and iMAML learn from where the adapted weights are, so nothing can stay where it was: batch norm's beta, too."""
+    return replace(network, frozen=frozenset())
+
+
+def with_alphas(network: Network, alpha: float, steps: int | None = None) -> Network:
+    """The network with alphas to meta-learn, all starting at `alpha`.
+
+    steps: None for one alpha for every single weight (Meta-SGD), else one for each layer and each of so many steps.
+    """
+
+    def alphas(theta: Weights) -> Weights:
+        adapted = {name: w for name, w in theta.items() if name not in network.frozen}
+        shapes = {name: w.shape if steps is None else (steps,) for name, w in adapted.items()}
+        return {f"alpha.{name}": w.new_full(shapes[name], alpha) for name, w in adapted.items()}
+
+    def init(generator: torch.Generator) -> Weights:
+        theta = network.init(generator)
+        return theta | alphas(theta)
+
+    names = alphas(network.init(torch.Generator()))
+    return replace(network, init=init, frozen=network.frozen | names.keys())
+
+
+@dataclass(frozen=True)
+class MetaSGD(Learner):
+    """phi = theta - alpha * grad L(theta) with a vector alpha, multiplied entry by entry (their equation 2)."""
+
+    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        gradient = support_gradient(self, phi, x, y)
+        return phi | {name: phi[name] - phi[f"alpha.{name}"] * g for name, g in gradient.items()}
+
+
+@dataclass(frozen=True)
+class LearnedAlphas(Learner):
+    """An alpha for each layer and step (MAML++'s LSLR alone). Steps beyond those of training use the last step's alpha."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, steps=self.steps)
+
+    def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        gradient = support_gradient(self, phi, x, y)
+        place = min(number, self.steps - 1)
+        return phi | {name: phi[name] - phi[f"alpha.{name}"][place] * g for name, g in gradient.items()}
+
+
+@dataclass(frozen=True)
+class MAMLPlusPlus(LearnedAlphas):
+    """An alpha for each layer and step, and the query loss after every step (their multi-step loss and LSLR).
+
+    importance: v_s of each step's query loss; None: they all count the same. Their training shifts it to the last step
+    as it goes on.
+    """
+
+    importance: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.importance is not None and len(self.importance) != self.steps:
+            raise ValueError(f"importance must have a number for each of {self.steps} steps, not {self.importance}.")
+
+    def losses(self, theta: Weights, episodes: Episodes) -> Tensor:
+        phi = stack(self.network, theta, len(episodes))
+        total = torch.zeros(())
+        for number, v in enumerate(self.importance or (1 / self.steps,) * self.steps):
+            phi = self.step(phi, episodes.support_x, episodes.support_y, number)
+            total = total + v * self.point_losses(phi, episodes.query_x, episodes.query_y).mean(-1)
+        return total
+
+
+def _together(episodes: Episodes) -> tuple[Tensor, Tensor]:
+    """Support and query points as one set."""
+    pairs = ((episodes.support_x, episodes.query_x), (episodes.support_y, episodes.query_y))
+    return tuple(torch.cat(pair, 1) for pair in pairs)
+
+
+@dataclass(frozen=True)
+class Reptile(Learner):
+    """theta moves towards phi: the "gradient" is (theta - phi) / (alpha * steps), their section 2.
+
+    A task's support and query points are one set here, as Reptile knows no query; the losses are the query points'
+    after adapting to the support points, to be compared with MAML's.
+    """
+
+    def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
+        phi = adapt(self, theta, *_together(episodes))
+        gradient = {name: (theta[name] - phi[name]).sum(0) / (self.alpha * self.steps) for name in theta}
+        return gradient, self.losses(theta, episodes)

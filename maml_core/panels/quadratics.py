@@ -1,0 +1,106 @@
+"""Two tasks in a plane: the meta-gradients of MAML, first-order MAML and Reptile, and what curvature does to them."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..figures.style import COLOURS
+from ..maml import Learner, adapt, meta_gradient
+from ..tasks.quadratics import plane_network, plane_tasks
+from .base import Panel, float_slider, int_slider
+
+OPTIMA = torch.tensor([[-1.6, 1.0], [1.8, 0.6]])
+ANGLES = torch.tensor([0.5, -0.9])
+SIDE = 2.5
+LONGEST = 3.0  # a bar ends there
+METHODS = {"MAML": COLOURS["maml"], "first order": COLOURS["first order"], "Reptile": COLOURS["reptile"]}
+
+
+class PlanePanel(Panel):
+    """theta among the optima of two tasks with quadratic losses, whose Hessians the sliders set.
+
+    The arrows are the directions in which each method moves theta: minus the mean of its meta-gradients. They fall
+    together where the curvature is small against 1 / alpha, since what tells them apart is (I - alpha H).
+    """
+
+    def __init__(self) -> None:
+        self.alpha = float_slider("alpha", 0.6, 0.01, 1.0, 0.01)
+        self.steps = int_slider("steps", 1, 1, 5)
+        self.curvature_1 = float_slider("curvature 1", 2.4, 0.02, 2.4, 0.02)
+        self.curvature_2 = float_slider("curvature 2", 0.8, 0.02, 2.4, 0.02)
+        self.theta_1 = float_slider("theta 1", 0.5, -SIDE, SIDE, 0.1)
+        self.theta_2 = float_slider("theta 2", -1.0, -SIDE, SIDE, 0.1)
+        super().__init__(
+            [self.alpha, self.steps, self.curvature_1, self.curvature_2, self.theta_1, self.theta_2], (8, 4.2)
+        )
+
+    def build(self, figure: Figure) -> None:
+        plane, bars = figure.subplots(1, 2, width_ratios=[1.5, 1])
+        plane.set(xlabel="first weight", ylabel="second weight", aspect="equal", xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE))
+        circle = torch.linspace(0, 2 * torch.pi, 73)
+        self._circle = torch.stack([circle.cos(), circle.sin()], -1)
+        self._levels = []
+        for i, optimum in enumerate(OPTIMA):
+            colour = COLOURS[f"task {i}"]
+            plane.plot(*optimum, "*", color=colour, ms=13, mec="white")
+            plane.annotate(f"$\\theta^*_{i + 1}$", optimum, (7, 5), textcoords="offset points", fontsize=12)
+            for _ in range(2):
+                self._levels.append((i, self.moves(plane.plot([], [], color=colour, lw=1, alpha=0.6)[0])))
+        self._adapted = [self.moves(plane.plot([], [], "o-", color=COLOURS[f"task {i}"], ms=4, lw=1.2)[0]) for i in (0, 1)]
+        self._arrows = {}
+        for place, (method, colour) in enumerate(METHODS.items()):
+            self._arrows[method] = self.moves(
+                plane.quiver([0.0], [0.0], [0.0], [0.0], color=colour, angles="xy", scale_units="xy", scale=1,
+                             width=0.011 - 0.002 * place, zorder=4 + place)
+            )  # fmt: skip
+        self._theta = self.moves(plane.plot([], [], "o", color="#000000", ms=7, mec="white", zorder=9)[0])
+        self._plane_title = self.moving_title(plane)
+        self._bars = [self.moves(bar) for bar in bars.barh(list(METHODS), [0, 0, 0], color=list(METHODS.values()))]
+        bars.invert_yaxis()
+        bars.set(xlim=(0, LONGEST), xlabel="length of the step, MAML's is 1")
+        self._bars_title = self.moving_title(bars)
+
+    def directions(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Minus each method's meta-gradient at theta, [2], and the tasks' paths of adaptation [steps + 1, T, 2]."""
+        start = (self.theta_1.value, self.theta_2.value)
+        largest = torch.tensor([self.curvature_1.value, self.curvature_2.value])
+        tasks = plane_tasks(OPTIMA, torch.stack([largest, 0.3 * largest], -1), ANGLES)
+        network, steps, alpha = plane_network(start), self.steps.value, self.alpha.value
+        theta = {"theta": torch.tensor(start)}
+        found = {}
+        for method, first_order in (("MAML", False), ("first order", True)):
+            gradient, _ = meta_gradient(Learner(network, alpha, steps, first_order=first_order), theta, tasks)
+            found[method] = -gradient["theta"]
+        learner = Learner(network, alpha, steps)
+        path = torch.stack(
+            [adapt(learner, theta, tasks.support_x, tasks.support_y, n)["theta"].expand(2, 2) for n in range(steps + 1)]
+        )
+        found["Reptile"] = (path[-1] - theta["theta"]).mean(0) / (alpha * steps)
+        return found, path
+
+    def update(self) -> str:
+        found, path = self.directions()
+        lengths = {method: d.norm().item() for method, d in found.items()}
+        cosines = {m: torch.cosine_similarity(d, found["MAML"], dim=0).item() for m, d in found.items()}
+        for method, arrow in self._arrows.items():
+            arrow.set_offsets(path[0, 0][None])
+            # Lengths are compared in the bars; arrows differ in direction only, so that a short one is seen, too.
+            arrow.set_UVC(*(1.2 * found[method] / max(lengths[method], 1e-9))[:, None])
+        self._theta.set_data([self.theta_1.value], [self.theta_2.value])
+        for i, line in enumerate(self._adapted):
+            line.set_data(*path[:, i].T)
+        curvatures = (self.curvature_1.value, self.curvature_2.value)
+        for number, (i, line) in enumerate(self._levels):
+            radii = (2 * (0.1, 0.5)[number % 2] / (curvatures[i] * torch.tensor([1.0, 0.3]))).sqrt()
+            cos, sin = ANGLES[i].cos(), ANGLES[i].sin()
+            turn = torch.stack([cos, sin, -sin, cos]).view(2, 2)
+            line.set_data(*(self._circle * radii @ turn + OPTIMA[i]).T)
+        for bar, method in zip(self._bars, METHODS):
+            bar.set_width(min(lengths[method] / max(lengths["MAML"], 1e-9), LONGEST))
+        angle = torch.tensor(cosines["first order"]).clamp(-1, 1).arccos().rad2deg().item()
+        self._plane_title.set_text(f"MAML and first order part by {angle:.0f} degrees")
+        ratio = lengths["first order"] / max(lengths["MAML"], 1e-9)
+        self._bars_title.set_text(f"first order is {ratio:.2f} times as long")
+        told = ", ".join(f"{method} {cosines[method]:.3f}" for method in ("first order", "Reptile"))
+        sharpest = self.alpha.value * max(curvatures)
+        return f"cosine to MAML's meta-gradient: {told}; alpha times the largest curvature: {sharpest:.2f}"

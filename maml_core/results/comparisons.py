@@ -1,0 +1,139 @@
+"""Tables beyond the paper's own: variants, three families, policies, records, speed. As Markdown, from what was measured."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .literature import reported
+from .shipped import SHIPPED, is_shipped, load_shipped, load_study
+from .tables import as_cell, as_printed, in_words, markdown, percent
+
+# What a variant is called in the literature's table, where its own paper has 5-way 1-shot.
+REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Reptile, transductive", "MAML++": "MAML++",
+               "iMAML": "iMAML"}  # fmt: skip
+
+
+def variants_table() -> str:
+    """MAML's variants after the same budget, 5-way 1-shot, and what a meta-iteration of each costs."""
+    study, cost = load_study("variants"), load_study("variants-cost")["rows"]
+    of = {(row["variant"], row["steps"]): row for row in cost}
+    seeds = sorted({row["seed"] for row in study["rows"]})
+    body = []
+    for variant in dict.fromkeys(row["condition"] for row in study["rows"]):
+        runs = [row["judged"] for row in study["rows"] if row["condition"] == variant]
+        report = reported(REPORTED_AS[variant], "5way-1shot") if variant in REPORTED_AS else None
+        body.append([variant, *(percent(as_cell(run["paper"])) for run in runs), percent(as_cell(runs[0]["15 queries"])),
+                     f"{of[variant, 5]['median_ms']:.0f}", f"{of[variant, 1]['peak_mb']:.0f}",
+                     f"{of[variant, 10]['peak_mb']:.0f}", as_printed(report)])  # fmt: skip
+    head = ["variant", *(f"seed {seed}" for seed in seeds), "15 queries", "ms, 5 steps", "MB, 1 step", "MB, 10 steps"]
+    return markdown([*head, "reported, in full"], body)
+
+
+def navigation_table() -> str:
+    """Figure 4's top as numbers: average return after 0 to 3 policy gradient steps on new goals, and how near they end."""
+    study = load_study("navigation")
+    body = []
+    for row in study["rows"]:
+        if row["chosen"]:
+            returns = [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
+            distances = " → ".join(f"{row['distance'][steps]:.2f}" for steps in (0, 1, 3))
+            about = [row["condition"], str(row["iterations"]), str(row["seed"]), f"{row['alpha']:g}"]
+            body.append([*about, *returns, distances])
+    best = f"{study['best']:.2f} ± {study['best_ci95']:.2f}"
+    body.append(["straight to the goal, which it is told", "", "", "", best, "", "", "", ""])
+    head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
+    return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
+
+
+# What stands beside our learners of three families: a method of the literature.
+BESIDE = {"MAML": "MAML", "prototypes": "prototypical networks", "matching": "matching nets", "memory": "SNAIL"}
+
+
+def families_table() -> str:
+    """Three families on the same episodes: a row for every training of the studies, beside what is reported."""
+    body = []
+    for ways in ("5way", "20way"):
+        study = load_study(f"families-{ways}")
+        for row in study["rows"]:
+            method = BESIDE[row["condition"]]
+            beside = as_printed(reported(method, f"{ways}-1shot"))
+            paper, many = (as_cell(row["judged"][protocol]) for protocol in ("paper", "15 queries"))
+            each = row["cpu_seconds"] / row["history"][-1]["iteration"]
+            body.append([row["condition"], in_words(f"{ways}-1shot"), f"{row['seed']}", f"{beside} ({method})",
+                         percent(paper), percent(many), f"{study['iterations']:,}", f"{each:.2f} s"])  # fmt: skip
+    return markdown(["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body)
+
+
+# 20-way 1-shot, from the paper's recipe on: what was changed, and the training that shows it (of "what-adapts" a condition).
+RECORDS = {
+    "the paper's recipe: five steps of everything, sum / K": "omniglot-20way-1shot",
+    "one step, an alpha learned for each layer, mean loss, a learning rate of 4e-3 that falls to 0": "everything",
+    "the same, and the last block alone adapts": "last block",
+    "the same for longer: `omniglot-20way-1shot-fast`": "omniglot-20way-1shot-fast",
+    "against overfitting: turned characters as classes, jitter, averaging: `-best`": "omniglot-20way-1shot-best",
+}
+MARKS = (0.8, 0.9, 0.95, 0.958)  # the last is what the paper reports
+
+
+def records_table() -> str:
+    """How soon 20-way 1-shot reaches an accuracy on validation characters, in minutes of one core, by what was changed."""
+    study = {row["condition"]: row | {"iterations": row["history"][-1]["iteration"], "evaluation": row["judged"]["paper"]}
+             for row in load_study("what-adapts")["rows"] if row["seed"] == 0}  # fmt: skip
+    body = []
+    for change, name in RECORDS.items():
+        if name not in study and not is_shipped(name):
+            continue
+        story = study[name] if name in study else load_shipped(name)[1]
+        marks = [minutes_to(story, mark) for mark in MARKS]
+        body.append([change, f"{story['cpu_seconds'] / story['iterations']:.2f} s", *marks, f"{story['iterations']:,}",
+                     f"{story['cpu_seconds'] / 60:.0f}", percent(as_cell(story["evaluation"]))])  # fmt: skip
+    head = ["what changed", "each takes", *(f"to {100 * mark:g}%" for mark in MARKS)]
+    return markdown([*head, "meta-iterations", "minutes", "test accuracy"], body)
+
+
+def minutes_to(story: Mapping[str, Any], accuracy: float) -> str:
+    """Minutes of one core until a training's validation accuracy first was that high; "–" if it never was."""
+    for row, seconds in zip(story["history"], story["cpu_by_history"], strict=True):
+        if row["validation"] >= accuracy:
+            return f"{seconds / 60:.1f}"
+    return "–"
+
+
+# What a line of the table of times is called, by how its implementations' names begin.
+SPEED_LINES = {
+    "maml_core compiled": "**maml_core, compiled**",
+    "maml_core compiled bf16": "maml_core, compiled, bf16 factors",
+    "maml_core eager": "maml_core, eager",
+    "plain": "the loop over tasks (`reference.py`)",
+    "torchopt": "torchopt",
+    "higher": "higher",
+    "learn2learn": "learn2learn",
+    "jax": "JAX",
+    "jax bf16": "JAX, bf16 factors",
+}
+WORKLOADS = {"S": "sinusoid, 10-shot", "O": "5-way 1-shot", "O20": "20-way 1-shot", "O5": "5-way 5-shot"}
+
+
+def speed_rows(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "cpu") -> dict[str, dict[str, str]]:
+    """{line: {workload: ms}}: each library's fastest way of each workload, "" where it was not measured.
+
+    rows: what `make bench` measured, if not the shipped benchmark.
+    """
+    rows = list(json.loads((SHIPPED / "benchmark.json").read_text())["rows"] if rows is None else rows)
+    lines = {}
+    for start in SPEED_LINES:
+        precision, cells = "bf16" if start.endswith("bf16") else "float32", {}
+        for workload in WORKLOADS:
+            mine = [row for row in rows if (row["workload"], row["device"]) == (workload, device)]
+            mine = [row for row in mine if row.get("precision", "float32") == precision]
+            times = [row["median_ms"] for row in mine if row["implementation"].startswith(start)]
+            cells[workload] = "" if not times else f"{min(times):.2f}" if min(times) < 10 else f"{min(times):,.0f}"
+        if any(cells.values()) or precision == "float32":
+            lines[start] = cells
+    return lines
+
+
+def speed_table(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "cpu") -> str:
+    """Milliseconds of a meta-iteration: a line per library, its fastest way of each workload."""
+    body = [[SPEED_LINES[start], *cells.values()] for start, cells in speed_rows(rows, device).items()]
+    return markdown(["ms per meta-iteration", *WORKLOADS.values()], body)

@@ -1,0 +1,57 @@
+"""The paper's protocol: what a trained theta reaches on new tasks."""
+
+from typing import Any
+
+from ..evaluation import evaluate, mean_and_ci95
+from ..networks import Weights
+from ..recipes import Recipe
+from ..tasks.characters import Characters
+from ..tasks.mini_imagenet import MiniImageNet
+from ..util.seeding import seeded_generator
+
+
+def measure(
+    recipe: Recipe,
+    theta: Weights,
+    characters: Characters | MiniImageNet | None = None,
+    seed: int = 0,
+    test_tasks: int = 600,
+    part: str = "test",
+    queries: int | None = None,
+    sees: str = "query batch",
+    by_step: bool = True,
+) -> dict[str, Any]:
+    """The paper's protocol: adapt to 600 new tasks, mean and 95% interval, by number of inner steps.
+
+    Runs where theta lies. characters: all of them (the split is taken here), mini-ImageNet, or None for sine waves.
+    queries: query points per class, when not the recipe's own. sees: what batch norm takes its statistics over at
+    the query (`evaluation.query_outputs`). by_step: judge after each of the recipe's test steps, not the last only.
+    """
+    device = next(iter(theta.values())).device
+    generator = seeded_generator(seed, device)
+    queries = queries or recipe.test_queries or recipe.queries or recipe.shots
+    tasks = recipe.build_tasks(characters and characters.split(part, recipe.split).to(device), queries)
+    steps = recipe.test_steps if by_step else recipe.test_steps[-1:]
+    scores = evaluate(recipe.build_learner(), theta, tasks, steps, generator, test_tasks, sees=sees)
+    table = {str(step): mean_and_ci95(score) for step, score in scores.items()}
+    mean = {step: round(value, 5) for step, (value, _) in table.items()}
+    ci95 = {step: round(half, 5) for step, (_, half) in table.items()}
+    facts = {
+        "tasks": test_tasks,
+        "queries": queries,
+        "data": characters.source if characters else "sinusoid",
+        "seed": seed,
+    }
+    if recipe.is_regression:
+        return {"recipe": recipe.name, "mse": mean, "ci95": ci95, **facts}
+    last = str(recipe.test_steps[-1])
+    return {
+        "recipe": recipe.name,
+        "accuracy": mean[last],
+        "ci95": ci95[last],
+        "steps": recipe.test_steps[-1],
+        "accuracy_by_step": mean,
+        "inner_loss": recipe.inner_loss,
+        "batch_norm_sees": sees,
+        **facts,
+    }

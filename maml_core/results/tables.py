@@ -1,0 +1,150 @@
+"""The paper's tables with our column beside it, as Markdown that a terminal shows well, too."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..learners.registry import READERS
+from ..recipes import RECIPES
+from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell
+from .shipped import is_shipped, load_shipped, load_study
+
+STEPS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe's accuracy beside the reported one. Accuracies are (mean, half-width of the 95% interval)."""
+
+    recipe: str
+    reported: Cell
+    ours: tuple[float, float] | None
+    ours_15_queries: tuple[float, float] | None
+    iterations: int
+    of: int
+
+    @property
+    def short(self) -> float | None:
+        """How far our accuracy lies below the reported interval: 0 if it reaches it, None if nothing is reported."""
+        if self.reported is None or self.ours is None:
+            return None
+        lowest = self.reported[0] - (self.reported[1] or 0)
+        return max(0.0, round(lowest - self.ours[0], 6))
+
+
+def accuracy_rows(again: Mapping[str, Mapping[str, Any]] | None = None) -> list[Row]:
+    """Every Omniglot recipe, from the shipped results.
+
+    again: evaluations that stand in for the shipped ones, {recipe: what `measure` returned}.
+    """
+    rows = []
+    for name, recipe in RECIPES.items():
+        if recipe.is_regression or recipe.variant in READERS:
+            continue
+        story = load_shipped(name)[1] if is_shipped(name) else {}
+        evaluation = (again or {}).get(name) or story.get("evaluation")
+        rows.append(Row(name, PAPER_ACCURACY.get(name), as_cell(evaluation), as_cell(story.get("evaluation_15_queries")),
+                        story.get("iterations", 0), recipe.meta_iterations))  # fmt: skip
+    return rows
+
+
+def accuracy_table(rows: Iterable[Row] | None = None) -> str:
+    """Table 1 by recipe: what is reported, what we reach, and whether that is short of it."""
+    head = ["recipe", "reported", "here", "here, 15 queries", "reaches it", "meta-iterations"]
+    body = []
+    for row in accuracy_rows() if rows is None else rows:
+        reaches = "" if row.short is None else "yes" if row.short == 0 else f"no, {100 * row.short:.1f} short"
+        body.append([f"`{row.recipe}`", as_printed(row.reported), percent(row.ours), percent(row.ours_15_queries),
+                     reaches, _length(row) if row.iterations else "not trained"])  # fmt: skip
+    return markdown(head, body)
+
+
+def standing(rows: Iterable[Row] | None = None) -> str:
+    """Where the rows that have a number beside them stand, as a Markdown list: in full or not, within its interval or not."""
+    beside = [row for row in (accuracy_rows() if rows is None else rows) if row.short is not None]
+    groups = {
+        "In full, and within the reported interval or above": [r for r in beside if r.iterations >= r.of and r.short == 0],
+        "In full, and short of it": [r for r in beside if r.iterations >= r.of and r.short > 0],
+        "Not in full yet": [r for r in beside if r.iterations < r.of],
+    }
+    lines = []
+    for group, found in groups.items():
+        told = [f"`{r.recipe}` {percent(r.ours)} (reported {as_printed(r.reported)}), {_length(r)}" for r in found]
+        lines += [f"- **{group}**: {'; '.join(told)}."] if told else []
+    return "\n".join(lines)
+
+
+def _length(row: Row) -> str:
+    return f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
+
+
+def literature_table() -> str:
+    """The paper's Table 1 and what came after, method by method."""
+    body = [[row.method, *(as_printed(cell) for cell in row.cells), row.source] for row in OMNIGLOT]
+    return markdown(["method", *(in_words(setting) for setting in SETTINGS), "from"], body)
+
+
+def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """Table 2: mean squared error after 1, 5 and 10 steps from five points."""
+    story = (again or {}).get("sinusoid-5shot") or load_shipped("sinusoid-5shot")[1]["evaluation"]
+    study = [row for row in load_study("error-against-steps")["rows"] if row["shots"] == 5]
+
+    def ours(method: str) -> list[str]:
+        found = {row["steps"]: row for row in study if row["method"] == method}
+        cells = (found.get(step, found[0]) for step in STEPS)  # the oracle takes no step
+        return [error(cell["mean"], cell["ci95"]) for cell in cells]
+
+    shipped = [error(story["mse"][str(step)], story["ci95"][str(step)]) for step in STEPS]
+    body = [
+        ["MAML", "the paper", *(f"{SINUSOID['MAML'][step]:.2f}" for step in STEPS)],
+        ["MAML", "here, 5 query points a wave", *shipped],
+        ["MAML", "here, 100 query points", *ours("MAML")],
+        ["pretrained on all tasks", "the paper", *(f"{SINUSOID['pretrained on all tasks'][step]:.2f}" for step in STEPS)],
+        ["pretrained on all tasks", "here, 100 query points", *ours("pretrained")],
+        ["oracle, without a step", "here, 100 query points", *ours("oracle")],
+    ]
+    apart = [row for row in load_study("multi-task")["rows"] if row["shots"] == 5]
+    averaged = {(row["method"], row["seed"], row["steps"]): row for row in apart}
+    for condition in dict.fromkeys(row["method"] for row in apart):
+        method = f"multi-task, {condition}"
+        body.append([method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)])
+        for seed in sorted({row["seed"] for row in apart}):
+            cells = (averaged[condition, seed, step] for step in STEPS)
+            body.append([method, f"here, seed {seed}", *(error(cell["mean"], cell["ci95"]) for cell in cells)])
+    return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
+
+
+def error(mean: float | None, ci95: float | None) -> str:
+    """A mean squared error with its interval; None, as JSON has it, where it was not finite."""
+    return "diverged" if mean is None or ci95 is None else f"{mean:.2f} ± {ci95:.2f}"
+
+
+def in_words(setting: str) -> str:
+    """ "5way-1shot" as "5-way 1-shot"."""
+    return setting.replace("way-", "-way ").replace("shot", "-shot")
+
+
+def percent(cell: Cell, digits: int = 1) -> str:
+    """(0.987, 0.004) as "98.7 ± 0.4"; "–" for what is not known."""
+    if cell is None:
+        return "–"
+    return " ± ".join(f"{100 * value:.{digits}f}" for value in cell if value is not None)
+
+
+def as_printed(cell: Cell) -> str:
+    """A number of the literature with the digits that it is printed with there: one, or two."""
+    digits = 1 if cell is None or all(round(100 * v, 1) == round(100 * v, 4) for v in cell if v is not None) else 2
+    return percent(cell, digits)
+
+
+def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose columns are aligned."""
+    lines = [list(head), *(list(row) for row in body)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
+
+
+def as_cell(evaluation: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    """What `measure` found as (mean, half-width)."""
+    return (evaluation["accuracy"], evaluation["ci95"]) if evaluation else None

@@ -1,0 +1,113 @@
+"""Shipped weights, measured along one axis: queries per class, alpha at test, inner steps."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from ..evaluation import SEES, evaluate, mean_and_ci95
+from ..maml import Learner
+from ..networks import Weights
+from ..recipes import Recipe, find_recipe
+from ..results.shipped import load_shipped
+from ..tasks.characters import Characters
+from ..tasks.sinusoid import SinusoidTasks
+from ..util.progress import progress
+from ..util.seeding import seeded_generator
+
+TEST_TASKS = 600
+QUERIES = (1, 2, 5, 10, 15)
+MULTIPLES = (0, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4)
+
+
+def query_batches(characters: Characters | None) -> dict[str, Any]:
+    """Accuracy against query pictures per class, by what batch norm sees at the query (5-way 1-shot, 3 steps).
+
+    The same 600 test tasks for all that batch norm may see. Raises ValueError without Omniglot.
+    """
+    name = "omniglot-5way-1shot"
+    theta, recipe, part = _shipped(name, characters)
+    rows = []
+    for queries in progress(QUERIES, "queries per class"):
+        tasks = recipe.build_tasks(part, queries)
+        for sees in SEES:
+            last = recipe.test_steps[-1]
+            scores = evaluate(recipe.build_learner(), theta, tasks, [last], seeded_generator(0), TEST_TASKS, sees=sees)
+            rows.append({"sees": sees, "queries": queries} | rounded(*mean_and_ci95(scores[last])))
+    return {"question": "How much of the accuracy comes from judging the query pictures together?",
+            "recipe": name, "tasks": TEST_TASKS, "rows": rows}  # fmt: skip
+
+
+def alpha_at_test(characters: Characters | None) -> dict[str, Any]:
+    """Accuracy after 1 and 3 inner steps whose alpha is 0 to 4 times that of training (5-way 1-shot)."""
+    rows = []
+    names = ("omniglot-5way-1shot", "omniglot-5way-1shot-sum")
+    for name in names:
+        theta, recipe, part = _shipped(name, characters)
+        tasks = recipe.build_tasks(part)
+        for multiple in progress(MULTIPLES, f"alpha, {name}"):
+            learner = replace(recipe.build_learner(), alpha=recipe.alpha * (multiple or 1))
+            scores = evaluate(learner, theta, tasks, [0, 1, 3], seeded_generator(0), TEST_TASKS)
+            for steps in (1, 3):  # with alpha = 0 every step is none
+                row = {"recipe": name, "multiple": multiple, "alpha": round(recipe.alpha * multiple, 6), "steps": steps}
+                rows.append(row | rounded(*mean_and_ci95(scores[steps if multiple else 0])))
+    return {"question": "Does the alpha of training remain the best one at test?",
+            "recipes": names, "tasks": TEST_TASKS, "rows": rows}  # fmt: skip
+
+
+# Candidates of the "automatically tuned step size" of the paper's baseline.
+ALPHAS = (0.003, 0.01, 0.02, 0.03, 0.05)
+
+
+def error_against_steps(characters: Characters | None = None) -> dict[str, Any]:
+    """The paper's Figure 3 and Table 2: error after 0 to 10 steps for K = 5, 10 and 20, with 100 query points a wave.
+
+    The pretrained network fine-tunes with the alpha that is best for it over ten steps, on waves that are not used
+    again. The oracle takes no step.
+    """
+    rows = []
+    for shots in progress((5, 10, 20), "K"):
+        for method, name in (("MAML", f"sinusoid-{shots}shot"), ("pretrained", "sinusoid-pretrained"),
+                             ("oracle", "sinusoid-oracle")):  # fmt: skip
+            recipe, theta = find_recipe(name), load_shipped(name)[0]
+            tasks = SinusoidTasks(shots, queries=100, tells_wave=method == "oracle")
+            learner = recipe.build_learner()
+            if method == "pretrained":
+                learner = replace(learner, alpha=tuned_alpha(learner, theta, tasks))
+            steps = [0] if method == "oracle" else range(11)
+            scores = evaluate(learner, theta, tasks, steps, seeded_generator(0), TEST_TASKS)
+            for step, score in scores.items():
+                row = {"method": method, "recipe": name, "shots": shots, "alpha": learner.alpha, "steps": step}
+                rows.append(row | rounded(*mean_and_ci95(score)))
+    return {"question": "How does the error fall with inner steps at test?", "tasks": TEST_TASKS, "queries": 100,
+            "rows": rows}  # fmt: skip
+
+
+def tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float:
+    """The candidate of ALPHAS with the lowest error over steps 1 to 10, on waves of their own."""
+
+    def total(alpha: float) -> float:
+        scores = evaluate(replace(learner, alpha=alpha), theta, tasks, range(1, 11), seeded_generator(1), TEST_TASKS)
+        error = sum(score.double().mean().item() for score in scores.values())
+        return error if math.isfinite(error) else math.inf
+
+    return min(ALPHAS, key=total)
+
+
+def omniglot_only(characters: Characters | None) -> Characters:
+    """Omniglot's characters, or a ValueError where there are none or others."""
+    if characters is None or characters.source != "omniglot":
+        raise ValueError("This study measures on Omniglot, which is not on disk: docs/training.md says where to put it.")
+    return characters
+
+
+def _shipped(name: str, characters: Characters | None) -> tuple[dict, Recipe, Characters]:
+    """Shipped weights, the recipe they were trained by, and the test characters."""
+    characters = omniglot_only(characters)
+    theta, story = load_shipped(name)
+    recipe = Recipe(**story["recipe"])
+    return theta, recipe, characters.split("test", recipe.split)
+
+
+def rounded(mean: float, ci95: float) -> dict[str, float]:
+    """A row's mean and interval, to five digits."""
+    return {"mean": round(mean, 5), "ci95": round(ci95, 5)}

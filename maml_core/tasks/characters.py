@@ -1,0 +1,135 @@
+"""N-way K-shot episodes of characters (section 5.2), from Omniglot or from glyphs."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..episodes import Episodes
+from ..util.checks import at_least
+from .glyphs import draw_glyphs
+from .omniglot import load_omniglot
+from .sampling import check_classes, class_episodes
+
+# Characters of each part, by split. "alphabets" keeps alphabets whole: the test has the 20 alphabets of Omniglot's own
+# evaluation set, and of the 30 background alphabets the last three in the listing (Syriac, Tagalog, Tifinagh) validate.
+SPLITS = {
+    "characters": {"train": 1100, "validation": 100, "test": 423},
+    "alphabets": {"train": 869, "validation": 95, "test": 659},
+}
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Pictures and where they come from: images uint8 [C, 20, 28, 28], source "omniglot" or "glyphs"."""
+
+    images: Tensor
+    source: str
+
+    def to(self, device: torch.device | str) -> "Characters":
+        return Characters(self.images.to(device), self.source)
+
+    def split(self, part: str, by: str = "characters") -> "Characters":
+        """One part of a split: "train", "validation" or "test".
+
+        by: "characters" is the code's, 1,100 / 100 / 423 characters of all 50 alphabets: those of the test have
+        brothers in training. The code shuffles them with Python's `random`, seed 1, starting from the order in which
+        the file system happens to list them; ours is sorted, so that everyone has the same split.
+        "alphabets" is Omniglot's own, 964 background characters (869 / 95) against 659 of alphabets that training
+        never saw. (Glyphs have no alphabets; on them it is just another split.)
+        """
+        if by not in SPLITS:
+            raise ValueError(f"by must be one of {', '.join(SPLITS)}, not {by!r}.")
+        sizes = SPLITS[by]
+        if part not in sizes:
+            raise ValueError(f"part must be one of {', '.join(sizes)}, not {part!r}.")
+        order = list(range(len(self.images)))
+        if by == "characters":
+            random.Random(1).shuffle(order)
+        names = list(sizes)
+        start = sum(sizes[name] for name in names[: names.index(part)])
+        return Characters(self.images[order[start : start + sizes[part]]], self.source)
+
+
+def load_characters(source: str = "auto", root: Path | str | None = None, download: bool = False) -> Characters:
+    """Omniglot where it can be had, else glyphs.
+
+    source:    "omniglot" (an error where there is none), "glyphs", or "auto"
+    download:  whether torchvision may fetch Omniglot
+    Raises FileNotFoundError or ValueError as `load_omniglot` does; "auto" passes over a missing Omniglot, not over one
+    that is damaged or half there, or that cannot be read for want of Pillow.
+    """
+    if source not in ("auto", "omniglot", "glyphs"):
+        raise ValueError(f'source must be "auto", "omniglot" or "glyphs", not {source!r}.')
+    if source != "glyphs":
+        try:
+            return Characters(load_omniglot(root, download), "omniglot")
+        except FileNotFoundError:
+            if source == "omniglot":
+                raise
+    return Characters(draw_glyphs(), "glyphs")
+
+
+@dataclass(frozen=True)
+class CharacterTasks:
+    """p(T): N characters, K drawings of each to adapt on and Q others to be judged by.
+
+    images:     uint8 [C, D, 28, 28], C characters in D drawings
+    ways:       N, distinct characters in a task
+    shots:      K, support drawings of each
+    queries:    Q, query drawings of each; the paper's code takes K
+    rotations:  turn each character of a task by 0, 90, 180 or 270 degrees, support and query alike (the code
+                does, at test as well); two rotations of one character never meet in a task
+    turned_classes: a character in each of its four orientations is a class of its own, so that there are 4C of them, and
+                two of one character may meet; rotations says nothing then
+    """
+
+    images: Tensor
+    ways: int
+    shots: int
+    queries: int | None = None
+    rotations: bool = True
+    turned_classes: bool = False
+
+    def __post_init__(self) -> None:
+        characters, drawings = self.images.shape[:2]
+        queries = self.shots if self.queries is None else self.queries
+        classes, there_are = (4 * characters, "turned characters") if self.turned_classes else (characters, "characters")
+        check_classes(
+            self.ways, self.shots, queries, classes, there_are, drawings, "drawings of a character, and there are"
+        )
+        object.__setattr__(self, "queries", queries)
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        """`tasks` tasks: x float [T, N*K, 1, 28, 28] in 0..1 (ink is 1), y int64 [T, N*K] = 0 0 .. 1 1 .. N-1.
+
+        Characters are drawn without replacement in a task, so which one is label 0 is random already.
+        """
+        at_least(1, tasks=tasks)
+        characters, drawings = self.images.shape[:2]
+        device = self.images.device
+
+        def rand(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=device)
+
+        # The largest of independent random numbers are a uniform choice without replacement.
+        chosen = rand(tasks, characters * (4 if self.turned_classes else 1)).topk(self.ways).indices  # [T, N]
+        chosen, quarters = chosen % characters, chosen // characters
+        drawn = rand(tasks, self.ways, drawings).topk(self.shots + self.queries).indices  # [T, N, K+Q]
+        x = self.images[chosen[..., None], drawn]  # [T, N, K+Q, 28, 28]
+        if self.rotations and not self.turned_classes:
+            quarters = torch.randint(4, (tasks, self.ways), generator=generator, device=device)
+        if self.rotations or self.turned_classes:
+            x = rotate(x, quarters)
+        return class_episodes(x[:, :, :, None].float() / 255, self.shots)
+
+
+def rotate(x: Tensor, quarters: Tensor) -> Tensor:
+    """Turn x [T, N, D, S, S] by quarters [T, N] x 90 degrees: a permutation of the pixels, looked up."""
+    size = x.shape[-1]
+    pixels = torch.arange(size * size, device=x.device).view(size, size)
+    turned = torch.stack([torch.rot90(pixels, k).flatten() for k in range(4)])  # [4, S*S]
+    index = turned[quarters][:, :, None].expand(*x.shape[:3], -1)
+    return x.flatten(-2).gather(-1, index).unflatten(-1, (size, size))

@@ -1,0 +1,28 @@
+"""Episodes of classes: what drawing N ways and K shots has in common, whatever the pictures are."""
+
+import torch
+from torch import Tensor
+
+from ..episodes import Episodes
+from ..util.checks import at_least
+
+
+def class_episodes(x: Tensor, shots: int) -> Episodes:
+    """Episodes from the pictures of each class, x [T, N, K+Q, ...]: the first K to adapt on, labels 0 0 .. 1 1 .. N-1."""
+    y = torch.arange(x.shape[1], device=x.device)[:, None].expand(*x.shape[:3])
+    parts = (x[:, :, :shots], y[:, :, :shots], x[:, :, shots:], y[:, :, shots:])
+    return Episodes(*(part.flatten(1, 2) for part in parts))
+
+
+def check_classes(ways: int, shots: int, queries: int, classes: int, there_are: str, members: int, needed: str) -> None:
+    """ValueError, if tasks of N ways with K shots and Q queries cannot be drawn from so many classes and members.
+
+    there_are, needed: what a class is called, and the members with how many there are, as the sentences have them.
+    """
+    at_least(1, ways=ways, shots=shots, queries=queries)
+    if ways > classes:
+        raise ValueError(f"{ways} ways need {ways} {there_are}, and there are {classes}: lower ways.")
+    if shots + queries > members:
+        raise ValueError(
+            f"{shots} shots and {queries} queries need {shots + queries} {needed} {members}: lower one of them."
+        )

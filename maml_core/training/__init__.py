@@ -1,0 +1,7 @@
+"""The loop around meta-iterations: checkpoints, validation, interrupts, and what is chosen for the machine."""
+
+from .checkpoints import load_training
+from .interactive import meta_train
+from .loop import Settings, train
+
+__all__ = ["Settings", "load_training", "meta_train", "train"]

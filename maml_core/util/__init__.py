@@ -1,0 +1,6 @@
+"""What every room uses: checks of numbers, files written whole, a progress bar, seeds."""
+
+from .checks import at_least, positive
+from .seeding import seeded_generator
+
+__all__ = ["at_least", "positive", "seeded_generator"]

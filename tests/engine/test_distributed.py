@@ -1,0 +1,120 @@
+"""Several processes on one meta-batch: the gradient that one process takes, and what remains when one of them dies."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from maml_core import __main__ as cli
+from maml_core.cli import training as train_command
+from maml_core.engine import MetaTrainer
+from maml_core.engine.distributed import Shard
+from maml_core.recipes import find_recipe
+from maml_core.training import checkpoints
+from tests.small import make_trainer
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+GRADIENT = """import sys, torch
+from maml_core.engine.distributed import join, leave
+from tests.engine.test_distributed import gradient_in_double
+shard, _ = join("cpu")
+gradient, losses = gradient_in_double(shard=shard)
+if shard.rank == 0:
+    torch.save((gradient, losses), sys.argv[1])
+leave()
+"""
+
+
+def gradient_in_double(**settings) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """The meta-gradient of a recipe's meta-batch at its initial theta, in float64; and the tasks' losses."""
+    recipe = find_recipe("sinusoid-10shot")
+    trainer = make_trainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(3), 8, **settings)
+    theta = {name: w.double() for name, w in trainer.theta.items()}
+    episodes = trainer.tasks.sample(8, trainer.generator).to(dtype=torch.float64)
+    return trainer.gradient(theta, episodes)
+
+
+def test_two_processes_take_the_gradient_of_one(tmp_path):
+    """To float64 rounding: the sum over tasks is only bracketed in another way."""
+    script, out = tmp_path / "gradient.py", tmp_path / "gradient.pt"
+    script.write_text(GRADIENT)
+    environment = ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
+    done = subprocess.run([*TORCHRUN, str(script), str(out)], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (theirs, their_losses), (ours, losses) = torch.load(out), gradient_in_double()
+    assert theirs.keys() == ours.keys()
+    for name, g in ours.items():
+        assert g.dtype == torch.float64
+        torch.testing.assert_close(theirs[name], g, rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(their_losses, losses, rtol=1e-13, atol=1e-15)
+
+
+def process_of_rank(rank: int, parent: int) -> int | None:
+    """The process that torchrun started with this rank, from the system's own list."""
+    for entry in Path("/proc").iterdir():
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if f"RANK={rank}".encode() in environment and f"PPid:\t{parent}\n" in (entry / "status").read_text():
+                return int(entry.name)
+        except OSError:  # it has ended
+            continue
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find the process of a rank")
+def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
+    out = tmp_path / "run"
+    command = ["-m", "maml_core", "train", "sinusoid-5shot", "--meta-batch", "4", "--engine", "eager", "--out", str(out)]
+    command += ["--iterations", "100000", "--validate-every", "50"]
+    process = subprocess.Popen([*TORCHRUN, *command], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    end = time.monotonic() + 120
+    while not (out / "checkpoint.pt").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    os.kill(process_of_rank(1, process.pid), signal.SIGKILL)
+    said = process.communicate(timeout=120)[0].decode()
+    assert process.returncode != 0
+    kept = checkpoints.load(out / "checkpoint.pt")["iteration"]
+    assert "maml_core: Another process of this training has ended" in said
+    advice = f"-m maml_core train sinusoid-5shot --iterations 100000 --engine eager --validate-every 50 --resume --out {out}\n"
+    assert re.search(rf"Stopped at meta-iteration {kept:,}; go on with this command:\n  \S+ {re.escape(advice)}", said)
+
+    assert said.count("Training sinusoid-5shot") == 1  # the first process speaks for all
+    assert checkpoints.load(out / "checkpoint.pt")["processes"] == 2
+    # Up to the first validation it lost as one process does, to the rounding that fifty meta-iterations pile up.
+    recipe = find_recipe("sinusoid-5shot")
+    alone = MetaTrainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(0), 4).run(50)
+    first = checkpoints.load(out / "checkpoint.pt")["history"][0]
+    assert first["iteration"] == 50 and first["loss"] == pytest.approx(alone.mean().item(), rel=1e-3)
+
+    # One process goes on from there.
+    command[command.index("100000")] = str(kept + 10)
+    done = subprocess.run([sys.executable, *command, "--resume"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert f"Going on after meta-iteration {kept:,}." in done.stdout
+    assert checkpoints.load(out / "checkpoint.pt")["iteration"] == kept + 10
+
+
+def test_what_ended_a_run_is_said_although_torchrun_ends_it(monkeypatch, capsys):
+    """torchrun sends SIGTERM to all processes once one has died, also to one that is parting from them."""
+    ended = []
+
+    def other_process_has_ended(*arguments):
+        raise ConnectionError("Another process of this training has ended.")
+
+    monkeypatch.setattr(train_command, "join", lambda device: (Shard(0, 2), device))
+    monkeypatch.setattr(train_command, "_train_shard", other_process_has_ended)
+    monkeypatch.setattr(train_command, "leave", lambda together=True: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: ended.append(number))
+    try:
+        assert cli.main(["train", "sinusoid-5shot"]) == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not ended and "maml_core: Another process of this training has ended." in capsys.readouterr().err

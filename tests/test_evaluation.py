@@ -1,0 +1,70 @@
+"""What batch norm sees at the query, against batches put together by hand."""
+
+import pytest
+import torch
+
+from maml_core.episodes import Episodes
+from maml_core.evaluation import SEES, query_outputs
+from maml_core.maml import Learner, adapt
+from maml_core.networks import conv_network, mlp_network
+from maml_core.tasks import CharacterTasks
+from maml_core.tasks.glyphs import draw_glyphs
+
+NETWORKS = {"conv": lambda ways: conv_network(ways, filters=8), "mlp": mlp_network}
+
+
+@pytest.fixture(params=NETWORKS)
+def setting(request):
+    """A network, adapted weights of three 4-way 2-shot tasks, and the episodes, in float64."""
+    network = NETWORKS[request.param](4)
+    generator = torch.Generator().manual_seed(3)
+    theta = {name: w.double() for name, w in network.init(generator).items()}
+    episodes = CharacterTasks(draw_glyphs(12), 4, 2, 3).sample(3, generator).to(dtype=torch.float64)
+    phi = adapt(Learner(network, 0.1, 2), theta, episodes.support_x, episodes.support_y)
+    return network, phi, episodes
+
+
+def one_task(network, phi, task):
+    return {name: w if name in network.frozen else w[task : task + 1] for name, w in phi.items()}
+
+
+def test_the_whole_query_batch_is_the_plain_forward(setting):
+    network, phi, episodes = setting
+    assert torch.equal(query_outputs(network, phi, episodes), network.forward(phi, episodes.query_x))
+
+
+def test_one_picture_with_the_support_set_by_a_plain_loop(setting):
+    network, phi, episodes = setting
+    ours = query_outputs(network, phi, episodes, "support and one query")
+    for task in range(3):
+        own = one_task(network, phi, task)
+        for i in range(episodes.query_x.shape[1]):
+            batch = torch.cat([episodes.support_x[task], episodes.query_x[task, i : i + 1]])
+            torch.testing.assert_close(ours[task, i], network.forward(own, batch[None])[0, -1], rtol=1e-9, atol=1e-9)
+
+
+def test_statistics_of_the_support_set_alone(setting):
+    """Query pictures change nothing for each other, and a support picture asked again gets its own output."""
+    network, phi, episodes = setting
+    ours = query_outputs(network, phi, episodes, "support")
+    first = Episodes(episodes.support_x, episodes.support_y, episodes.query_x[:, :1], episodes.query_y[:, :1])
+    torch.testing.assert_close(query_outputs(network, phi, first, "support")[:, 0], ours[:, 0], rtol=1e-9, atol=1e-9)
+    again = Episodes(episodes.support_x, episodes.support_y, episodes.support_x, episodes.support_y)
+    torch.testing.assert_close(
+        query_outputs(network, phi, again, "support"), network.forward(phi, episodes.support_x), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_only_the_query_batch_lets_pictures_depend_on_each_other(setting):
+    network, phi, episodes = setting
+    changed = episodes.query_x.clone()
+    changed[:, 1:] = changed[:, 1:].flip(-1)
+    other = Episodes(episodes.support_x, episodes.support_y, changed, episodes.query_y)
+    for sees in SEES:
+        before, after = (query_outputs(network, phi, e, sees)[:, 0] for e in (episodes, other))
+        assert torch.allclose(before, after, rtol=1e-9, atol=1e-9) == (sees != "query batch")
+
+
+def test_another_name_is_refused(setting):
+    with pytest.raises(ValueError, match="sees must be one of query batch, support and one query, support, not 'all'"):
+        query_outputs(*setting, "all")
