@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from maml_core.choices import choose_chunk
+from maml_core.engine.products import choose_way, going
 from maml_core.maml import meta_gradient
-from maml_core.products import choose_way, going
+from maml_core.training.autotune import choose_chunk
 
 from .workloads import Workload
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import torch
 
-from maml_core.characters import CharacterTasks, load_characters
-from maml_core.episodes import Episodes, TaskDistribution, seeded_generator
+from maml_core.episodes import Episodes, TaskDistribution
 from maml_core.evaluation import evaluate
 from maml_core.recipes import find_recipe
+from maml_core.tasks import CharacterTasks, load_characters
 from maml_core.training import Settings, train
+from maml_core.util import seeded_generator
 
 EARLY, LATE = 1_000, 10_000
 WAYS_TO_RUN = ("sinusoid-5shot eager", "sinusoid-5shot compiled", "omniglot-5way-1shot-mlp eager", "evaluation")

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from maml_core import checkpoints
 from maml_core.engine import MetaTrainer
-from maml_core.episodes import seeded_generator
-from maml_core.results import STUDY_FOLDER
-from maml_core.studies import TRAINED
+from maml_core.results.shipped import STUDY_FOLDER
+from maml_core.studies.registry import TRAINED
+from maml_core.training import checkpoints
+from maml_core.util import seeded_generator
 
 from .machine import ALLOCATOR, Onlookers, describe_machine, forget_peak, peak_memory, with_allocator
 from .sweeps import STEPS

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from maml_core import reference
-from maml_core.characters import load_characters
-from maml_core.episodes import Episodes, TaskDistribution, seeded_generator
+from maml_core.episodes import Episodes, TaskDistribution
 from maml_core.maml import Learner
 from maml_core.networks import Weights
 from maml_core.recipes import Recipe, find_recipe
+from maml_core.tasks import load_characters
+from maml_core.util import seeded_generator
 
 RECIPE_NAMES = {
     "S": "sinusoid-10shot",

@@ -1,8 +1,8 @@
 """MAML with a task axis: the code behind the review.
 
-Data flows one way, and a module imports only from its left:
-episodes -> sinusoid, omniglot, glyphs, characters -> networks -> maml (reference, hvp) -> recipes ->
-engine, evaluation, training, results -> rl (policies) -> studies -> tables, figures, panels.
+Imports go one way, and a room imports only from its left:
+util -> episodes -> layers -> networks -> maml (reference, second_order, meta_update) -> tasks -> learners -> recipes ->
+engine -> evaluation -> training -> results -> rl -> studies -> docs -> figures -> panels -> cli.
 """
 
 import os

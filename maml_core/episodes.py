@@ -12,8 +12,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .checks import at_least
-
 
 @dataclass(frozen=True)
 class Episodes:
@@ -52,34 +50,6 @@ class Episodes:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{f.name} {list(getattr(self, f.name).shape)}" for f in fields(self))
         return f"Episodes({shapes})"
-
-
-def class_episodes(x: Tensor, shots: int) -> Episodes:
-    """Episodes from the pictures of each class, x [T, N, K+Q, ...]: the first K to adapt on, labels 0 0 .. 1 1 .. N-1."""
-    y = torch.arange(x.shape[1], device=x.device)[:, None].expand(*x.shape[:3])
-    parts = (x[:, :, :shots], y[:, :, :shots], x[:, :, shots:], y[:, :, shots:])
-    return Episodes(*(part.flatten(1, 2) for part in parts))
-
-
-def check_classes(ways: int, shots: int, queries: int, classes: int, there_are: str, members: int, needed: str) -> None:
-    """ValueError, if tasks of N ways with K shots and Q queries cannot be drawn from so many classes and members.
-
-    there_are, needed: what a class is called, and the members with how many there are, as the sentences have them.
-    """
-    at_least(1, ways=ways, shots=shots, queries=queries)
-    if ways > classes:
-        raise ValueError(f"{ways} ways need {ways} {there_are}, and there are {classes}: lower ways.")
-    if shots + queries > members:
-        raise ValueError(
-            f"{shots} shots and {queries} queries need {shots + queries} {needed} {members}: lower one of them."
-        )
-
-
-def seeded_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator that starts from `seed`; a ValueError where torch would take another number for it."""
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be from 0 to 2**63 - 1, not {seed}.")
-    return torch.Generator(device).manual_seed(seed)
 
 
 class TaskDistribution(Protocol):

@@ -1,18 +1,51 @@
-"""Meta-test: adapt to new tasks and judge the adapted weights, by number of inner steps."""
+"""Meta-test: adapt to new tasks and judge the adapted weights, by number of inner steps.
+
+And what batch norm sees at the query: three ways to judge the same adapted weights on the same pictures. The paper's code
+normalizes the query pictures together (the paper does not say so), and with K queries per class that batch has the make-up of
+the support set: a network is told something about a picture by the pictures beside it. This is called transduction. The other
+two ways answer for each query picture on its own.
+"""
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from .checks import at_least
-from .contract import check_fit
+from .engine.contract import check_fit
+from .engine.precision import in_precision
+from .engine.products import choose_way
 from .episodes import Episodes, TaskDistribution
-from .maml import Learner, stack
-from .networks import Weights
-from .precision import in_precision
-from .products import choose_way
-from .transduction import query_outputs
+from .maml import Learner, inner_loop
+from .networks import Network, Weights
+from .util.checks import at_least
+
+# The key is what the statistics are taken over.
+SEES = ("query batch", "support and one query", "support")
+
+
+def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str = "query batch") -> Tensor:
+    """The adapted network's outputs on the query pictures, [T, N*Q, N].
+
+    phi: adapted weights [T, ...]. sees: what batch norm takes its statistics over,
+      "query batch"            all query pictures of the task, as the paper's code
+      "support and one query"  the support set and the one picture in question
+      "support"                the support set only
+    """
+    if sees not in SEES:
+        raise ValueError(f"sees must be one of {', '.join(SEES)}, not {sees!r}.")
+    if sees == "query batch":
+        return network.forward(phi, episodes.query_x)
+    support, query = episodes.support_x, episodes.query_x
+    if sees == "support":
+        shots = support.shape[1]
+        return network.forward(phi, torch.cat([support, query], 1), seen=shots)[:, shots:]
+    outputs = []
+    for i in range(len(episodes)):
+        # One task at a time: each query picture makes a batch with the support set, and these batches are the T.
+        own = {name: w if name in network.frozen else w[i] for name, w in phi.items()}
+        batches = torch.cat([support[i].expand(query.shape[1], *support.shape[1:]), query[i, :, None]], 1)
+        outputs.append(network.forward(own, batches)[:, -1])
+    return torch.stack(outputs)
 
 
 def point_scores(output: Tensor, y: Tensor) -> Tensor:
@@ -34,17 +67,15 @@ def scores_by_step(
 ) -> dict[int, Tensor]:
     """Each task's mean query score after each of the given numbers of inner steps: {steps: [T]}.
 
-    sees: what batch norm takes its statistics over at the query (`transduction.query_outputs`).
+    sees: what batch norm takes its statistics over at the query (`query_outputs`).
     """
     steps = sorted(set(steps))
     if not steps:
         raise ValueError("steps must name at least one number of inner steps.")
     at_least(0, steps=steps[0])
-    phi = start = stack(learner.network, theta, len(episodes))
     scores = {}
-    for step in range(steps[-1] + 1):
-        if step:
-            phi = learner.step(phi, episodes.support_x, episodes.support_y, step - 1, start)
+    after = inner_loop(learner, theta, episodes.support_x, episodes.support_y)
+    for step, phi in zip(range(steps[-1] + 1), after):
         if step in steps:
             output = query_outputs(learner.network, phi, episodes, sees)
             scores[step] = point_scores(output, episodes.query_y).mean(-1)
@@ -67,7 +98,7 @@ def evaluate(
 
     batch: tasks drawn and adapted at a time, which bounds the memory; together with the generator it decides which
     tasks are drawn.
-    sees: what batch norm takes its statistics over at the query (`transduction.query_outputs`).
+    sees: what batch norm takes its statistics over at the query (`query_outputs`).
     products: the way of its products on a CPU (`products`); they are float32 wherever it runs.
     Raises ValueError where network, loss and task distribution do not fit together (`contract`).
     """

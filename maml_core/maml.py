@@ -10,15 +10,16 @@ In the paper's symbols:
     meta-gradient    grad_theta sum_i L_i(phi_i), through the inner steps                 (equation 1)
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .checks import at_least, positive
 from .episodes import Episodes
 from .networks import Network, Weights
+from .util.checks import at_least, positive
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Learner:
         scale = self.network.ways if self.inner_loss == "sum" else 1
         return scale * self.point_losses(weights, x, y).mean(-1)
 
-    # What MAML's variants do in another way (variants.py): a step, the losses, the gradient of their sum.
+    # What MAML's variants do in another way (learners/variants.py): a step, the losses, the gradient of their sum.
 
     def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
         """One inner step from phi [T, ...]; number: how many were taken before it, start: theta for every task."""
@@ -96,10 +97,18 @@ def adapt(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int | N
 
     x: [T, N*K, ...], y: [T, N*K].
     """
-    phi = start = stack(learner.network, theta, len(x))
-    for number in range(learner.steps if steps is None else steps):
-        phi = learner.step(phi, x, y, number, start)
+    last = learner.steps if steps is None else steps
+    for _, phi in zip(range(last + 1), inner_loop(learner, theta, x, y)):
+        pass
     return phi
+
+
+def inner_loop(learner: Learner, theta: Weights, x: Tensor, y: Tensor) -> Iterator[Weights]:
+    """The weights phi [T, ...] after no step on the support sets, after one, after two, and so on without end."""
+    phi = start = stack(learner.network, theta, len(x))
+    for number in itertools.count():
+        yield phi
+        phi = learner.step(phi, x, y, number, start)
 
 
 def query_losses(learner: Learner, theta: Weights, episodes: Episodes) -> Tensor:

@@ -7,20 +7,17 @@ what is chosen, and docs/choices.md has the table.
 import difflib
 from dataclasses import dataclass, replace
 
-from .adapting import CHOICES as ADAPTING
-from .adapting import adapting
-from .characters import SPLITS, Characters, CharacterTasks
-from .checks import at_least, fraction, positive
 from .episodes import TaskDistribution
-from .image_network import image_network
-from .images import ImageTasks, Pictures
+from .learners.adapting import CHOICES as ADAPTING
+from .learners.adapting import adapting
+from .learners.registry import LEARNERS, READERS
 from .maml import Learner
-from .memory import memory
-from .metric import matching, prototypes
-from .networks import Network, conv_network, mlp_network, sinusoid_network
-from .shifts import JitteredTasks
-from .sinusoid import SinusoidTasks
-from .variants import VARIANTS
+from .networks import Network, conv_network, image_network, mlp_network, sinusoid_network
+from .tasks.characters import SPLITS, Characters, CharacterTasks
+from .tasks.mini_imagenet import ImageTasks, Pictures
+from .tasks.shifted import JitteredTasks
+from .tasks.sinusoid import SinusoidTasks
+from .util.checks import at_least, fraction, positive
 
 # The paper's largest meta-batch has 3,200 points: this is there to catch a slip of the keyboard.
 MOST_POINTS = 1_000_000
@@ -34,10 +31,6 @@ NETWORKS = {
 }
 
 SCHEDULES = ("constant", "cosine")
-
-# The other two families of few-shot learning: learners that read the support set instead of taking gradients on it.
-READERS = {"prototypes": prototypes, "matching": matching, "memory": memory}
-LEARNERS = {**VARIANTS, **READERS}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from maml_core.characters import load_characters
+from maml_core.tasks import load_characters
 
 os.environ["MAML_DOWNLOAD"] = "0"  # the kernels inherit it
 

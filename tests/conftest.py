@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maml_core.characters import Characters, load_characters
+from maml_core.tasks import Characters, load_characters
 
 
 @pytest.fixture(scope="session")

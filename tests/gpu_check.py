@@ -15,14 +15,14 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout that is not installed
 
 from maml_core import reference
-from maml_core.characters import load_characters
-from maml_core.choices import choose_chunk
 from maml_core.engine import Execution, MetaTrainer
-from maml_core.episodes import seeded_generator
 from maml_core.maml import meta_gradient
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import measure
+from maml_core.tasks import load_characters
 from maml_core.training import Settings, train
+from maml_core.training.autotune import choose_chunk
+from maml_core.util import seeded_generator
 
 FORWARDS = {"sinusoid": reference.sinusoid_forward, "conv": reference.conv_forward}
 RECIPES = ("sinusoid-10shot", "omniglot-5way-1shot", "omniglot-20way-1shot")

@@ -25,10 +25,11 @@ from typing import IO, Any
 
 import torch
 
-from maml_core import checkpoints, files, keeper, training, validation
 from maml_core.episodes import Episodes
-from maml_core.progress import _Silent
 from maml_core.recipes import find_recipe
+from maml_core.training import checkpoints, loop, monitor
+from maml_core.util import atomic_files
+from maml_core.util.progress import _Silent
 
 RECIPE = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
 ITERATIONS, VALIDATE_EVERY = 50, 15
@@ -59,15 +60,15 @@ class Counted:
 def run_training(out: Path, resume: bool, counter_file: Path, death: Death | None) -> None:
     """What a process does: train, and die if that is planned."""
     torch.set_num_threads(1)
-    keeper.EVERY, validation.VALIDATION_TASKS = EVERY, 25
-    training.progress = lambda *arguments, **settings: _Silent(None)  # a killed tqdm leaves semaphores behind
+    checkpoints.EVERY, monitor.VALIDATION_TASKS = EVERY, 25
+    loop.progress = lambda *arguments, **settings: _Silent(None)  # a killed tqdm leaves semaphores behind
     if death and death.call is not None:
         die_while_writing(death)
     with counter_file.open("r+b") as file, mmap.mmap(file.fileno(), 8) as counter:
-        settings = training.Settings(
+        settings = loop.Settings(
             iterations=ITERATIONS, resume=resume, validate_every=VALIDATE_EVERY, say=lambda text: None
         )
-        training.train(RECIPE, Counted(counter), RECIPE.build_tasks(), out, settings)
+        loop.train(RECIPE, Counted(counter), RECIPE.build_tasks(), out, settings)
 
 
 def die_while_writing(death: Death) -> None:
@@ -109,7 +110,7 @@ def die_while_writing(death: Death) -> None:
         checkpoints._save_tensors = half
         return
     for name in CALLS:
-        setattr(files.os, name, mortal(getattr(os, name)))
+        setattr(atomic_files.os, name, mortal(getattr(os, name)))
 
 
 @dataclass
@@ -162,8 +163,8 @@ class Harness:
         else:
             death = Death(seconds=self.random.uniform(0.2, 1.0) * self.seconds)
         drawn, killed = self.run(out, death=death)  # one that was over before its time has come is not counted
-        path = out / keeper.CHECKPOINT
-        unreadable = sum(not is_readable(file) for file in (path, out / keeper.PREVIOUS, out / "weights.pt") if file.exists())
+        path = out / checkpoints.CHECKPOINT
+        unreadable = sum(not is_readable(file) for file in (path, out / checkpoints.PREVIOUS, out / "weights.pt") if file.exists())
         kept = checkpoints.load(path)["iteration"] if path.exists() and not unreadable else 0
         self.run(out, resume=path.exists())
         left_over = [file.name for file in out.iterdir() if file.suffix == ".part"]
@@ -180,7 +181,7 @@ def is_readable(path: Path) -> bool:
 
 def ending(out: Path) -> dict[str, Any]:
     """What decides how a training would go on, and what it leaves: no times."""
-    last, best = checkpoints.load(out / keeper.CHECKPOINT), checkpoints.load(out / "weights.pt")
+    last, best = checkpoints.load(out / checkpoints.CHECKPOINT), checkpoints.load(out / "weights.pt")
     states = ("theta", "first_moment", "second_moment", "adam_steps", "generator", "iteration", "history", "best")
     return {**{key: last[key] for key in states}, "best theta": best["theta"], "best iteration": best["iteration"]}
 

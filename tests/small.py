@@ -6,9 +6,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from maml_core.adam import MetaUpdate
 from maml_core.docs import MARKER, ROOT
 from maml_core.engine import Execution, MetaTrainer
+from maml_core.meta_update import MetaUpdate
 from maml_core.recipes import find_recipe
 from maml_core.training import Settings, train
 

@@ -6,21 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from maml_core import docs
-from maml_core.comparisons import speed_rows
-from maml_core.docs import CONTENT, MARKER, ROOT
+from maml_core.docs import CONTENT, MARKER, ROOT, filling
 from maml_core.results import load_shipped, load_study, load_study_weights
-from maml_core.tables import accuracy_rows
+from maml_core.results.comparisons import speed_rows
+from maml_core.results.tables import accuracy_rows
 from tests.small import read_page
 
-PAGES = {page.relative_to(ROOT).as_posix(): page for page in [*docs.pages(), ROOT / "CONTRIBUTING.md"]}
+PAGES = {page.relative_to(ROOT).as_posix(): page for page in [*filling.pages(), ROOT / "CONTRIBUTING.md"]}
 FILLED = [name for name in PAGES if name != "CONTRIBUTING.md"]
 SMALL = {"answer": lambda: "42", "table": lambda: "| a |\n| - |"}
 
 
 @pytest.mark.parametrize("name", FILLED)
 def test_filling_changes_nothing(name):
-    _, changed = docs.fill(PAGES[name].read_text(encoding="utf-8"), name)
+    _, changed = filling.fill(PAGES[name].read_text(encoding="utf-8"), name)
     assert not changed, f"{name} no longer prints what the result files say of {', '.join(changed)}: run make docs."
 
 
@@ -38,13 +37,13 @@ def test_no_line_begins_with_a_marker_of_a_number(name):
 
 def test_a_number_stays_in_its_line_and_a_table_gets_lines_of_its_own():
     text = "It is <!-- answer -->7<!-- /answer -->, <!-- answer -->42<!-- /answer -->.\n\n<!-- table --><!-- /table -->\n"
-    filled, changed = docs.fill(text, "a page", SMALL)
+    filled, changed = filling.fill(text, "a page", SMALL)
     assert changed == ["answer", "table"]
     assert filled == (
         "It is <!-- answer -->42<!-- /answer -->, <!-- answer -->42<!-- /answer -->.\n\n"
         "<!-- table -->\n\n| a |\n| - |\n\n<!-- /table -->\n"
     )
-    assert docs.fill(filled, "a page", SMALL) == (filled, [])
+    assert filling.fill(filled, "a page", SMALL) == (filled, [])
 
 
 @pytest.mark.parametrize(
@@ -59,24 +58,24 @@ def test_a_number_stays_in_its_line_and_a_table_gets_lines_of_its_own():
 )
 def test_a_wrong_marker_is_named(text, says):
     with pytest.raises(ValueError, match=re.escape(says)):
-        docs.fill(text, "a page", SMALL)
+        filling.fill(text, "a page", SMALL)
 
 
 def test_the_command_fills_the_pages_and_says_what_has_changed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(docs, "CONTENT", SMALL)
+    monkeypatch.setattr(filling, "CONTENT", SMALL)
     (tmp_path / "docs").mkdir()
     readme, page = tmp_path / "README.md", tmp_path / "docs" / "one.md"
     readme.write_text("± <!-- answer -->41<!-- /answer -->\n", encoding="utf-8")
     page.write_text("Nothing to fill.\n")
-    assert docs.main(tmp_path) == 0 and capsys.readouterr().out == "README.md: answer\n"
+    assert filling.main(tmp_path) == 0 and capsys.readouterr().out == "README.md: answer\n"
     assert readme.read_text(encoding="utf-8") == "± <!-- answer -->42<!-- /answer -->\n"
-    assert docs.main(tmp_path) == 0 and capsys.readouterr().out == "Every page is up to date.\n"
+    assert filling.main(tmp_path) == 0 and capsys.readouterr().out == "Every page is up to date.\n"
     page.write_text("<!-- answer -->")
     readme.write_text("<!-- answer -->41<!-- /answer -->")
-    assert docs.main(tmp_path) == 2 and "docs/one.md: <!-- answer --> is never closed" in capsys.readouterr().err
+    assert filling.main(tmp_path) == 2 and "docs/one.md: <!-- answer --> is never closed" in capsys.readouterr().err
     assert readme.read_text() == "<!-- answer -->41<!-- /answer -->"  # all pages or none
     readme.unlink()
-    assert docs.main(tmp_path) == 2 and "There is no README.md" in capsys.readouterr().err
+    assert filling.main(tmp_path) == 2 and "There is no README.md" in capsys.readouterr().err
 
 
 def anchors(page: Path) -> set[str]:

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from maml_core.characters import SPLITS, CharacterTasks, load_characters, rotate
-from maml_core.glyphs import draw_glyphs
-from maml_core.omniglot import data_root
-from maml_core.sinusoid import SinusoidTasks, wave
+from maml_core.tasks import CharacterTasks, SinusoidTasks, load_characters
+from maml_core.tasks.characters import SPLITS, rotate
+from maml_core.tasks.disk import data_root
+from maml_core.tasks.glyphs import draw_glyphs
+from maml_core.tasks.sinusoid import wave
 
 
 def labelled_images(characters: int = 12, drawings: int = 6) -> torch.Tensor:

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from maml_core import maml, networks, reference
-from maml_core.characters import CharacterTasks
 from maml_core.maml import Learner
 from maml_core.networks import Network
-from maml_core.sinusoid import SinusoidTasks
+from maml_core.tasks import CharacterTasks, SinusoidTasks
 
 
 @dataclass

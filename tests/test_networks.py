@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from maml_core import networks, reference
-from maml_core.networks import batch_norm, cross_entropy, patches, same_padding
+from maml_core.layers import batch_norm, patches, same_padding
+from maml_core.networks import cross_entropy
 
 
 def convolve_by_hand(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:

@@ -78,7 +78,7 @@ def test_cells_that_read_characters_say_so(notebook: NotebookNode) -> None:
         (["x = load_characters()\nfor y in x:\n    z = y", "print(z)", "for y in range(3):\n    print(y)"], [0, 1]),
         (["y = [x for x in load_characters()]", "x = 2", "print(x)", "print([y for y in range(3)])"], [0]),
         (["import figures\nfigures.draw(load_characters())", "figures.draw(1)"], [0]),
-        (["from maml_core.characters import load_characters", "f = lambda: load_characters()", "g = f"], [1, 2]),
+        (["from maml_core.tasks import load_characters", "f = lambda: load_characters()", "g = f"], [1, 2]),
     ],
 )
 def test_how_cells_that_read_characters_are_found(cells: list[str], reading: list[int]) -> None:

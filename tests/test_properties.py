@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maml_core import __main__ as cli
-from maml_core.characters import Characters, CharacterTasks
-from maml_core.episodes import seeded_generator
+from maml_core.cli import commands
 from maml_core.evaluation import evaluate
-from maml_core.glyphs import draw_glyphs
 from maml_core.maml import Learner
 from maml_core.networks import sinusoid_network
-from maml_core.sinusoid import SinusoidTasks
+from maml_core.tasks import Characters, CharacterTasks, SinusoidTasks
+from maml_core.tasks.glyphs import draw_glyphs
+from maml_core.util import seeded_generator
 from tests.small import make_trainer
 
 CHARACTERS, DRAWINGS = 9, 20
@@ -141,7 +141,7 @@ def wrong_in(options: dict[str, float]) -> set[str]:
 
 @pytest.mark.parametrize("command, strategies", [("train", TRAIN), ("evaluate", EVALUATE)])
 def test_the_command_line_answers_any_numbers(command, strategies, tmp_path_factory, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "load_characters", lambda *arguments, **settings: Characters(draw_glyphs(9), "glyphs"))
+    monkeypatch.setattr(commands, "load_characters", lambda *arguments, **settings: Characters(draw_glyphs(9), "glyphs"))
 
     codes = []
 

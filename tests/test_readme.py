@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from maml_core import reference
-from maml_core.comparisons import speed_table
-from maml_core.compiling import has_compiler
 from maml_core.engine import MetaTrainer
+from maml_core.engine.compiling import has_compiler
 from maml_core.figures.benchmark import load_benchmark
+from maml_core.results.comparisons import speed_table
 from tests.small import make_trainer, read_page
 
 README = Path(__file__).parent.parent / "README.md"

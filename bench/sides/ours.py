@@ -6,12 +6,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from maml_core.adam import MetaUpdate
-from maml_core.choices import choose_block, choose_chunk
 from maml_core.engine import Execution, MetaTrainer
-from maml_core.episodes import Episodes, TaskDistribution, seeded_generator
+from maml_core.engine.precision import check_precision
+from maml_core.episodes import Episodes, TaskDistribution
+from maml_core.meta_update import MetaUpdate
 from maml_core.networks import Weights
-from maml_core.precision import check_precision
+from maml_core.training.autotune import choose_block, choose_chunk
+from maml_core.util import seeded_generator
 
 from ..workloads import Presampled, Workload, tasks_at_a_time
 

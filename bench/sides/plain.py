@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from maml_core.episodes import Episodes, seeded_generator
+from maml_core.episodes import Episodes
 from maml_core.networks import Weights
+from maml_core.util import seeded_generator
 
 from ..workloads import Workload, reference_gradient, tasks_at_a_time
 

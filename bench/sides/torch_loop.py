@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maml_core.episodes import Episodes, seeded_generator
+from maml_core.episodes import Episodes
 from maml_core.networks import Weights
+from maml_core.util import seeded_generator
 
 from ..workloads import Workload, tasks_at_a_time
 

@@ -15,9 +15,10 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from torch import Tensor
 
-from maml_core import networks, sinusoid
+from maml_core import networks
+from maml_core.engine.precision import check_precision
 from maml_core.episodes import Episodes
-from maml_core.precision import check_precision
+from maml_core.tasks import sinusoid
 
 from ..timing import Clock
 from ..workloads import Workload, tasks_at_a_time

@@ -3,11 +3,10 @@
 from .hessian import draw_agreement, draw_error_against_epsilon
 from .learning import draw_learning_curves
 from .navigation import draw_paths, draw_returns
+from .notebook import Source, data_banner, shipped_picture
 from .omniglot import draw_characters, draw_episode, draw_predictions, picture_sheet
-from .plane import draw_plane
-from .shipped import data_banner, shipped_picture
+from .quadratics import draw_plane
 from .sinusoid import draw_adaptation, draw_error_against_steps
-from .source import Source
 from .style import COLOURS, draw_band, use_style
 from .variants import draw_learned_alphas
 

@@ -14,18 +14,18 @@ import matplotlib.pyplot as plt  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from .. import plane  # noqa: E402
-from ..characters import Characters, CharacterTasks, load_characters  # noqa: E402
-from ..families import SHIPPED_AS, load_family  # noqa: E402
 from ..maml import Learner, adapt  # noqa: E402
 from ..recipes import Recipe, find_recipe  # noqa: E402
-from ..results import load_shipped  # noqa: E402
-from ..sinusoid import SinusoidTasks, wave  # noqa: E402
+from ..results.shipped import load_shipped  # noqa: E402
+from ..studies.families import SHIPPED_AS, load_family  # noqa: E402
+from ..tasks import quadratics  # noqa: E402
+from ..tasks.characters import Characters, CharacterTasks, load_characters  # noqa: E402
+from ..tasks.sinusoid import SinusoidTasks, wave  # noqa: E402
 from . import draw_adaptation, draw_characters, draw_plane, draw_predictions, use_style  # noqa: E402
 from .benchmark import benchmark, load_benchmark  # noqa: E402
 from .navigation import navigation, navigation_alpha  # noqa: E402
+from .notebook import FOLDER  # noqa: E402
 from .reported import PICTURES  # noqa: E402
-from .shipped import FOLDER  # noqa: E402
 
 
 def sinusoid_adaptation() -> Figure:
@@ -50,12 +50,12 @@ def theta_between_tasks() -> Figure:
     """The paper's Figure 1, computed: where one step helps most is not where the loss is lowest."""
     optima = torch.tensor([[-1.9, 1.2], [2.0, 1.6], [0.6, -2.2]])
     curvatures = torch.tensor([[2.4, 1.4], [0.6, 0.3], [0.3, 0.6]])
-    tasks = plane.plane_tasks(optima, curvatures, torch.tensor([0.5, 0.4, 0.6]))
-    network = plane.plane_network((-2.8, -2.6))
+    tasks = quadratics.plane_tasks(optima, curvatures, torch.tensor([0.5, 0.4, 0.6]))
+    network = quadratics.plane_network((-2.8, -2.6))
     figure, axes = plt.subplots(1, 2, figsize=(8, 4.1))
     titles = ("Lowest loss before the step", "Lowest loss after it: MAML")
     for ax, steps, concept, title in zip(axes, (0, 1), ("baseline", "maml"), titles):
-        path = plane.descend(Learner(network, 0.45, steps), tasks, iterations=3000)
+        path = quadratics.descend(Learner(network, 0.45, steps), tasks, iterations=3000)
         phi = adapt(Learner(network, 0.45, 1), {"theta": path[-1]}, tasks.support_x, tasks.support_y)["theta"]
         draw_plane(ax, tasks, optima, path, phi, concept)
         ax.set_title(title)

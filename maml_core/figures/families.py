@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..families import EQUAL_COLUMNS, MAML, SHIPPED_AS
+from ..studies.families import EQUAL_COLUMNS, MAML, SHIPPED_AS
 from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from ..maml import stack
-from ..results import load_study
+from ..results.shipped import load_policy, load_study
 from ..rl.navigation import SIDE, Trajectories, draw_noise
 from ..rl.policy import navigation_policy
 from ..rl.reinforce import adapt
-from ..rl.study import load_policy
 from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:

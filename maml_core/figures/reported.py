@@ -3,9 +3,10 @@
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from ..recipes import READERS, RECIPES
-from ..results import is_shipped, load_shipped, load_study, load_study_weights
-from ..tables import accuracy_rows
+from ..learners.registry import READERS
+from ..recipes import RECIPES
+from ..results.shipped import is_shipped, load_shipped, load_study, load_study_weights
+from ..results.tables import accuracy_rows
 from .adapting import draw_choices, draw_layer_alphas
 from .families import draw_families_learning, draw_families_shift, draw_families_tests
 from .learning import LOSS_COLOURS, ORDER_COLOURS, draw_comparison, draw_learning_curves

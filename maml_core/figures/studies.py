@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..literature import OMNIGLOT, SETTINGS
-from ..tables import Row, in_words
+from ..results.literature import OMNIGLOT, SETTINGS
+from ..results.tables import Row, in_words
 from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..episodes import Episodes
-from ..maml import Learner, adapt, stack, support_gradient
+from ..maml import Learner, adapt, inner_loop, support_gradient
 from ..networks import Network, Weights
 from ..util.checks import at_least
 from .adapting import adapting
@@ -91,11 +91,11 @@ class MAMLPlusPlus(LearnedAlphas):
             raise ValueError(f"importance must have a number for each of {self.steps} steps, not {self.importance}.")
 
     def losses(self, theta: Weights, episodes: Episodes) -> Tensor:
-        phi = stack(self.network, theta, len(episodes))
         total = torch.zeros(())
-        for number, v in enumerate(self.importance or (1 / self.steps,) * self.steps):
-            phi = self.step(phi, episodes.support_x, episodes.support_y, number)
-            total = total + v * self.point_losses(phi, episodes.query_x, episodes.query_y).mean(-1)
+        after = inner_loop(self, theta, episodes.support_x, episodes.support_y)
+        for v, phi in zip((0, *(self.importance or (1 / self.steps,) * self.steps)), after):
+            if v:
+                total = total + v * self.point_losses(phi, episodes.query_x, episodes.query_y).mean(-1)
         return total
 
 

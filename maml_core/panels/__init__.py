@@ -4,7 +4,7 @@ from .drawing import DrawingPanel
 from .episode import EpisodePanel
 from .families import FamiliesPanel
 from .navigation import NavigationPanel
-from .plane import PlanePanel
+from .quadratics import PlanePanel
 from .sinusoid import SinusoidPanel
 
 __all__ = [

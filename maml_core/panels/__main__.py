@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image, ImageColor
 
-from ..figures.shipped import FOLDER
+from ..figures.notebook import FOLDER
 from ..figures.style import COLOURS
 from ..recipes import Recipe, find_recipe
-from ..results import load_shipped
+from ..results.shipped import load_shipped
 from . import DrawingPanel, Panel, PlanePanel, SinusoidPanel
 
 SIZE = (800, 420)

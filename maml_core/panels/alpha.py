@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from ..episodes import TaskDistribution, seeded_generator
+from ..episodes import TaskDistribution
 from ..evaluation import evaluate
 from ..figures.style import COLOURS
 from ..maml import Learner
 from ..networks import Weights
-from ..progress import progress
+from ..util.progress import progress
+from ..util.seeding import seeded_generator
 from .base import Panel, float_slider, int_slider
 
 NAMES = {"maml": "MAML", "baseline": "pretrained on all tasks"}

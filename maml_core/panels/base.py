@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from ..engine.products import fastest
 from ..figures.style import RC
 from ..networks import Weights
-from ..products import fastest
 
 _DRAWING = threading.RLock()
 

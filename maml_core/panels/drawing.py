@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..episodes import Episodes
+from ..evaluation import query_outputs
 from ..figures.omniglot import label_rows, picture_sheet, show_sheet
 from ..figures.style import COLOURS
 from ..maml import Learner, adapt
 from ..networks import Weights
-from ..transduction import query_outputs
 from .base import Panel, alone, int_slider, own
-from .paper import Paper
-from .pen import draw_strokes, load_example
+from .canvas import Paper
+from .strokes import draw_strokes, load_example
 
 CELL = 36  # pixels of a picture in a sheet, its frame included
 SHOWN = 46  # the same on the screen

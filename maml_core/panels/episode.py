@@ -1,5 +1,6 @@
 """One task of characters: its query pictures before and after adaptation."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import ipywidgets as widgets
@@ -8,11 +9,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..episodes import Episodes
-from ..families import first_outputs
+from ..evaluation import query_outputs
 from ..figures.omniglot import label_rows
-from ..maml import Learner, stack
+from ..learners.ways import first_outputs
+from ..maml import Learner, inner_loop
 from ..networks import Network, Weights
-from ..transduction import query_outputs
 from .base import float_slider, int_slider, own
 from .sheets import CELL, SheetPanel
 
@@ -30,7 +31,7 @@ class EpisodePanel(SheetPanel):
 
     def __init__(self, learner: Learner, theta: Weights, images: Tensor, steps: int = 3, seed: int = 0) -> None:
         self._learner, self._theta = learner, own(theta)
-        self._adapted: tuple[tuple, list[Weights]] = ((), [])
+        self._adapted: tuple[tuple, list[Weights], Iterator[Weights]] = ((), [], iter(()))
         self._before: tuple[tuple, Tensor] = ((), torch.empty(0))
         self.draw_tasks(images, learner.network.ways, seed)
         self.ways = int_slider("ways", self._most_ways, 2, self._most_ways)
@@ -66,10 +67,10 @@ class EpisodePanel(SheetPanel):
         """The weights after so many steps; those before are kept, so that one step more is one step's work."""
         state = (self._number, self.ways.value, self.shots.value, self.swap.value, learner.alpha)
         if self._adapted[0] != state:
-            self._adapted = (state, [stack(learner.network, self._theta, 1)])
-        phis = self._adapted[1]
+            self._adapted = (state, [], inner_loop(learner, self._theta, episode.support_x, episode.support_y))
+        _, phis, after = self._adapted
         while len(phis) <= steps:
-            phis.append(learner.step(phis[-1], episode.support_x, episode.support_y, len(phis) - 1, phis[0]))
+            phis.append(next(after))
         return phis[steps]
 
     @torch.no_grad()

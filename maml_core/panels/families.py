@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..episodes import Episodes
-from ..families import changed
+from ..evaluation import query_outputs
 from ..figures.omniglot import label_rows
+from ..learners.reader import Reader
 from ..maml import Learner, adapt
-from ..metric import Reader
 from ..networks import Weights
-from ..transduction import query_outputs
+from ..tasks.shifted import changed
 from .base import float_slider, int_slider, own
 from .sheets import CELL, SheetPanel
 

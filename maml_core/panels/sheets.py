@@ -7,9 +7,9 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from ..characters import CharacterTasks
 from ..figures.omniglot import frames, picture_sheet, show_sheet
 from ..figures.style import COLOURS
+from ..tasks.characters import CharacterTasks
 from .base import Panel, alone
 
 CELL = 36  # pixels of a picture in a sheet, its frame included

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..figures.style import COLOURS
 from ..maml import Learner, adapt
 from ..networks import Weights
-from ..sinusoid import X_RANGE, SinusoidTasks, wave
+from ..tasks.sinusoid import X_RANGE, SinusoidTasks, wave
 from .base import Panel, alone, float_slider, int_slider, own
 
 GRID = torch.linspace(*X_RANGE, 201)

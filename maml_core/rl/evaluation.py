@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import at_least
-from ..episodes import seeded_generator
 from ..evaluation import mean_and_ci95
 from ..maml import stack
 from ..networks import Network, Weights
+from ..util.checks import at_least
+from ..util.seeding import seeded_generator
 from .navigation import draw_goals, draw_noise, final_distances
 from .reinforce import adapt
 

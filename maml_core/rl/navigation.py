@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import at_least
 from ..networks import Network, Weights
+from ..util.checks import at_least
 from .policy import draw
 
 HORIZON = 100

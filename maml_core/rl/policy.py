@@ -9,7 +9,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..networks import Network, Weights, glorot, linear
+from ..layers import glorot, linear
+from ..networks import Network, Weights
 
 SIZES = (2, 100, 100, 2)
 

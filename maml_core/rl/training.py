@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import checkpoints
-from ..checks import at_least, positive
-from ..episodes import seeded_generator
-from ..files import check_writable
 from ..maml import stack
 from ..networks import Network, Weights
-from ..progress import progress
+from ..training import checkpoints
+from ..util.atomic_files import check_writable
+from ..util.checks import at_least, positive
+from ..util.progress import progress
+from ..util.seeding import seeded_generator
 from .navigation import Trajectories, draw_goals, draw_noise, final_distances
 from .policy import navigation_policy
 from .reinforce import adapt, as_batch

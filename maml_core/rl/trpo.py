@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..maml import stack
 from ..networks import Network, Weights
-from ..variants import conjugate_gradients
+from ..second_order import conjugate_gradients
 from .policy import divergence
 from .reinforce import Batch, policy_step
 

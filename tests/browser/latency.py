@@ -16,13 +16,15 @@ from playwright.sync_api import Locator
 from tests.browser.lab import Lab, NotebookPage, PanelView, browser, find_chromium, write_notebook
 
 PRESSES, DRAGGED = 15, 60
-SET_UP = """from maml_core.characters import load_characters
-from maml_core.families import SHIPPED_AS, load_family
-from maml_core.panels import AlphaPanel, DrawingPanel, EpisodePanel, FamiliesPanel, NavigationPanel, PlanePanel, SinusoidPanel
+SET_UP = """from maml_core.tasks import load_characters
+from maml_core.studies import SHIPPED_AS, load_family
+from maml_core.panels import (
+    AlphaPanel, DrawingPanel, EpisodePanel, FamiliesPanel, NavigationPanel, PlanePanel, SinusoidPanel,
+)  # fmt: skip
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import load_shipped
-from maml_core.rl.study import load_policy
-from maml_core.sinusoid import SinusoidTasks
+from maml_core.results import load_policy
+from maml_core.tasks import SinusoidTasks
 
 learner = find_recipe("sinusoid-10shot").build_learner()
 maml, pretrained = load_shipped("sinusoid-10shot")[0], load_shipped("sinusoid-pretrained")[0]

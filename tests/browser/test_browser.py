@@ -89,7 +89,7 @@ def scratch(chromium: Browser, lab: Lab) -> Iterator[Callable[[list[str]], Noteb
 
 LIVE = """import torch
 from maml_core.engine import MetaTrainer
-from maml_core.live import meta_train
+from maml_core.training import meta_train
 from maml_core.recipes import find_recipe
 recipe = find_recipe("sinusoid-5shot")
 trainer = MetaTrainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(0), meta_batch=4)
