@@ -58,3 +58,8 @@ class TaskDistribution(Protocol):
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """`tasks` tasks drawn independently, with no randomness but the generator's."""
         ...
+
+
+def query_points(shots: int, queries: int | None) -> int:
+    """Q, query points per class: K where nothing else is said, as in the paper's code."""
+    return shots if queries is None else queries

@@ -78,6 +78,7 @@ class MetaUpdate:
         return State(theta, moments, average, state.iteration + 1)
 
 
+SCHEDULES = ("constant", "cosine")  # of the learning rate: as in the paper; falling to 0 at the horizon
 GradientOf = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
 
 

@@ -1,5 +1,6 @@
 """How a meta-iteration runs: eager, compiled or as a CUDA graph, in one process or several."""
 
-from .trainer import Execution, MetaTrainer
+from .execution import Execution
+from .trainer import MetaTrainer
 
 __all__ = ["Execution", "MetaTrainer"]

@@ -21,7 +21,8 @@ def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = Non
 # By what a recipe's name ends in; 5-shot is dashed.
 VARIANTS = {
     "-sum": COLOURS["inner sum"], "-first-order": COLOURS["first order"], "-mlp": COLOURS["mlp"],
-    "-alphabets": COLOURS["alphabets"], "-fast": COLOURS["last block"], "shot": COLOURS["maml"],
+    "-alphabets": COLOURS["alphabets"], "-fast": COLOURS["last block"],
+    "-best": COLOURS["last block"], "shot": COLOURS["maml"],
 }  # fmt: skip
 OTHER = COLOURS["before"]
 

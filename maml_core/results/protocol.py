@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..episodes import query_points
 from ..evaluation import evaluate, mean_and_ci95
 from ..networks import Weights
 from ..recipes import Recipe
@@ -29,7 +30,7 @@ def measure(
     """
     device = next(iter(theta.values())).device
     generator = seeded_generator(seed, device)
-    queries = queries or recipe.test_queries or recipe.queries or recipe.shots
+    queries = query_points(recipe.shots, queries or recipe.test_queries or recipe.queries)
     tasks = recipe.build_tasks(characters and characters.split(part, recipe.split).to(device), queries)
     steps = recipe.test_steps if by_step else recipe.test_steps[-1:]
     scores = evaluate(recipe.build_learner(), theta, tasks, steps, generator, test_tasks, sees=sees)

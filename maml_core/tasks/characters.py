@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..episodes import Episodes
+from ..episodes import Episodes, query_points
 from ..util.checks import at_least
 from .glyphs import draw_glyphs
 from .omniglot import load_omniglot
@@ -95,7 +95,7 @@ class CharacterTasks:
 
     def __post_init__(self) -> None:
         characters, drawings = self.images.shape[:2]
-        queries = self.shots if self.queries is None else self.queries
+        queries = query_points(self.shots, self.queries)
         classes, there_are = (4 * characters, "turned characters") if self.turned_classes else (characters, "characters")
         check_classes(
             self.ways, self.shots, queries, classes, there_are, drawings, "drawings of a character, and there are"

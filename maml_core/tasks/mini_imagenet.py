@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..episodes import Episodes
+from ..episodes import Episodes, query_points
 from ..networks import SIZE
 from ..util.checks import at_least
 from ..util.progress import progress
@@ -137,7 +137,7 @@ class ImageTasks:
     queries: int | None = None
 
     def __post_init__(self) -> None:
-        queries = self.shots if self.queries is None else self.queries
+        queries = query_points(self.shots, self.queries)
         counts, names = self.pictures.counts, self.pictures.names
         few = names[int(counts.argmin())] if names else "one"
         check_classes(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..episodes import Episodes
+from ..episodes import Episodes, query_points
 from ..util.checks import at_least
 
 AMPLITUDE = (0.1, 5.0)
@@ -55,18 +55,18 @@ class SinusoidTasks:
 
     def count(self, tasks: int) -> int:
         """How many random numbers `tasks` tasks take: amplitude, phase, and an x for each point."""
-        return tasks * (2 + self.shots + (self.queries or self.shots))
+        return tasks * (2 + self.shots + query_points(self.shots, self.queries))
 
     def build(self, numbers: Tensor, tasks: int) -> Episodes:
         """The tasks that `count(tasks)` numbers of [0, 1) stand for; without a generator, so it can be compiled."""
-        queries = self.queries or self.shots
+        queries = query_points(self.shots, self.queries)
         parts = numbers.split([tasks, tasks, tasks * self.shots, tasks * queries])
         amplitude, phase, support_x, query_x = (part.view(tasks, -1) for part in parts)
         return self._episodes(_between(*AMPLITUDE, amplitude), _between(*PHASE, phase), support_x, query_x)
 
     def points_on(self, amplitude: Tensor, phase: Tensor, generator: torch.Generator) -> Episodes:
         """Episodes on given waves: amplitude and phase (radians) are [T, 1]."""
-        shapes = ((len(amplitude), points) for points in (self.shots, self.queries or self.shots))
+        shapes = ((len(amplitude), points) for points in (self.shots, query_points(self.shots, self.queries)))
         return self._episodes(amplitude, phase, *(_rand(shape, generator) for shape in shapes))
 
     def _episodes(self, amplitude: Tensor, phase: Tensor, support_x: Tensor, query_x: Tensor) -> Episodes:

@@ -55,7 +55,7 @@ def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1, engine: st
     if recipe.is_regression:
         return None
     tasks = recipe.meta_batch // world
-    pictures = recipe.ways * (recipe.shots + (recipe.queries or recipe.shots))
+    pictures = recipe.points_per_task
     limit = CHUNK_PICTURES if engine == "eager" else min(CHUNK_PICTURES, CHUNK_TASKS * pictures)
     if device.startswith("cuda"):
         limit = torch.cuda.mem_get_info(device)[0] // 2 // (PICTURE_BYTES * (recipe.inner_steps + 1))

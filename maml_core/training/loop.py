@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..engine.distributed import Shard
+from ..engine.execution import Execution
 from ..engine.products import describe
-from ..engine.trainer import Execution, MetaTrainer
+from ..engine.trainer import MetaTrainer
 from ..episodes import TaskDistribution
 from ..meta_update import MetaUpdate
 from ..recipes import Recipe
