@@ -1,6 +1,6 @@
 """`make figures`: draw every picture of README.md and docs/ and the fallbacks of chapter 3, from shipped weights and results.
 
-What shows Omniglot needs its images; without them those pictures stay as they are, and a line says so.
+Pictures that show Omniglot need its images; without them they are left as they are, and a line says so.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from .reported import PICTURES  # noqa: E402
 
 
 def sinusoid_adaptation() -> Figure:
-    """One wave and ten points: MAML beside the pretrained network, after 0, 1 and 10 steps."""
+    """One wave and ten points: MAML next to the pretrained network, after 0, 1 and 10 steps."""
     x, amplitude, phase = torch.linspace(-5, 5, 201), torch.tensor([[4.0]]), torch.tensor([[1.0]])
     task = SinusoidTasks(10).points_on(amplitude, phase, torch.Generator().manual_seed(1))
     learner = find_recipe("sinusoid-10shot").build_learner()
@@ -63,7 +63,7 @@ def theta_between_tasks() -> Figure:
 
 
 def omniglot_characters(characters: Characters) -> Figure:
-    """Eight characters by their twenty drawers."""
+    """Eight characters, each by its twenty drawers."""
     figure, ax = plt.subplots(figsize=(8, 3.3))
     draw_characters(ax, characters.split("train").images[:8])
     ax.set_title("Omniglot: eight characters, each by its 20 drawers")
@@ -119,7 +119,7 @@ def draw_all() -> Iterator[tuple[str, Figure]]:
         for draw in (omniglot_characters, omniglot_predictions, families_predictions):
             yield draw.__name__, draw(characters)
     else:
-        print("Omniglot is not on disk: the pictures that show it stay as they are.")
+        print("Omniglot is not on disk: the pictures that show it are left as they are.")
 
 
 def main(folder: Path = FOLDER) -> None:

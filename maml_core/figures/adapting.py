@@ -26,9 +26,9 @@ def draw_choices(ax: "Axes", study: Mapping[str, Any]) -> None:
 
 
 def draw_layer_alphas(ax: "Axes", theta: Weights, alpha: float) -> None:
-    """The alpha that training gave each layer, as bars; dashed: where all of them began.
+    """The alpha that training gave each layer, as bars; the dashed line is where all of them started.
 
-    theta: of a learner with one alpha a layer and one step ("alpha.conv4" is [1]).
+    theta: of a learner with one alpha per layer and one step ("alpha.conv4" is [1]).
     """
     alphas = {name.removeprefix("alpha."): w.item() for name, w in theta.items() if name.startswith("alpha.")}
     ax.bar(list(alphas), list(alphas.values()), color=COLOURS["maml"], width=0.7)

@@ -1,4 +1,4 @@
-"""Time and memory of a meta-step beside other MAML libraries, from what `make bench` measured."""
+"""Time and memory of a meta-step, compared with other MAML libraries, as `make bench` measured them."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ MEASURES = {"median_ms": "ms per meta-step", "peak_mb": "peak memory in MB"}
 
 
 def load_benchmark(path: Path = FILE) -> dict[str, Any] | None:
-    """What `make bench` wrote, or None where it has not."""
+    """What `make bench` wrote, or None if it has not been run."""
     return json.loads(path.read_text()) if path.exists() else None
 
 
@@ -35,7 +35,7 @@ def colour(row: dict[str, Any]) -> str:
 
 
 def plain_numbers(axis: Any, digits: tuple[float, ...]) -> None:
-    """Label a logarithmic axis 1, 10, 100, at these first digits, instead of powers of ten."""
+    """Label a logarithmic axis 1, 10, 100 rather than in powers of ten, with ticks at these leading digits."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axis.set_major_locator(LogLocator(subs=digits))
@@ -44,7 +44,7 @@ def plain_numbers(axis: Any, digits: tuple[float, ...]) -> None:
 
 
 def draw_times(ax: Any, rows: list[dict[str, Any]], title: str) -> None:
-    """One workload: a bar per implementation, the fastest on top; its line goes over the middle half of samples."""
+    """One workload: a bar per implementation, the fastest on top; its line spans the middle half of the samples."""
     rows = sorted(rows, key=lambda row: row["median_ms"], reverse=True)
     places, times = range(len(rows)), [row["median_ms"] for row in rows]
     spread = [[abs(row["median_ms"] - row["quartiles_ms"][i]) for row in rows] for i in (0, 1)]

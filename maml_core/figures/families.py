@@ -1,4 +1,4 @@
-"""Three families of few-shot learning: how soon they learn, and what they do when the test differs from training."""
+"""Three families of few-shot learning: how soon they learn, and how they do when the test differs from training."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ def draw_families_learning(ax: "Axes", study: Mapping[str, Any]) -> None:
 
 
 def draw_families_tests(ax: "Axes", studies: Mapping[str, Mapping[str, Any]]) -> None:
-    """Test accuracy of every training by the paper's protocol: {"5way": study, "20way": study}; 20-way hollow."""
+    """Test accuracy of every training run by the paper's protocol: {"5way": study, "20way": study}; 20-way hollow."""
     for ways, study in studies.items():
         for row in study["rows"]:
             judged, learner = row["judged"]["paper"], row["condition"]
@@ -49,7 +49,7 @@ def draw_families_tests(ax: "Axes", studies: Mapping[str, Mapping[str, Any]]) ->
 
 
 def draw_families_shift(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None:
-    """Accuracy against shots, ways, orientation and stroke width at test; a dotted line where training was."""
+    """Accuracy against shots, ways, orientation and stroke width at test; a dashed line marks the training setting."""
     for ax, axis in zip(axes, LABELS):
         rows = [row for row in study["rows"] if row["axis"] == axis]
         for learner in dict.fromkeys(row["learner"] for row in rows):

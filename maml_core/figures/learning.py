@@ -1,4 +1,4 @@
-"""Learning curves, from the stories that trainings leave behind."""
+"""Learning curves, from the records of training runs."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ Rows = Iterable[Mapping[str, Any]]
 
 
 def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = None, **line: Any) -> None:
-    """One training: validation accuracy in % against meta-iterations, with its 95% interval."""
+    """One training run: validation accuracy in % against meta-iterations, with its 95% interval."""
     x, y, half = ([row[key] for row in history] for key in ("iteration", "validation", "ci95"))
     draw_band(ax, x, [100 * m for m in y], [100 * c for c in half], colour, label, **line)
     ax.set(xlabel="meta-iterations", ylabel="validation accuracy, %", xlim=(0, None))
@@ -28,7 +28,7 @@ OTHER = COLOURS["before"]
 
 
 def draw_learning_curves(ax: "Axes", stories: Mapping[str, Mapping[str, Any]]) -> None:
-    """Several trainings in one picture, on a logarithmic axis: {label: what `load_shipped` tells}."""
+    """Several training runs in one picture, on a logarithmic axis: {label: the record from `load_shipped`}."""
     for label, story in stories.items():
         name = story["recipe"]["name"]
         colour = next((colour for ending, colour in VARIANTS.items() if name.endswith(ending)), OTHER)
@@ -39,7 +39,7 @@ def draw_learning_curves(ax: "Axes", stories: Mapping[str, Mapping[str, Any]]) -
 
 
 def draw_comparison(ax: "Axes", study: Mapping[str, Any], colours: Mapping[str, str]) -> None:
-    """A study's trainings: a colour for each condition, a line for each seed (the second one dashed).
+    """A study's training runs: a colour for each condition, a line for each seed (the second one dashed).
 
     study: what `load_study` returns; colours: {condition: colour}.
     """

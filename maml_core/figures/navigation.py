@@ -24,7 +24,7 @@ FOUR_GOALS = ((0.4, 0.35), (-0.4, 0.2), (0.25, -0.4), (-0.3, -0.35))
 def draw_returns(ax: "Axes", study: Mapping[str, Any], iterations: int | None = None, alpha: float | None = None) -> None:
     """The paper's Figure 4, top: average return against gradient steps; a line for each seed, 95% intervals over goals.
 
-    iterations: of the trainings, the study's longest by default; alpha: the same for all (None: each one's own).
+    iterations: of the training runs, the study's longest by default; alpha: the same for all (None: each one's own).
     """
     iterations = iterations or study["iterations"]
     first = min(row["seed"] for row in study["rows"])
@@ -41,7 +41,7 @@ def draw_returns(ax: "Axes", study: Mapping[str, Any], iterations: int | None = 
 
 
 def draw_returns_against_alpha(ax: "Axes", study: Mapping[str, Any], iterations: int) -> None:
-    """Return after one gradient step against its size, trained for so many meta-iterations; a line for each seed."""
+    """Return after one gradient step against its size, after `iterations` meta-iterations; a line for each seed."""
     seeds = sorted({row["seed"] for row in study["rows"]})
     for condition in ("MAML", "pretrained"):
         for seed in seeds:
@@ -56,7 +56,7 @@ def draw_returns_against_alpha(ax: "Axes", study: Mapping[str, Any], iterations:
 
 
 def draw_paths(ax: "Axes", trajectories: Trajectories, goals: Tensor, concept: str) -> None:
-    """Every robot's way from the origin, of all tasks: goals [T, 2] as stars."""
+    """Every robot's path from the origin, for all tasks: goals [T, 2] as stars."""
     for goal, ways in zip(goals, paths(trajectories)):
         for way in ways:
             ax.plot(*way.T, color=COLOURS[concept], lw=0.9, alpha=0.6)
@@ -67,15 +67,15 @@ def draw_paths(ax: "Axes", trajectories: Trajectories, goals: Tensor, concept: s
 
 
 def paths(trajectories: Trajectories) -> Tensor:
-    """Where the robots were, the last place included: [T, B, H + 1, 2]."""
+    """Where the robots were, including the final position: [T, B, H + 1, 2]."""
     return torch.cat([trajectories.positions, trajectories.ends[:, :, None]], 2)
 
 
-EARLY, ALPHA = 20, 0.1  # meta-iterations after which MAML's policy adapts well, and the step that it was trained for
+EARLY, ALPHA = 20, 0.1  # meta-iterations after which MAML's policy adapts well, and the step that it was trained with
 
 
 def navigation() -> "Figure":
-    """Return against steps, early in training, and the paths on four goals after one step: MAML beside pretraining."""
+    """Return against steps, early in training, and the paths to four goals after one step: MAML next to pretraining."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.7), width_ratios=[1.3, 1, 1])

@@ -1,4 +1,4 @@
-"""What notebooks show beside their own figures: source code, which data a run is on, pictures drawn beforehand."""
+"""What notebooks show besides their own figures: source code, which data a run uses, pictures drawn in advance."""
 
 import inspect
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Source:
-    """The source of functions, one below the other; the last line of a cell shows it."""
+    """The source of functions, one below the other; put it on the last line of a cell to show it."""
 
     def __init__(self, *functions: Callable) -> None:
         self.text = "\n\n".join(dedent(inspect.getsource(function)) for function in functions).rstrip()
@@ -20,13 +20,13 @@ class Source:
 FOLDER = Path(__file__).resolve().parents[2] / "figures"
 
 BANNER = """<div style="border: 2px solid #D55E00; background: #fff3ec; color: #000; padding: 8px 14px">
-<b>These are glyphs, not Omniglot.</b> Omniglot is not on this machine and could not be fetched, so the cells below
-run on made-up characters. Whatever they measure compares with no number of the paper's. Figures headed
-<i>Omniglot</i> were drawn beforehand.</div>"""
+<b>These are glyphs, not Omniglot.</b> Omniglot is not on this machine and could not be downloaded, so the cells
+below run on made-up characters. None of their numbers can be compared with the paper's. Figures headed
+<i>Omniglot</i> were drawn in advance.</div>"""
 
 
 def data_banner(source: str) -> Any:
-    """A box for a notebook's reader: which data this run is on ("omniglot" or "glyphs")."""
+    """A box that tells a notebook's reader which data this run uses ("omniglot" or "glyphs")."""
     from IPython.display import HTML
 
     if source == "glyphs":
@@ -35,7 +35,7 @@ def data_banner(source: str) -> Any:
 
 
 def shipped_picture(name: str, source: str) -> Any:
-    """On glyphs the picture that `make figures` drew from Omniglot, figures/NAME.png; on Omniglot nothing."""
+    """On glyphs, the picture that `make figures` drew from Omniglot, figures/NAME.png; on Omniglot, None."""
     from IPython.display import Image
 
     file = FOLDER / f"{name}.png"

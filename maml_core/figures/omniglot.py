@@ -1,4 +1,4 @@
-"""Pictures of characters: sheets, an episode with its labels, predictions that turn right or wrong."""
+"""Pictures of characters: sheets, an episode with its labels, right and wrong predictions."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def picture_sheet(pictures: Tensor, colours: Tensor | None = None, gap: int = 4) -> Tensor:
     """Lay out pictures [rows, columns, S, S] (0..1, ink is 1) as one RGB picture, black on white.
 
-    colours: RGB of each picture's frame, [rows, columns, 3]; none is no frame.
+    colours: RGB of each picture's frame, [rows, columns, 3]; None: no frames.
     """
     rows, columns, size, _ = pictures.shape
     cell = size + 2 * gap
@@ -47,7 +47,7 @@ def draw_episode(axes: "tuple[Axes, Axes]", task: Episodes, ways: int) -> None:
 def draw_predictions(ax: "Axes", x: Tensor, y: Tensor, predicted: Tensor, ways: int, framed: bool = True) -> None:
     """Query pictures x [N*Q, 1, 28, 28], a row for each class, framed by whether `predicted` [N*Q] is right.
 
-    The predicted label stands below each picture that is wrong.
+    Pictures that are wrong carry the predicted label in their lower right corner.
     """
     pictures, wrong = x[:, 0].unflatten(0, (ways, -1)), (predicted != y).unflatten(0, (ways, -1))
     show_sheet(ax, picture_sheet(pictures, frames(wrong) if framed else None))

@@ -34,7 +34,7 @@ def error_against_steps() -> Figure:
 
 
 def learning_curves() -> Figure:
-    """Validation accuracy of every training on Omniglot that is shipped, 5-way and 20-way."""
+    """Validation accuracy of every shipped training run on Omniglot, 5-way and 20-way."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
     titles = ("5-way: near the top", "20-way: the last block is ahead")
     for ax, ways, title in zip(axes, ("5way", "20way"), titles):
@@ -68,7 +68,7 @@ def order_and_rotations() -> Figure:
 
 
 def query_batches() -> Figure:
-    """Accuracy against query pictures per class, by what batch norm sees."""
+    """Accuracy against query pictures per class, by which pictures batch norm's statistics come from."""
     figure, ax = plt.subplots(figsize=(8, 3.4))
     draw_query_batches(ax, load_study("query-batches"))
     ax.set_title("5-way 1-shot, the same weights: what batch norm sees decides")
@@ -139,7 +139,7 @@ def families() -> Figure:
 
 
 def families_shift() -> Figure:
-    """Accuracy of each family where the test differs from the training."""
+    """Accuracy of each family when the test differs from training."""
     figure, axes = plt.subplots(2, 2, figsize=(8, 5.6))
     draw_families_shift(axes.flat, load_study("families-shift"))
     return figure

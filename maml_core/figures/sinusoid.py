@@ -23,7 +23,7 @@ def draw_adaptation(
     """One task as in the paper's Figure 2: target, support points, and the prediction after each number of steps.
 
     x, target: [P]; curves: {inner steps: prediction [P]}; support_x, support_y: [K]. The curve after 0 steps is
-    grey, the last is full, those between are thin.
+    grey, the last is solid, those between are thin.
     """
     ax.plot(x, target, color=COLOURS["target"], lw=1.5, ls=(0, (4, 2)), label="target")
     last = max(curves)
@@ -41,7 +41,7 @@ def draw_error_against_steps(
 ) -> None:
     """The paper's Figure 3: mean squared error against inner steps, with 95% intervals.
 
-    curves: {"maml", "baseline" or "oracle": (steps, means, half-widths)}. One that takes no step is drawn level.
+    curves: {"maml", "baseline" or "oracle": (steps, means, half-widths)}. One that takes no step is a horizontal line.
     """
     last = max(max(steps) for steps, _, _ in curves.values())
     names = {"maml": "MAML", "baseline": "pretrained on all tasks", "oracle": "oracle, told the wave"}

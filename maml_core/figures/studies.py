@@ -1,4 +1,4 @@
-"""Pictures of the studies: what batch norm sees, alpha at test, upright and turned characters, Table 1 as dots."""
+"""Pictures of the studies: batch norm's statistics, alpha at test, upright and turned characters, Table 1 as dots."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ METHODS = {"omniglot-5way-1shot": ("inner loss: mean", COLOURS["maml"]),
 
 
 def draw_query_batches(ax: "Axes", study: Mapping[str, Any]) -> None:
-    """Accuracy against query pictures per class, a line for each thing that batch norm may see."""
+    """Accuracy against query pictures per class, a line for each choice of batch norm's statistics."""
     for sees, (label, colour) in SEES.items():
         rows = [row for row in study["rows"] if row["sees"] == sees]
         _accuracy(ax, [row["queries"] for row in rows], rows, colour, label)

@@ -1,4 +1,4 @@
-"""The house style: Okabe and Ito's colours, and Paul Tol's, which stay apart for colour-blind readers, one per concept."""
+"""The house style: one colour per concept, Okabe and Ito's and Paul Tol's, which colour-blind readers can tell apart."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,11 @@ COLOURS = {
     # What adapts: everything is MAML's blue, the head ANIL's red.
     "last block": "#AA4499",
     "body": "#661100",
-    # Three families; MAML keeps its blue. Yellow, teal and wine (Paul Tol) stay apart from it and from each other.
+    # Three families; MAML keeps its blue. Yellow, teal and wine (Paul Tol) differ clearly from it and from each other.
     "prototypes": "#DDAA33",
     "matching": "#44AA99",
     "memory": "#882255",
-    # What batch norm sees at the query: the query batch has MAML's blue, as it is the paper's protocol.
+    # Where batch norm's statistics come from: the query batch has MAML's blue, as it is the paper's protocol.
     "one query": "#56B4E9",
     "support only": "#009E73",
 }
@@ -61,7 +61,7 @@ RC = {
     "lines.linewidth": 2,
 }
 
-# What has no concept of its own, such as four waves in one picture.
+# For lines that stand for no concept, such as four waves in one picture.
 CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 

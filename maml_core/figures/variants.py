@@ -21,7 +21,7 @@ COSTS = {"median_ms": "ms per meta-iteration", "peak_mb": "peak memory in MB"}
 def draw_variant_histories(ax: "Axes", study: Mapping[str, Any]) -> None:
     """Validation accuracy of every variant while it trains: the mean of its seeds, without intervals, to stay readable.
 
-    Its neighbour `draw_variant_accuracies` names the marks.
+    The plot beside it, `draw_variant_accuracies`, names the marks.
     """
     for variant, colour in VARIANT_COLOURS.items():
         runs = [row["history"] for row in study["rows"] if row["condition"] == variant]
@@ -56,7 +56,7 @@ def draw_costs(axes: "Sequence[Axes]", cost: Mapping[str, Any]) -> None:
 def draw_learned_alphas(axes: "Sequence[Axes]", meta_sgd: Weights, layered: Weights, alpha: float) -> None:
     """What became of alpha: Meta-SGD's on the left, layer by layer with a box over its middle half; MAML++'s by step.
 
-    meta_sgd, layered: their trained theta; alpha: where both began.
+    meta_sgd, layered: their trained theta; alpha: where both started.
     """
     alphas = {name.removeprefix("alpha."): w.flatten().tolist() for name, w in meta_sgd.items() if name.startswith("alpha.")}
     axes[0].boxplot(list(alphas.values()), tick_labels=list(alphas), showfliers=False, whis=(2.5, 97.5),

@@ -1,4 +1,4 @@
-"""`make figures`, its moving part: figures/panels.gif, what the panels show while somebody moves their sliders."""
+"""The animated part of `make figures`: figures/panels.gif, the panels while their sliders move."""
 
 import io
 from collections import Counter
@@ -14,7 +14,7 @@ from ..results.shipped import load_shipped
 from . import DrawingPanel, Panel, PlanePanel, SinusoidPanel
 
 SIZE = (800, 420)
-PAUSE, STILL = 90, 1100  # milliseconds of a frame, and of the last one of a scene
+PAUSE, STILL = 90, 1100  # milliseconds that a frame lasts, and the last one of a scene
 
 
 def scenes() -> Iterator[tuple[Image.Image, int]]:
@@ -34,7 +34,7 @@ def scenes() -> Iterator[tuple[Image.Image, int]]:
 
 
 def drag(panel: Panel, control: str, values: list[float] | range) -> Iterator[tuple[Image.Image, int]]:
-    """The panel's picture at each value of a control; it rests on the last."""
+    """The panel's picture at each value of a control; the last one is held."""
     for i, value in enumerate(values, 1):
         getattr(panel, control).value = value
         frame = Image.new("RGB", SIZE, "white")
@@ -47,7 +47,7 @@ def main(folder: Path = FOLDER) -> None:
     """Draw figures/panels.gif."""
     folder.mkdir(exist_ok=True)
     frames, pauses = zip(*scenes())
-    # One palette for all frames, so that what stands still stays the same to the bit, and the file small.
+    # One palette for all frames, so that still parts are identical from frame to frame and the file stays small.
     palette = Image.new("P", (1, 1))
     palette.putpalette(choose_colours([frames[0], frames[30], frames[-1]]))
     first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
@@ -56,9 +56,9 @@ def main(folder: Path = FOLDER) -> None:
 
 
 def choose_colours(frames: Sequence[Image.Image], most: int = 200) -> list[int]:
-    """A palette: paper, the concepts' colours as they are, and what else the frames have most often, well apart.
+    """A palette: white, the concepts' exact colours, and the frames' most frequent other colours that differ enough.
 
-    Red, green and blue of one colour after the other.
+    Returns red, green and blue of one colour after another.
     """
     chosen = [(255, 255, 255), *(ImageColor.getrgb(colour) for colour in COLOURS.values())]
     seen: Counter = Counter()

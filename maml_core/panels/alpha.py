@@ -1,4 +1,4 @@
-"""Query loss against alpha, from no step past the training alpha to where it diverges."""
+"""Query loss against alpha, from almost no step, past the training alpha, to where it diverges."""
 
 import math
 from dataclasses import replace
@@ -21,7 +21,7 @@ class AlphaPanel(Panel):
     """Mean squared error on new tasks against alpha, of MAML's initialization and of a pretrained one.
 
     maml, pretrained: theta of each; learner: network and the alpha of training; tasks: p(T), with query points.
-    All of it is worked out in the constructor (a progress bar shows it), so that the sliders answer at once.
+    Everything is computed in the constructor (with a progress bar), so that the sliders respond at once.
     """
 
     MOST_STEPS, TASKS, POINTS = 10, 100, 41
@@ -60,7 +60,7 @@ class AlphaPanel(Panel):
         ax.legend(loc="lower left")
 
     def error(self, concept: str, alpha: float, steps: int) -> float:
-        """The mean squared error at an alpha between those that were worked out."""
+        """The mean squared error at any alpha, interpolated between those that were computed."""
         place = (math.log10(alpha / self._trained_alpha) + 2) / 3 * (self.POINTS - 1)
         low = min(max(int(place), 0), self.POINTS - 2)
         ends = (self._errors[concept][i][steps] for i in (low, low + 1))
@@ -83,7 +83,7 @@ class AlphaPanel(Panel):
 
 
 def _finite(error: float) -> float:
-    """What has diverged counts as very large: a logarithmic axis knows no infinity."""
+    """Errors that diverged become very large numbers: a logarithmic axis has no infinity."""
     return min(error, 1e6) if math.isfinite(error) else 1e6
 
 

@@ -1,11 +1,11 @@
-"""What all panels share: controls, one picture, one line of numbers, and a way to draw that is fast enough to drag.
+"""What all panels share: controls, one picture, one line of numbers, and drawing that keeps up with a slider.
 
-A panel is an ipywidgets box around an `Image`. Beside the widget it offers that image as a PNG, so one output
-serves JupyterLab with a kernel, JupyterLab without, and GitHub. Each is bound to what its constructor got; it
-reads nothing of the notebook, so a later cell cannot break it.
+A panel is an ipywidgets box around an `Image`. Besides the widget it provides that image as a PNG, so one output
+serves JupyterLab with a kernel, JupyterLab without, and GitHub. A panel depends only on its constructor's arguments; it
+reads nothing from the notebook, so a later cell cannot break it.
 
 Drawing a whole figure takes a third of a second on two cores, most of it for axes, ticks and layout, which never
-change. So a panel draws those once, keeps the pixels, and from then on puts only the artists that move on top.
+change. So a panel draws those once, keeps the pixels, and from then on draws only the moving artists on top.
 """
 
 import base64
@@ -33,10 +33,10 @@ _DRAWING = threading.RLock()
 
 
 def alone(method: Callable) -> Callable:
-    """A method of a panel that runs while no other one does, of whichever panel.
+    """Decorate a panel's method so that no other decorated one, of any panel, runs at the same time.
 
-    JupyterLab hands the messages of widgets to several threads at once (its setting commsOverSubshells), and neither
-    matplotlib nor what a panel remembers of its last picture is made for that.
+    JupyterLab hands widget messages to several threads at once (its setting commsOverSubshells), and neither matplotlib
+    nor a panel's memory of its last picture is thread-safe.
     """
 
     @wraps(method)
@@ -48,10 +48,10 @@ def alone(method: Callable) -> Callable:
 
 
 class Panel(widgets.VBox):
-    """Controls above a picture. A subclass builds the picture once and then moves what moves in it."""
+    """Controls above a picture. A subclass builds the picture once and then updates its moving parts."""
 
     def __init__(self, controls: Sequence[widgets.Widget], size: tuple[float, float]) -> None:
-        """size: of the picture in inches of 100 pixels."""
+        """size: of the picture in inches, at 100 pixels per inch."""
         self.image = widgets.Image(format="png", layout=widgets.Layout(width=f"{int(100 * size[0])}px", max_width="100%"))
         self.text = widgets.HTML()
         rows = [widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap")), self.image, self.text]
@@ -61,7 +61,7 @@ class Panel(widgets.VBox):
             figure = Figure(figsize=size, dpi=100, layout="constrained")
             self._canvas = FigureCanvasAgg(figure)
             self.build(figure)
-            figure.draw_without_rendering()  # lets the layout find its place, once
+            figure.draw_without_rendering()  # computes the layout, once
             figure.set_layout_engine("none")
             self._canvas.draw()
         self._still = self._canvas.copy_from_bbox(figure.bbox)
@@ -73,7 +73,7 @@ class Panel(widgets.VBox):
         self.redraw()
 
     def build(self, figure: Figure) -> None:
-        """Put axes and artists into the figure; `moves` what will change."""
+        """Add axes and artists to the figure, and pass those that will change to `moves`."""
         raise NotImplementedError
 
     def update(self) -> str:
@@ -81,7 +81,7 @@ class Panel(widgets.VBox):
         raise NotImplementedError
 
     def moves(self, artist: Any) -> Any:
-        """Note an artist as one that moves: it is left out of the still background. Returns it."""
+        """Register an artist as moving: it is left out of the still background. Returns it."""
         artist.set_animated(True)
         self._moving.append(artist)
         return artist
@@ -110,7 +110,7 @@ class Panel(widgets.VBox):
 
 
 def float_slider(name: str, value: float, low: float, high: float, step: float) -> widgets.FloatSlider:
-    """A slider of the panels' width that shows as many digits as its steps have."""
+    """A slider of the panels' width that shows as many digits as its steps need."""
     digits = 3 if step < 0.01 else 2
     return widgets.FloatSlider(value, description=name, min=low, max=high, step=step, readout_format=f".{digits}f", **_LOOK)
 
@@ -124,5 +124,5 @@ _LOOK = {"layout": {"width": "260px"}, "style": {"description_width": "80px"}}
 
 
 def own(theta: Weights) -> Weights:
-    """A copy, so that what a later cell does to theta does not move the panel."""
+    """A copy, so that a later cell that changes theta does not change the panel."""
     return {name: w.clone() for name, w in theta.items()}

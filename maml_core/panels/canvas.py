@@ -1,4 +1,4 @@
-"""A row of fields to draw in, with a mouse or a finger: what is drawn is kept as strokes."""
+"""A row of fields to draw in, with a mouse or a finger: drawings are kept as strokes."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -12,16 +12,16 @@ from .strokes import PEN, Stroke
 
 try:
     from ipycanvas import Canvas, hold_canvas
-except ImportError:  # what was recorded can be shown without
+except ImportError:  # recorded drawings can be shown without it
     Canvas = None
 
 FIELD, GAP = 115, 12  # pixels of a field, and between two
 BELOW = 24  # for the fields' names
-WITHOUT = "To draw yourself, install ipycanvas (pip install ipycanvas) and start JupyterLab again. Here is a recorded example."
+WITHOUT = "To draw your own, install ipycanvas (pip install ipycanvas) and restart JupyterLab. Here is a recorded example."
 
 
 class Paper:
-    """Fields with a name each; `drawn` is called when a stroke has been added. The last field is the query's.
+    """Named fields; `drawn` is called when a stroke has been added. The last field is the query's.
 
     strokes: of each field, in pixels of Omniglot's paper (`strokes.draw_strokes`). widget: what to put into a panel; a
     sentence instead of a canvas where ipycanvas is missing.
@@ -36,7 +36,7 @@ class Paper:
         self._paint()
 
     def show(self, strokes: Sequence[Sequence[Stroke]], first: int = 0) -> None:
-        """Replace what is in the fields from `first` on."""
+        """Replace the contents of the fields from `first` on."""
         self.strokes[first:] = [list(field) for field in strokes]
         self._paint()
 
@@ -56,7 +56,7 @@ class Paper:
             self.canvas.stroke_lines([_on_canvas(field, point) for point in stroke[-2:]])
 
     def pen_up(self, x: float = 0, y: float = 0) -> None:
-        """The pen leaves the paper, and the stroke counts."""
+        """The pen leaves the paper, and the stroke is complete."""
         if self._pen is None:
             return
         field, stroke = self._pen
@@ -77,7 +77,7 @@ class Paper:
         canvas.on_touch_start(_first(self.pen_down))
         canvas.on_touch_move(_first(self.pen_move))
         canvas.on_touch_end(lambda touches: self.pen_up())
-        canvas.on_client_ready(self._paint)  # a page that was loaded again starts with an empty canvas
+        canvas.on_client_ready(self._paint)  # a reloaded page starts with an empty canvas
         return canvas
 
     def _paint(self) -> None:
@@ -102,7 +102,7 @@ class Paper:
                     self.canvas.stroke_lines(points if len(points) > 1 else points * 2)
 
 
-@cache  # once is enough for all that comes after
+@cache  # once per session is enough
 def _enable_custom_widgets_in_colab() -> None:
     """Colab draws ipywidgets' own widgets only, unless it is told to load others, such as ipycanvas."""
     from google.colab import output
@@ -120,7 +120,7 @@ def _on_canvas(field: int, point: tuple[float, float]) -> tuple[float, float]:
 
 
 def _on_paper(field: int, x: float, y: float) -> tuple[float, float]:
-    """To a tenth of a pixel of Omniglot's paper, inside of it."""
+    """Rounded to a tenth of a pixel of Omniglot's paper, and kept inside it."""
     inside = (min(max(value, 0), FIELD) for value in (x - _left(field), y))
     return tuple(round(value * PAPER / FIELD, 1) for value in inside)
 

@@ -26,8 +26,8 @@ class DrawingPanel(Panel):
     """An alphabet of your own: draw each character once, then one of them again.
 
     learner, theta: a network for pictures [T, B, 1, 28, 28], its inner loop and the initialization.
-    It begins with a recorded example, which is also what stands on a page without a kernel. Batch norm sees the
-    support set and the query: a single picture has no query batch.
+    It starts with a recorded example, which is also what a page without a kernel shows. Batch norm takes its
+    statistics over the support set and the query, since a single picture makes no query batch.
     """
 
     def __init__(self, learner: Learner, theta: Weights, steps: int = 3) -> None:
@@ -52,7 +52,7 @@ class DrawingPanel(Panel):
 
     @alone
     def _play(self) -> None:
-        """The recorded alphabet, with the query that is chosen; nothing where the drawing is the reader's own."""
+        """The recorded alphabet, with the chosen query; nothing is changed if the drawing is the reader's own."""
         if self.recorded.value != YOURS:
             support, query = (self._example[name][: self._ways] for name in ("support", "query"))
             self.paper.show([*support, query[self.recorded.value]])

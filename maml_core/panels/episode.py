@@ -54,7 +54,7 @@ class EpisodePanel(SheetPanel):
         self._seen = self.moves(axes[2].set_xlabel(" ", loc="right"))
 
     def episode(self) -> Episodes:
-        """The task as the controls want it: N ways, the first K support drawings, the two sets swapped or not."""
+        """The task that the controls ask for: N ways, the first K support drawings, the two sets swapped or not."""
         sets = [(self._task.support_x, self._task.support_y), (self._task.query_x, self._task.query_y)]
         support, query = reversed(sets) if self.swap.value else sets
 
@@ -64,7 +64,7 @@ class EpisodePanel(SheetPanel):
         return Episodes(*some(*support, self.shots.value), *some(*query, None))
 
     def phi(self, learner: Learner, episode: Episodes, steps: int) -> Weights:
-        """The weights after so many steps; those before are kept, so that one step more is one step's work."""
+        """The weights after so many steps; earlier ones are kept, so that one more step costs only that step."""
         state = (self._number, self.ways.value, self.shots.value, self.swap.value, learner.alpha)
         if self._adapted[0] != state:
             self._adapted = (state, [], inner_loop(learner, self._theta, episode.support_x, episode.support_y))
@@ -93,8 +93,8 @@ class EpisodePanel(SheetPanel):
         return f"query accuracy {100 * numbers[0]:.1f}% → {100 * numbers[1]:.1f}% ({len(episode.query_y[0])} pictures)"
 
     def _predict(self, learner: Learner, episode: Episodes, steps: int) -> Tensor:
-        """The labels of the query pictures after so many steps [N*Q]; those before adaptation are worked out once."""
-        shots = 0 if self.sees.value == "query batch" else self.shots.value  # who looks at the support set
+        """The labels of the query pictures after so many steps [N*Q]; those before adaptation are computed once."""
+        shots = 0 if self.sees.value == "query batch" else self.shots.value  # only then does the support set matter
         state = (self._number, self.ways.value, self.swap.value, self.sees.value, shots)
         if steps == 0 and self._before[0] == state:
             return self._before[1]
@@ -106,5 +106,5 @@ class EpisodePanel(SheetPanel):
 
 
 def fewer_ways(network: Network, ways: int) -> Network:
-    """The network as a classifier of the first `ways` classes: the other outputs are not looked at."""
+    """The network as a classifier of the first `ways` classes: the other outputs are ignored."""
     return network if ways == network.ways else replace(first_outputs(network, ways), ways=ways)

@@ -22,10 +22,10 @@ HOW = {"prototypes": "nearest class mean", "matching": "attention", "memory": "r
 
 
 class FamiliesPanel(SheetPanel):
-    """One N-way task: the predictions of several learners beside each other.
+    """One N-way task: the predictions of several learners side by side.
 
-    learners: {name: (learner, theta)}, all with the same number of ways; those that take gradients have a slider for
-    their inner steps. images: uint8 [C, D, 28, 28]; the first task is the one that `seed` draws.
+    learners: {name: (learner, theta)}, all with the same number of ways; those that take gradient steps have a
+    slider for them. images: uint8 [C, D, 28, 28]; the first task is the one that `seed` draws.
     """
 
     MOST_SHOTS, QUERIES = 5, 3
@@ -36,7 +36,7 @@ class FamiliesPanel(SheetPanel):
         self._learners = {name: (learner, own(theta)) for name, (learner, theta) in learners.items()}
         ways = {name: learner.network.ways for name, (learner, _) in self._learners.items()}
         if len(set(ways.values())) != 1:
-            raise ValueError(f"All learners must tell the same number of classes apart, and these are {ways}.")
+            raise ValueError(f"All learners must have the same number of ways, not {ways}: train them on the same ways.")
         self._known: dict[str, tuple[tuple, Tensor]] = {}
         self.draw_tasks(images, next(iter(ways.values())), seed)
         self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
@@ -57,14 +57,14 @@ class FamiliesPanel(SheetPanel):
         self._below = [self.moves(ax.set_xlabel(" ", fontsize=9)) for ax in axes]
 
     def episode(self) -> Episodes:
-        """The task as the controls want it: the first K support drawings of each class, turned and redrawn."""
+        """The task that the controls ask for: the first K support drawings of each class, turned and redrawn."""
         change = changed(self.turned.value, self.stroke.value)
         x, y = (t.unflatten(1, (self._most_ways, -1))[:, :, : self.shots.value].flatten(1, 2)
                 for t in (self._task.support_x, self._task.support_y))  # fmt: skip
         return Episodes(change(x), y, change(self._task.query_x), self._task.query_y)
 
     def predict(self, name: str, episode: Episodes) -> Tensor:
-        """The labels that one learner gives the query pictures [N*Q]; those of the present state are kept."""
+        """The labels that one learner gives the query pictures [N*Q]; those for the current state are cached."""
         learner, theta = self._learners[name]
         steps = 1 if isinstance(learner, Reader) else self.steps.value
         controls = (self.shots, self.turned, self.stroke, self.judged)

@@ -60,7 +60,7 @@ class NavigationPanel(Panel):
         figure.axes[0].set_ylabel("y")
 
     def adapted(self) -> list[Trajectories]:
-        """What both policies do on the goal before the first step and after each: T = 2. What is known already is kept."""
+        """What both policies do on the goal before the first step and after each: T = 2. Results still valid are kept."""
         place, alpha = (self.goal_x.value, self.goal_y.value, self._seed), self.alpha.value
         goals = torch.tensor([place[:2]]).expand(2, 2)
         if place != self._place:

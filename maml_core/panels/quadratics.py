@@ -19,8 +19,8 @@ METHODS = {"MAML": COLOURS["maml"], "first order": COLOURS["first order"], "Rept
 class PlanePanel(Panel):
     """theta among the optima of two tasks with quadratic losses, whose Hessians the sliders set.
 
-    The arrows are the directions in which each method moves theta: minus the mean of its meta-gradients. They fall
-    together where the curvature is small against 1 / alpha, since what tells them apart is (I - alpha H).
+    The arrows are the directions in which each method moves theta: minus the mean of its meta-gradients. They
+    coincide where the curvature is small compared with 1 / alpha, since they differ only through (I - alpha H).
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class PlanePanel(Panel):
         cosines = {m: torch.cosine_similarity(d, found["MAML"], dim=0).item() for m, d in found.items()}
         for method, arrow in self._arrows.items():
             arrow.set_offsets(path[0, 0][None])
-            # Lengths are compared in the bars; arrows differ in direction only, so that a short one is seen, too.
+            # The bars compare lengths; the arrows show directions only, so that a short one is visible, too.
             arrow.set_UVC(*(1.2 * found[method] / max(lengths[method], 1e-9))[:, None])
         self._theta.set_data([self.theta_1.value], [self.theta_2.value])
         for i, line in enumerate(self._adapted):

@@ -1,4 +1,4 @@
-"""Sheets of pictures that a panel moves: framed by right and wrong, with the wrong label on those that are wrong."""
+"""Sheets of pictures in a panel: frames show right and wrong, and wrong ones carry the predicted label."""
 
 import ipywidgets as widgets
 import torch
@@ -16,9 +16,9 @@ CELL = 36  # pixels of a picture in a sheet, its frame included
 
 
 class SheetPanel(Panel):
-    """A panel of one task of characters, with sheets of at most `_most_ways` rows, a class in each.
+    """A panel of one task of characters, with sheets of at most `_most_ways` rows, one per class.
 
-    MOST_SHOTS, QUERIES: drawings of each class that a task has, to adapt on and to be judged by.
+    MOST_SHOTS, QUERIES: drawings of each class in a task, to adapt on and to test on.
     """
 
     MOST_SHOTS: int
@@ -38,14 +38,14 @@ class SheetPanel(Panel):
         self._task, self._number = self._tasks.sample(1, self._generator), self._number + 1
 
     def sheet(self, ax: Axes, columns: int) -> AxesImage:
-        """An empty sheet of so many columns."""
+        """An empty sheet with that many columns."""
         white = torch.zeros(self._most_ways, columns, 28, 28)
         return self.moves(show_sheet(ax, picture_sheet(white).byte()))
 
     def marks(self, ax: Axes) -> list[Line2D]:
-        """For every label the pictures that are wrongly taken for it, on a sheet without row labels.
+        """For every label, marks for the pictures that are mistaken for it, on a sheet without row labels.
 
-        One artist of many marks for each, since a text each takes a millisecond.
+        One artist holds all marks of a label, since separate texts take a millisecond each.
         """
         ax.set_yticks([])
         look = {"ms": 8, "mew": 0.3, "ls": "none", "color": COLOURS["wrong"]}

@@ -1,4 +1,4 @@
-"""From the strokes of a pen to a picture as Omniglot has it."""
+"""From pen strokes to a picture like Omniglot's."""
 
 import json
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Advantages: how much better an action's return was than a linear baseline expected (Duan et al. 2016).
 
-The baseline is a ridge regression of returns on features of position and time, every task's own.
+The baseline is a ridge regression of returns on features of position and time, fitted for each task.
 """
 
 import torch
@@ -13,7 +13,7 @@ RIDGE = 1e-5
 
 
 def discounted_returns(rewards: Tensor, discount: float = DISCOUNT) -> Tensor:
-    """From every step on to the end, rewards [..., H] -> sum over k of discount^k r_{t+k}, [..., H]."""
+    """From each step to the end: rewards [..., H] -> sum over k of discount^k r_{t+k}, [..., H]."""
     total, found = torch.zeros_like(rewards[..., 0]), []
     for reward in rewards.flip(-1).unbind(-1):
         total = reward + discount * total
@@ -29,14 +29,14 @@ def features(trajectories: Trajectories) -> Tensor:
 
 
 def fit_baseline(inputs: Tensor, returns: Tensor) -> Tensor:
-    """Every task's ridge regression, inputs [T, P, F] and returns [T, P] -> coefficients [T, F]; in float64 within."""
+    """Each task's ridge regression, inputs [T, P, F] and returns [T, P] -> coefficients [T, F]; computed in float64."""
     a, y = inputs.double(), returns.double()[..., None]
     gram = a.mT @ a + RIDGE * torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     return torch.linalg.solve(gram, a.mT @ y).squeeze(-1).to(inputs.dtype)
 
 
 def advantages(trajectories: Trajectories, discount: float = DISCOUNT) -> Tensor:
-    """Returns less the baseline, brought to mean 0 and deviation 1 over each task's steps: [T, B, H], 0 after the end."""
+    """Returns minus the baseline, scaled to mean 0 and deviation 1 over each task's steps: [T, B, H], 0 after the end."""
     returns = discounted_returns(trajectories.rewards, discount)
     inputs = features(trajectories)
     expected = (inputs @ fit_baseline(inputs.flatten(1, 2), returns.flatten(1))[:, None, :, None]).squeeze(-1)

@@ -22,7 +22,7 @@ ALPHAS = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 
 @dataclass(frozen=True)
 class Scores:
-    """By number of steps, of every goal the mean over its trajectories: returns and final distances, [steps + 1, T]."""
+    """Mean returns and final distances over a goal's trajectories, by number of steps and goal: [steps + 1, T]."""
 
     returns: Tensor
     distances: Tensor
@@ -39,7 +39,7 @@ class Scores:
 
 
 def halved(alpha: float, steps: int) -> list[float]:
-    """alpha for the first step and half of it for the others, as appendix A.2 has it at test."""
+    """alpha for the first step and half of it for the others, as in appendix A.2 at test time."""
     return [alpha if number == 0 else alpha / 2 for number in range(steps)]
 
 
@@ -59,7 +59,7 @@ def evaluate_policy(
 
 
 def tuned_alpha(policy: Network, theta: Weights, seed: int, goals: int = TEST_GOALS // 2) -> float:
-    """The candidate with the highest return over the steps after the first look, on goals of their own."""
+    """The candidate with the highest mean return over all numbers of steps but 0, on goals that only this choice uses."""
 
     def score(alpha: float) -> float:
         return evaluate_policy(policy, theta, alpha, seed, goals=goals).returns[1:].mean().nan_to_num(-1e9).item()

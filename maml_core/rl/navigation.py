@@ -1,7 +1,7 @@
-"""2-D navigation (section 5.3): a point robot that is to find a goal, and is told nothing but its rewards.
+"""2-D navigation (section 5.3): a point robot that has to find a goal, and is told nothing but its rewards.
 
-All robots of all tasks move at once: T tasks, B trajectories each, H steps. The noise of the policy comes in from
-outside, so that two policies can be compared on the same noise.
+All robots of all tasks move at once: T tasks, B trajectories each, H steps. The policy's noise is passed in,
+so that two policies can be compared on the same noise.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ..util.checks import at_least
 from .policy import draw
 
 HORIZON = 100
-FASTEST = 0.1  # the longest step along an axis; an action of 1 asks for it, as rllab's normalized environment has it
+FASTEST = 0.1  # the longest step along an axis; an action of 1 asks for it, as in rllab's normalized environment
 NEAR = 0.01
 SIDE = 0.5  # goals are in the unit square around the origin, where the robot starts
 
@@ -27,7 +27,7 @@ class Trajectories:
     actions:   [T, B, H, 2]   what it drew, in units of FASTEST and before clipping
     rewards:   [T, B, H]      0 after the end
     alive:     [T, B, H]      1 up to the step that reaches the goal, 0 after it
-    ends:      [T, B, 2]      where the robots are at last
+    ends:      [T, B, 2]      where the robots end up
     """
 
     positions: Tensor
@@ -48,7 +48,7 @@ def draw_goals(tasks: int, generator: torch.Generator) -> Tensor:
 
 
 def draw_noise(tasks: int, trajectories: int, generator: torch.Generator, horizon: int = HORIZON) -> Tensor:
-    """Standard normal numbers [T, B, H, 2], all that is random in so many trajectories."""
+    """Standard normal numbers [T, B, H, 2], all the randomness of these trajectories."""
     at_least(1, tasks=tasks, trajectories=trajectories, horizon=horizon)
     return torch.randn((tasks, trajectories, horizon, 2), generator=generator, device=generator.device)
 
@@ -73,12 +73,12 @@ def roll_out(policy: Network, weights: Weights, goals: Tensor, noise: Tensor) ->
 
 
 def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:
-    """How far from the goal the robots are at last: [T, B]."""
+    """How far from the goal the robots end up: [T, B]."""
     return (trajectories.ends - goals[:, None]).norm(dim=-1)
 
 
 def best_returns(goals: Tensor, horizon: int = HORIZON) -> Tensor:
-    """The return of somebody who is told the goal and goes there by the longest steps, [T, 2] -> [T]."""
+    """The return of a robot that is told the goal and goes there by the longest steps, [T, 2] -> [T]."""
     gone = FASTEST * torch.arange(1, horizon + 1, device=goals.device)
     left = (goals.abs()[:, None] - gone[:, None]).clamp(min=0)
     return -(left**2).sum((1, 2))

@@ -2,8 +2,8 @@
 
     L_i(theta) = - mean over steps t of  log pi_theta(a_t | x_t) A_t            (equation 4, with a baseline)
 
-Its gradient is the policy gradient. Positions, actions and advantages are numbers here: what is differentiated is the
-log-likelihood only, also when the meta-gradient goes through this step a second time.
+Its gradient is the policy gradient. Positions, actions and advantages are constants here: only the log-likelihood is
+differentiated, also when the meta-gradient goes through this step a second time.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .navigation import Trajectories, roll_out
 
 @dataclass(frozen=True)
 class Batch:
-    """Steps to learn from, P = B*H of them in a task; those after an end have weight 0.
+    """Steps to learn from, P = B*H of them in a task; those after a trajectory's end have weight 0.
 
     x:         [T, P, 2]   positions
     actions:   [T, P, 2]
@@ -33,7 +33,7 @@ class Batch:
     weight: Tensor
 
     def thin(self, every: int) -> "Batch":
-        """Every so many steps only, whose weights are a mean again."""
+        """Only every `every`-th step, with weights that again sum to 1."""
         weight = self.weight[:, ::every]
         parts = (t[:, ::every].contiguous() for t in (self.x, self.actions, self.advantage))
         return Batch(*parts, weight / weight.sum(1, keepdim=True))

@@ -1,4 +1,4 @@
-"""Algorithm 3: sample before, adapt, sample after, and move theta by what came after."""
+"""Algorithm 3: sample, adapt, sample again, and move theta so that the adapted policies earn more."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -27,14 +27,14 @@ KEEP_EVERY = 10  # meta-iterations
 
 @dataclass(frozen=True)
 class PolicyRecipe:
-    """What decides a training on 2-D navigation, apart from the seed (section 5.3 and appendix A.2).
+    """What determines a training run on 2-D navigation, apart from the seed (section 5.3 and appendix A.2).
 
     alpha:            size of an inner step
     inner_steps:      inner steps in training; 0: one policy for all goals, which is the paper's pretraining
-    trajectories:     of each task, before every step and after the last
+    trajectories:     for each task, before every step and after the last
     meta_batch:       T, goals per meta-iteration
     meta_iterations:  how long to train: the authors' script has 100, the paper "up to 500"
-    first_order:      take the inner gradient for a constant
+    first_order:      treat the inner gradient as a constant
     """
 
     name: str
@@ -65,7 +65,7 @@ POLICIES = {
 def sample(
     policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
 ) -> tuple[list[Trajectories], Tensor]:
-    """Lines 3 to 8 for a meta-batch: what was done before each inner step and, last of all, after it; the goals [T, 2]."""
+    """Lines 3 to 8 for a meta-batch: the trajectories before each inner step and after the last; the goals [T, 2]."""
     tasks, steps = recipe.meta_batch, recipe.inner_steps
     goals = draw_goals(tasks, generator)
     noises = [draw_noise(tasks, recipe.trajectories, generator) for _ in range(steps + 1)]
@@ -99,10 +99,11 @@ def train_policy(
     facts: dict[str, Any] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Train into `out`/policy.pt, going on where a training of the same recipe and seed is there already.
+    """Train into `out`/policy.pt, continuing a run of the same recipe and seed if there is one.
 
-    It is written every KEEP_EVERY meta-iterations: an interrupt loses no more, and what is resumed ends as if it had not
-    been interrupted. Returns what the file holds: theta and its story. Raises ValueError for a folder of another training.
+    The file is written every KEEP_EVERY meta-iterations: an interrupt loses no more than that, and a resumed run ends as if
+    it had never been interrupted. Returns the file's content: theta and the record of the run. Raises ValueError if the
+    folder holds another run.
     """
     iterations = recipe.meta_iterations if iterations is None else iterations
     at_least(1, iterations=iterations)
@@ -112,16 +113,16 @@ def train_policy(
     if path.exists():
         found = checkpoints.load(path)
         if (found["recipe"], found.get("seed")) != (story["recipe"], seed):
-            raise ValueError(f"{path} is of another recipe or seed: choose another --out, or move it away.")
+            raise ValueError(f"{path} belongs to another recipe or seed: choose another --out, or move it away.")
         if found["iteration"] > iterations:
             raise ValueError(
-                f"{path} has gone on to meta-iteration {found['iteration']:,}, past the {iterations:,} asked for: move it "
-                "away, or ask for as many --iterations."
+                f"{path} is at meta-iteration {found['iteration']:,}, past the {iterations:,} asked for: move it away, "
+                "or ask for at least as many --iterations."
             )
         story |= found
         story["theta"] = {name: w.to(device) for name, w in found["theta"].items()}
         generator.set_state(found["generator"])
-        say(f"{path}: going on after meta-iteration {story['iteration']:,}.")
+        say(f"{path}: continuing after meta-iteration {story['iteration']:,}.")
     check_writable(path, "choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic() - story["wall_seconds"]
@@ -135,5 +136,5 @@ def train_policy(
 
 
 def _steps(name: str, done: int, iterations: int) -> Iterable[int]:
-    """The meta-iterations that are left, with a bar."""
+    """The remaining meta-iterations, with a progress bar."""
     return progress(range(done + 1, iterations + 1), name, iterations, initial=done)

@@ -5,8 +5,8 @@
 
 along the natural direction F^-1 grad L, with F the Hessian of the mean KL. The KL is 0 and smallest where old and new
 are the same, so its first derivative with respect to the policy's outputs vanishes there, and what is left of its Hessian
-is J^T M J: J leads from theta to the outputs, M is the Gaussian's own Fisher matrix. So two derivatives do, one in the inner
-step and one here, where the paper takes finite differences "to avoid computing third derivatives".
+is J^T M J: J leads from theta to the outputs, M is the Gaussian's own Fisher matrix. So two derivatives are enough, one in
+the inner step and one here, where the paper takes finite differences "to avoid computing third derivatives".
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ from .reinforce import Batch, policy_step
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the meta-optimizer; the defaults are the authors' (rllab's).
+    """Settings of the meta-optimizer; the defaults are the authors' (rllab's).
 
     delta: largest mean KL of a step; solves: iterations of conjugate gradients; damping: added to F's diagonal;
-    backtracks, shrink: how often a step is tried, each time that much shorter; thin: F is taken from every so many
-    steps of the trajectories (theirs: from all), since its products are most of the work
+    backtracks, shrink: how often a step is tried, each time shorter by this factor; thin: F is computed from every
+    thin-th step of the trajectories (theirs: from all), since its products are most of the work
     """
 
     delta: float = 0.01
@@ -41,7 +41,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Report:
-    """How a step went: the surrogate before and after, the mean KL, and the tries that it took (0: none was good)."""
+    """How a step went: the surrogate before and after, the mean KL, and the number of tries (0: none was accepted)."""
 
     before: float
     after: float
@@ -50,9 +50,9 @@ class Report:
 
 
 class Objective:
-    """What one meta-iteration lowers, a function of theta: surrogate, KL and the product F v.
+    """What one meta-iteration minimizes, as a function of theta: surrogate, KL and the product F v.
 
-    inner: the batches of the inner steps, in order (none: theta itself acts, which is pretraining); outer: the batch
+    inner: the batches of the inner steps, in order (if there are none, theta itself acts: pretraining); outer: the batch
     that the adapted policies drew.
     """
 
@@ -67,7 +67,7 @@ class Objective:
             self.old_minus_log = policy.loss(self.old, outer.actions)
 
     def thin(self, every: int) -> "Objective":
-        """The same on every so many steps, for the Fisher matrix, which need not be exact."""
+        """The same on every `every`-th step, for the Fisher matrix, which need not be exact."""
         inner = [batch.thin(every) for batch in self.inner]
         return Objective(self.policy, self.theta, inner, self.outer.thin(every), self.alpha, self.first_order)
 
@@ -115,7 +115,7 @@ def trpo_step(objective: Objective, settings: Settings = Settings()) -> tuple[We
     fisher = objective.thin(settings.thin).fisher()
 
     def damped(v: Weights) -> Weights:
-        """For conjugate gradients, which have a leading axis: here of one system."""
+        """For conjugate gradients, which expect a leading axis; here it holds a single system."""
         image = fisher({name: w[0] for name, w in v.items()})
         return {name: image[name][None] + settings.damping * w for name, w in v.items()}
 

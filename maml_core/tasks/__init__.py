@@ -1,4 +1,4 @@
-"""Task distributions, and where their data come from."""
+"""Task distributions, and the data behind them."""
 
 from .characters import Characters, CharacterTasks, load_characters
 from .mini_imagenet import ImageTasks, MiniImageNet

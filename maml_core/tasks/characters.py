@@ -13,8 +13,8 @@ from .glyphs import draw_glyphs
 from .omniglot import load_omniglot
 from .sampling import check_classes, class_episodes
 
-# Characters of each part, by split. "alphabets" keeps alphabets whole: the test has the 20 alphabets of Omniglot's own
-# evaluation set, and of the 30 background alphabets the last three in the listing (Syriac, Tagalog, Tifinagh) validate.
+# Characters in each part, by split. "alphabets" keeps alphabets whole: the 20 alphabets of Omniglot's own evaluation set
+# are for the test, and the last three of the 30 background alphabets (Syriac, Tagalog, Tifinagh) for validation.
 SPLITS = {
     "characters": {"train": 1100, "validation": 100, "test": 423},
     "alphabets": {"train": 869, "validation": 95, "test": 659},
@@ -34,11 +34,11 @@ class Characters:
     def split(self, part: str, by: str = "characters") -> "Characters":
         """One part of a split: "train", "validation" or "test".
 
-        by: "characters" is the code's, 1,100 / 100 / 423 characters of all 50 alphabets: those of the test have
-        brothers in training. The code shuffles them with Python's `random`, seed 1, starting from the order in which
-        the file system happens to list them; ours is sorted, so that everyone has the same split.
-        "alphabets" is Omniglot's own, 964 background characters (869 / 95) against 659 of alphabets that training
-        never saw. (Glyphs have no alphabets; on them it is just another split.)
+        by: "characters" is the split of the authors' code, 1,100 / 100 / 423 characters from all 50 alphabets: the test
+        characters share alphabets with the training set. The code shuffles them with Python's `random`, seed 1, starting
+        from the order in which the file system happens to list them; we sort them first, so that everyone gets the same
+        split. "alphabets" is Omniglot's own: 964 background characters (869 / 95) against 659 from alphabets that
+        training never sees. (Glyphs have no alphabets; for them it is just another split.)
         """
         if by not in SPLITS:
             raise ValueError(f"by must be one of {', '.join(SPLITS)}, not {by!r}.")
@@ -54,12 +54,12 @@ class Characters:
 
 
 def load_characters(source: str = "auto", root: Path | str | None = None, download: bool = False) -> Characters:
-    """Omniglot where it can be had, else glyphs.
+    """Omniglot if it is available, otherwise glyphs.
 
-    source:    "omniglot" (an error where there is none), "glyphs", or "auto"
+    source:    "omniglot" (an error if there is none), "glyphs", or "auto"
     download:  whether torchvision may fetch Omniglot
-    Raises FileNotFoundError or ValueError as `load_omniglot` does; "auto" passes over a missing Omniglot, not over one
-    that is damaged or half there, or that cannot be read for want of Pillow.
+    Raises FileNotFoundError or ValueError as `load_omniglot` does; "auto" accepts that Omniglot is missing, but not that
+    it is damaged or incomplete, or cannot be read because Pillow is missing.
     """
     if source not in ("auto", "omniglot", "glyphs"):
         raise ValueError(f'source must be "auto", "omniglot" or "glyphs", not {source!r}.')
@@ -74,16 +74,16 @@ def load_characters(source: str = "auto", root: Path | str | None = None, downlo
 
 @dataclass(frozen=True)
 class CharacterTasks:
-    """p(T): N characters, K drawings of each to adapt on and Q others to be judged by.
+    """p(T): N characters, K drawings of each to adapt on and Q others to test on.
 
-    images:     uint8 [C, D, 28, 28], C characters in D drawings
+    images:     uint8 [C, D, 28, 28], C characters with D drawings each
     ways:       N, distinct characters in a task
     shots:      K, support drawings of each
     queries:    Q, query drawings of each; the paper's code takes K
     rotations:  turn each character of a task by 0, 90, 180 or 270 degrees, support and query alike (the code
-                does, at test as well); two rotations of one character never meet in a task
-    turned_classes: a character in each of its four orientations is a class of its own, so that there are 4C of them, and
-                two of one character may meet; rotations says nothing then
+                does, at test time as well); no task has the same character twice
+    turned_classes: each of a character's four orientations is a class of its own, so there are 4C of them, and two of
+                the same character may occur in one task; `rotations` is then ignored
     """
 
     images: Tensor
@@ -105,7 +105,7 @@ class CharacterTasks:
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """`tasks` tasks: x float [T, N*K, 1, 28, 28] in 0..1 (ink is 1), y int64 [T, N*K] = 0 0 .. 1 1 .. N-1.
 
-        Characters are drawn without replacement in a task, so which one is label 0 is random already.
+        Characters are drawn without replacement within a task, so which one gets label 0 is already random.
         """
         at_least(1, tasks=tasks)
         characters, drawings = self.images.shape[:2]

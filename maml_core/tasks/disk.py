@@ -1,4 +1,4 @@
-"""What lies in a data folder or a zip archive, without what file managers, archivers and network drives leave in it."""
+"""The contents of a data folder or zip archive, without what file managers, archivers and network drives leave behind."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -7,7 +7,7 @@ from zipfile import Path as ZipMember
 from zipfile import ZipFile
 
 # Dot files and AppleDouble's "._x.png"; "__MACOSX"; Synology's "@eaDir", QNAP's "@Recycle"; "#recycle"; "$RECYCLE.BIN";
-# "~snapshot". No data set that we read has a name that begins so.
+# "~snapshot". No data set that we read uses such names.
 PREFIXES = (".", "__", "@", "#", "$", "~")
 LEFTOVERS = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "desktop db", "desktop df", "network trash folder",
@@ -21,7 +21,7 @@ Listing: TypeAlias = "dict[str, File | Listing]"
 def data_root() -> Path:
     """Where data lives: the environment variable MAML_DATA, else `data/` of the checkout, else `./data`.
 
-    A relative MAML_DATA starts at the checkout too (without one: at the working directory), so that it is the same
+    A relative MAML_DATA is relative to the checkout, too (without one: to the working directory), so that it is the same
     folder for the command line and for a notebook, whose kernel runs in notebooks/.
     """
     checkout = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ def data_root() -> Path:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file or folder of that name is a system's own and no data."""
+    """Whether a file or folder of that name belongs to the operating system and is not data."""
     return name.startswith(PREFIXES) or name.lower() in LEFTOVERS
 
 
@@ -40,9 +40,9 @@ def entries(folder: Path) -> list[Path]:
 
 
 def listing(place: Path) -> Listing:
-    """All that is in a folder or a zip archive, as nested dictionaries by name, without leftovers at any depth.
+    """Everything in a folder or zip archive, as nested dictionaries by name, without leftovers at any depth.
 
-    Folders are dictionaries, files have `open("rb")`. Raises BadZipFile for an archive that is damaged.
+    Folders are dictionaries, files have `open("rb")`. Raises BadZipFile for a damaged archive.
     """
     if place.is_dir():
         return {path.name: listing(path) if path.is_dir() else path for path in entries(place)}

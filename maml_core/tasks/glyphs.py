@@ -1,9 +1,9 @@
-"""Glyphs: made-up characters for when Omniglot is out of reach.
+"""Glyphs: made-up characters for when Omniglot is not available.
 
-Omniglot arose from people drawing characters of invented and foreign alphabets with a pen. So do glyphs: a
+Omniglot was made by people who drew characters of invented and foreign alphabets. Glyphs imitate that: a
 character is one to four strokes of a pen, and each of its 20 drawers varies stroke, slant, scale, place and
-pen. The tensor has Omniglot's shape. They are easier to tell apart than Omniglot, so no number measured on
-glyphs may stand beside the paper's.
+pen. The tensor has Omniglot's shape. Glyphs are easier to tell apart than Omniglot's characters, so no number
+measured on them may be compared with the paper's.
 """
 
 import torch
@@ -21,7 +21,7 @@ def draw_glyphs(characters: int = CHARACTERS, seed: int = 0) -> Tensor:
     """uint8 [characters, 20, 28, 28], ink 255 on paper 0, always the same for the same seed."""
     at_least(1, characters=characters)
     generator = seeded_generator(seed)
-    # Blocks bound the memory; one generator in one order keeps the pictures independent of nothing but the seed.
+    # Blocks bound the memory; one generator, used in one order, makes the pictures depend on the seed alone.
     blocks = [_draw_block(min(128, characters - i), generator) for i in range(0, characters, 128)]
     return torch.cat(blocks)
 

@@ -1,7 +1,7 @@
 """mini-ImageNet (Vinyals et al. 2016, split of Ravi and Larochelle 2017): pictures on disk, and tasks made of them.
 
 100 classes of 600 pictures: 64 to train on, 16 to validate, 20 for the test. The pictures are ImageNet's, whose terms
-forbid passing them on, so that neither we nor anybody else may download them for you.
+forbid redistribution, so we cannot download them for you.
 """
 
 import csv
@@ -39,11 +39,11 @@ class Pictures:
 
 
 class MiniImageNet:
-    """The folders train/ val/ test/, each with a folder of pictures for every class; or, where these are not, the folder
+    """The folders train/ val/ test/, each with a folder of pictures for every class; or, if these are missing, the folder
     images/ with all pictures and Ravi and Larochelle's train.csv, val.csv and test.csv (filename,label) beside it.
 
-    root: default `miniimagenet` in `data_root()`. Raises FileNotFoundError where it is not there. A part is read when it
-    is asked for.
+    root: default `miniimagenet` in `data_root()`. Raises FileNotFoundError if it is missing. Each part is read when
+    it is first requested.
     """
 
     source = "mini-imagenet"
@@ -94,15 +94,15 @@ def _in_table(table: Path) -> dict[str, list[Path]]:
     except (KeyError, csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{table} is not a table with the columns filename and label.") from error
     if not rows or not all(map(all, rows)):
-        raise ValueError(f"{table} has {'a row without a filename or a label' if rows else 'no rows'}: get it anew.")
+        raise ValueError(f"{table} has {'a row without a filename or a label' if rows else 'no rows'}: download it again.")
     classes: dict[str, list[Path]] = {label: [] for label in sorted({label for _, label in rows})}
     for filename, label in sorted(set(rows)):
         classes[label].append(table.parent / "images" / filename)
     files = [file for pictures in classes.values() for file in pictures]
     if missing := [file for file in files if not file.is_file()]:
         raise ValueError(
-            f"{table} names {len(files):,} pictures, and {len(missing):,} of them are not there, {missing[0]} the first: "
-            "put them there, or take their lines out of the table."
+            f"{table} lists {len(files):,} pictures, and {len(missing):,} of them are missing, first {missing[0]}: "
+            "add them, or remove their lines from the table."
         )
     return classes
 
@@ -129,7 +129,7 @@ def _read_picture(file: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ImageTasks:
-    """p(T) over N-way K-shot tasks of pictures: classes without replacement, and in a class pictures without it."""
+    """p(T) over N-way K-shot tasks of pictures: classes, and pictures within a class, are drawn without replacement."""
 
     pictures: Pictures
     ways: int

@@ -1,7 +1,7 @@
 """Omniglot (Lake, Salakhutdinov, Tenenbaum 2015): 1,623 characters, each drawn by 20 people.
 
-`load_omniglot` gives one uint8 tensor from, in this order: our cache (one file), the pictures in any of the layouts
-that `omniglot_tree` knows, torchvision's download.
+`load_omniglot` returns one uint8 tensor from the first of these that is there: our cache (one file), the pictures in any
+of the layouts that `omniglot_tree` knows, torchvision's download.
 """
 
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CHARACTERS, DRAWINGS = 1623, 20
-PATIENCE = 120.0  # seconds that a process waits for another one to read or download the pictures
+PATIENCE = 120.0  # seconds that a process waits for another to read or download the pictures
 CACHE = "omniglot-28x28-v1.pt"
 
 
@@ -39,12 +39,12 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
     `omniglot_resized` are 28x28 already and taken as they are, and differ slightly from ours (the MAML authors' script
     scales with nearest-neighbour).
 
-    root:      default `data_root()`; `omniglot_tree.find_trees` says where below it Omniglot may lie
-    download:  when neither cache nor pictures are there, let torchvision fetch them (`timeout` in seconds for each
+    root:      default `data_root()`; `omniglot_tree.find_trees` says where below it Omniglot may be
+    download:  if neither cache nor pictures are there, let torchvision fetch them (`timeout` in seconds for each
                answer of the network); the environment variable MAML_DOWNLOAD=0 forbids it
-    Of several processes that start together one reads the pictures (or downloads them), and the others wait for it.
-    Raises FileNotFoundError when there is no Omniglot, and ValueError when what is there is damaged, surplus or half of
-    it, or cannot be read for want of Pillow.
+    If several processes start together, one reads the pictures (or downloads them), and the others wait for it.
+    Raises FileNotFoundError if there is no Omniglot, and ValueError if it is damaged, incomplete or has surplus files, or
+    cannot be read because Pillow is missing.
     """
     positive(timeout=timeout)
     root = data_root() if root is None else Path(root)
@@ -81,13 +81,13 @@ def _make_folder(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileNotFoundError(
-            f"There is no Omniglot, and {root} cannot be made to download it to ({error.strerror}): "
+            f"There is no Omniglot, and the folder {root} to download it to cannot be created ({error.strerror}): "
             "set MAML_DATA to a folder that can be written to."
         ) from error
 
 
 def _read_cache(cache: Path) -> Tensor:
-    remedy = f"Delete {cache} and it is made anew from the images."
+    remedy = f"Delete {cache}, and it is rebuilt from the images."
     try:
         images = torch.load(cache, weights_only=True)
     except Exception as error:
@@ -99,7 +99,7 @@ def _read_cache(cache: Path) -> Tensor:
 
 
 def _write_cache(images: Tensor, cache: Path) -> None:
-    """A folder that cannot be written to goes without."""
+    """Write the cache; if the folder is not writable, print a line and go on without it."""
     try:
         write_whole(cache, lambda file: torch.save(images, file))
     except OSError as error:
@@ -154,7 +154,7 @@ def _download(root: Path, timeout: float) -> None:
         raise FileNotFoundError("Downloading Omniglot needs torchvision: pip install torchvision.") from error
 
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(timeout)  # torchvision sets none: a network that drops packets would hang for ever
+    socket.setdefaulttimeout(timeout)  # torchvision sets none: a network that drops packets would hang forever
     try:
         for background in (True, False):
             Omniglot(str(root), background=background, download=True)

@@ -1,4 +1,4 @@
-"""Where Omniglot's pictures lie below a folder, in any of the layouts that people have, and whether they are complete."""
+"""Find Omniglot's pictures below a folder, in any of the common layouts, and check that they are complete."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Tree:
     """Omniglot, or one of its two parts, in one place.
 
     place:       a folder or a zip archive
-    characters:  the files of each, by "ALPHABET/characterNN"; those there are
+    characters:  the files of each that was found, by "ALPHABET/characterNN"
     expected:    the characters that there should be, in Omniglot's order
     sides:       how many pixels a picture may have on each side
     remedy:      what to do where something is missing or damaged
@@ -60,7 +60,7 @@ class Tree:
 def find_trees(root: Path) -> dict[str, Tree]:
     """Omniglot's two parts by name, each the first that is found; fewer where one is missing.
 
-    Looked at in this order: `omniglot-py` (torchvision's layout), the root, the folders below it level by level, to a
+    Searched in this order: `omniglot-py` (torchvision's layout), the root, the folders below it level by level, to a
     depth of four. In each of them a part is a folder (which "Extract here" may have doubled) or a zip archive. Where a
     part is missing, all 50 alphabets in one folder will do (the MAML authors' `omniglot` and `omniglot_resized`): one tree.
     Raises ValueError if what is found first has too few or too many characters.
@@ -79,7 +79,7 @@ def find_trees(root: Path) -> dict[str, Tree]:
 
 
 def missing_part(root: Path, trees: dict[str, Tree]) -> FileNotFoundError | ValueError:
-    """The error for a missing Omniglot (FileNotFoundError) or for one that is half there (ValueError)."""
+    """The error for a missing Omniglot (FileNotFoundError) or for one with one half missing (ValueError)."""
     missing = [part for part in PARTS if part not in trees]
     useless = " and ".join(str(place) for part in missing for place in _places(root, part))
     but = f" ({useless}: damaged or empty)" if useless else ""
@@ -96,7 +96,7 @@ def missing_part(root: Path, trees: dict[str, Tree]) -> FileNotFoundError | Valu
 
 
 def difference(found: Collection[str], expected: Collection[str]) -> str:
-    """What is missing and what is surplus, the first three of each; an alphabet by its name where all of it is."""
+    """What is missing and what is surplus, the first three of each; an alphabet by its name if all of it is."""
     told = []
     for word, names, others in (("missing", expected, found), ("surplus", found, expected)):
         kept = {name.partition("/")[0] for name in names if name in others}
@@ -110,7 +110,7 @@ def difference(found: Collection[str], expected: Collection[str]) -> str:
 
 def _folders(root: Path) -> Iterator[Path]:
     level = first = [root / "omniglot-py", root]
-    closed = {*PARTS, *_alphabets()}  # what lies inside is theirs
+    closed = {*PARTS, *_alphabets()}  # their contents belong to them
     yield from level
     for _ in range(DEPTH):
         below = [path for folder in level for path in _entries(folder) if path.name not in closed and path not in first]
@@ -121,7 +121,7 @@ def _folders(root: Path) -> Iterator[Path]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return entries(folder)
-    except OSError:  # not there, or not for us to read
+    except OSError:  # missing, or not readable for us
         return []
 
 

@@ -2,7 +2,7 @@
 
 A task is a linear regression with two weights theta: points x in R^2, targets x . optimum. Its loss is a
 quadratic bowl around the optimum with Hessian (2/K) sum x x^T, so choosing the points chooses the curvature.
-The tasks are fixed, support and query points the same: the picture wants no randomness.
+The tasks are fixed, support and query points the same: the picture needs no randomness.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Episodes of classes: what drawing N ways and K shots has in common, whatever the pictures are."""
+"""N-way K-shot episodes: what sampling them has in common, whatever the pictures are."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ def class_episodes(x: Tensor, shots: int) -> Episodes:
 def check_classes(ways: int, shots: int, queries: int, classes: int, there_are: str, members: int, needed: str) -> None:
     """ValueError, if tasks of N ways with K shots and Q queries cannot be drawn from so many classes and members.
 
-    there_are, needed: what a class is called, and the members with how many there are, as the sentences have them.
+    there_are, needed: words for the messages: what the classes are called, and what comes before the number of members.
     """
     at_least(1, ways=ways, shots=shots, queries=queries)
     if ways > classes:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..episodes import Episodes, TaskDistribution
 
-FINE = 4  # a pixel's parts, for strokes that change by less than a pixel
+FINE = 4  # subpixels per pixel and side, for strokes that change by less than a pixel
 
 
 def turn(x: Tensor, degrees: float) -> Tensor:
@@ -27,8 +27,8 @@ def turn(x: Tensor, degrees: float) -> Tensor:
 def stroke(x: Tensor, pixels: float) -> Tensor:
     """Pictures x [..., S, S] whose strokes are wider by so many pixels, or thinner (negative), in steps of half a pixel.
 
-    Each pixel gets the most ink within pixels / 2 of it, or the least (a maximum filter; a minimum filter), on a grid that
-    is four times as fine.
+    Each pixel gets the most ink within pixels / 2 of it, or the least (a maximum or minimum filter), on a grid that is
+    four times as fine.
     """
     reach = round(abs(pixels) / 2 * FINE)
     if reach == 0:
@@ -45,7 +45,7 @@ def jitter(
 ) -> Tensor:
     """Each of the pictures x [..., S, S] turned, moved and scaled a little, each in its own way (bilinear).
 
-    By uniform draws: up to so many degrees either way, pixels down and across, and a factor within 1 - scale .. 1 + scale.
+    Drawn uniformly: up to `degrees` either way, up to `pixels` down and across, and a factor within 1 - scale .. 1 + scale.
     """
     flat = x.flatten(0, -3)[:, None]  # [B, 1, S, S]
     draws = 2 * torch.rand((4, len(flat)), generator=generator, device=x.device) - 1
@@ -85,5 +85,5 @@ class ShiftedTasks:
 
 
 def changed(degrees: float, pixels: float) -> Callable[[Tensor], Tensor]:
-    """Pictures turned, and their strokes made wider or thinner: what shifts.ShiftedTasks takes."""
+    """A `change` for ShiftedTasks: turn the pictures and make their strokes wider or thinner."""
     return lambda x: stroke(turn(x, degrees), pixels)

@@ -1,4 +1,4 @@
-"""What every room uses: checks of numbers, files written whole, a progress bar, seeds."""
+"""Shared helpers: argument checks, atomic files, a progress bar, seeds."""
 
 from .checks import at_least, positive
 from .seeding import seeded_generator

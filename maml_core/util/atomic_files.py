@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and folders that one process has for itself."""
+"""Atomic file writes, and folders that one process has to itself."""
 
 import os
 import shutil
@@ -11,14 +11,14 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # Windows: there is no such lock, and two processes are on their own
+except ImportError:  # Windows has no such lock: nothing keeps two processes apart
     fcntl = None
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None], previous: Path | None = None) -> None:
-    """Write beside, flush to disk, rename: whoever reads `path` sees the old content or the new, never a part.
+    """Write a temporary file, flush it to disk, rename it: readers of `path` see the old content or the new, never a part.
 
-    previous: where the old content stays, whole as well.
+    previous: where the old content is kept, written atomically as well.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -36,7 +36,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], previous: Path |
 
 
 def check_writable(file: Path, remedy: str) -> None:
-    """OSError, ending in the remedy, if `file` could not be written; nothing is made or changed by asking."""
+    """Raise OSError, ending in the remedy, if `file` could not be written; the check itself creates and changes nothing."""
     nearest = next(folder for folder in file.absolute().parents if os.path.lexists(folder))
     try:
         if file.is_dir():
@@ -48,7 +48,7 @@ def check_writable(file: Path, remedy: str) -> None:
 
 
 def _copy_whole(path: Path, copy: Path) -> None:
-    """A second name for the same content where the file system has that, else a copy; never neither."""
+    """A hard link where the file system has them, else a copy; `copy` is replaced atomically."""
     part = copy.with_name(f"{copy.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     try:
@@ -59,17 +59,17 @@ def _copy_whole(path: Path, copy: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Delete what a process that was killed had begun to write; only for who has the folder to itself."""
+    """Delete temporary files that a killed process left behind; to be called only by the folder's sole user."""
     for part in folder.glob("*.part"):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
 def sole_user(folder: Path, wait: float = 0.0) -> Iterator[bool]:
-    """Have a folder to oneself, as far as others ask, too: True, or False if another process has it.
+    """Hold an advisory lock on a folder: yields True, or False if another process has it.
 
-    wait: seconds in which it may become free. The lock is on the folder itself: no file is left behind, and it ends
-    with its process, however that ends. Where there are no locks, everybody has the folder to himself.
+    wait: seconds to wait until it is free. The lock is on the folder itself: it leaves no file behind and ends with its
+    process, however that ends. Where the system has no locks, it always yields True.
     """
     if fcntl is None or not folder.is_dir():
         yield True
@@ -90,7 +90,7 @@ def _lock(handle: int, wait: float) -> bool:
             if time.monotonic() >= end:
                 return False
             time.sleep(0.05)
-        except OSError:  # some network file systems know no locks
+        except OSError:  # some network file systems have no locks
             return True
         else:
             return True

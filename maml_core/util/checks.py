@@ -1,10 +1,10 @@
-"""Numbers that cannot be: refused where they come in, by name."""
+"""Validate numeric arguments and name the bad one."""
 
 import math
 
 
 def at_least(low: float, **numbers: float | None) -> None:
-    """ValueError for the first number below `low` (None is no number, and what is not a number is below all)."""
+    """ValueError for the first number below `low` (None is skipped; NaN counts as below)."""
     for name, value in numbers.items():
         if value is not None and not value >= low:
             raise ValueError(f"{name} must be at least {low}, not {value}.")

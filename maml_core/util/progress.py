@@ -1,4 +1,4 @@
-"""One progress bar for everything that takes longer than a breath."""
+"""One progress bar for all slow loops."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ def progress(
 ) -> Any:
     """`items` with a tqdm bar on stderr; without tqdm or stderr, or with `show=False`, the same items without a bar.
 
-    What comes back can be iterated, or moved on from `initial` by `update(n)` if `items` is None, and has tqdm's
+    The result can be iterated, or advanced from `initial` by `update(n)` if `items` is None, and has tqdm's
     `set_postfix_str` and `close`.
     """
     try:

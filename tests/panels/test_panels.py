@@ -240,7 +240,7 @@ def test_families_numbers_are_each_learners_own(images):
 
 def test_learners_beside_each_other_have_the_same_ways(images):
     learners = {name: (find_recipe(name).build_learner(), {}) for name in ("omniglot-5way-1shot", "omniglot-20way-1shot")}
-    with pytest.raises(ValueError, match="must tell the same number of classes apart"):
+    with pytest.raises(ValueError, match="must have the same number of ways"):
         FamiliesPanel(learners, images)
 
 

@@ -237,7 +237,7 @@ def test_pictures_that_a_table_names_in_vain(tables):
     gone = sorted((tables / "images").glob("test*"))[3:6]
     for file in gone:
         file.unlink()
-    with pytest.raises(ValueError, match="test.csv names 86 pictures, and 3 of them are not there, .* first") as refusal:
+    with pytest.raises(ValueError, match="lists 86 pictures, and 3 of them are missing, first .*: add them") as refusal:
         MiniImageNet(tables).split("test")
     assert str(gone[0]) in str(refusal.value)
 
