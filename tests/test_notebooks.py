@@ -124,3 +124,31 @@ def test_defines_no_classes(notebook: NotebookNode) -> None:
 def test_has_as_much_prose_as_code(notebook: NotebookNode) -> None:
     prose = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
     assert prose >= sum(len(cell.source) for cell in code_cells(notebook))
+
+
+PACKAGE = FOLDER.parent / "maml_core"
+
+
+def test_the_files_that_a_chapter_names_are_there(notebook: NotebookNode) -> None:
+    """Of the package or of the repository, such as `training/loop.py` or `tests/test_maml.py`."""
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    named = set(re.findall(r"`((?:[\w-]+/)+[\w.-]+\.py|[a-z_]+\.py)`", prose))
+    assert not [name for name in named if not any((root / name).exists() for root in (PACKAGE, FOLDER.parent))]
+
+
+def test_what_chapter_1_cites_line_by_line_is_in_the_code() -> None:
+    """Algorithm 1 beside the code: each fragment stands in the file that its row names, or in reference.py."""
+    chapter = nbformat.read(FOLDER / "01_sinusoid.ipynb", as_version=4)
+    (table,) = (cell.source for cell in chapter.cells if cell.source.startswith("| Algorithm 1"))
+    rows = [line.rsplit(" | ", 1)[1] for line in table.splitlines() if re.match(r"\| \d", line)]
+    cited = 0
+    for row in rows:
+        fragments = re.findall(r"`([^`]+)`", row)
+        files = [name for name in fragments if name.endswith(".py")]
+        text = "\n".join((PACKAGE / name).read_text() for name in [*files, "reference.py"])
+        text = re.sub(r"\s+", "", text)
+        for fragment in fragments:
+            if fragment not in files:
+                assert not [part for part in re.sub(r"\s+", "", fragment).split("...") if part.strip(",)") not in text], fragment
+                cited += 1
+    assert len(rows) == 8 and cited >= 7
