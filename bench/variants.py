@@ -11,12 +11,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from maml_core.engine import MetaTrainer
 from maml_core.results.shipped import STUDY_FOLDER
-from maml_core.studies.registry import TRAINED
-from maml_core.training import checkpoints
+from maml_core.results.study_result import StudyResult
+from maml_core.studies.registry import STUDIES
 from maml_core.util import seeded_generator
 
 from .machine import ALLOCATOR, Onlookers, describe_machine, forget_peak, peak_memory, with_allocator
@@ -26,11 +25,12 @@ from .workloads import build_workload
 
 OUT = STUDY_FOLDER / "variants-cost.json"
 ROUNDS = 7
+VARIANTS = STUDIES["variants"].answer.conditions
 
 
 def start(label: str, steps: int, device: str = "cpu") -> Callable[[], None]:
     """A training of the study's condition with so many inner steps: each call is a meta-iteration on the same episodes."""
-    recipe = replace(TRAINED["variants"].conditions[label].build(), inner_steps=steps)
+    recipe = replace(VARIANTS[label].build(), inner_steps=steps)
     tasks = build_workload("O", device, recipe.meta_batch).tasks
     trainer = MetaTrainer(recipe.build_learner(), tasks, seeded_generator(0, device), recipe.meta_batch)
 
@@ -67,7 +67,7 @@ def in_own_process(label: str, steps: int, device: str) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
-def measure(labels: list[str], device: str, all_steps: tuple[int, ...] = STEPS, rounds: int = ROUNDS) -> dict[str, Any]:
+def measure(labels: list[str], device: str, all_steps: tuple[int, ...] = STEPS, rounds: int = ROUNDS) -> StudyResult:
     """All points; `others_cores` tells how busy other processes kept the machine."""
     rows = []
     with Onlookers() as others:
@@ -79,10 +79,11 @@ def measure(labels: list[str], device: str, all_steps: tuple[int, ...] = STEPS, 
                        "peak_mb": round(in_own_process(label, steps, device), 1)}  # fmt: skip
                 print(f"{steps:2} steps, {label}: {row['median_ms']:.0f} ms, {row['peak_mb']:.0f} MB", flush=True)
                 rows.append(row)
-    recipe = TRAINED["variants"].conditions["MAML"].build()
-    return {"question": "What does a meta-iteration cost, against inner steps?", "recipe": recipe.name, "device": device,
-            "tasks": recipe.meta_batch, "rounds": rounds, "others_cores": others.cores,
-            "machine": describe_machine(device), "rows": rows}  # fmt: skip
+    recipe = VARIANTS["MAML"].build()
+    settings = {"recipe": recipe.name, "device": device, "tasks": recipe.meta_batch, "rounds": rounds,
+                "others_cores": others.cores, "machine": describe_machine(device)}  # fmt: skip
+    question = "What does a meta-iteration cost, against inner steps?"
+    return StudyResult(study="variants-cost", question=question, settings=settings, rows=rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -90,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
-    checkpoints.save(measure(list(TRAINED["variants"].conditions), options.device), options.out)
+    measure(list(VARIANTS), options.device).save(options.out)
 
 
 if __name__ == "__main__":

@@ -128,10 +128,10 @@ def test_variants_are_timed_in_turn_and_weighed_apart(monkeypatch) -> None:
     weighed = []
     monkeypatch.setattr(variants, "in_own_process", lambda *point: weighed.append(point) or 1.0)
     result = variants.measure(["first order", "ANIL"], "cpu", all_steps=(1, 2), rounds=1)
-    points = [(row["variant"], row["steps"]) for row in result["rows"]]
+    points = [(row["variant"], row["steps"]) for row in result.rows]
     assert points == [(label, steps) for steps in (1, 2) for label in ("first order", "ANIL")]
     assert weighed == [(label, steps, "cpu") for label, steps in points]
-    assert all(row["median_ms"] > 1 for row in result["rows"]) and result["tasks"] == 8
+    assert all(row["median_ms"] > 1 for row in result.rows) and result.settings["tasks"] == 8
 
 
 def test_a_variants_memory_is_more_than_its_weights() -> None:

@@ -110,13 +110,13 @@ def test_the_readme_is_short():
 
 def judged(study: str, seed: int = 0, protocol: str = "paper") -> dict[str, float]:
     """{condition: test accuracy} of one seed."""
-    rows = load_study(study)["rows"]
+    rows = load_study(study).rows
     return {row["condition"]: row["judged"][protocol]["accuracy"] for row in rows if row["seed"] == seed}
 
 
 def returns(condition: str, iterations: int, alpha: float | None) -> dict[int, float]:
     """{seed: average return after one step} of policies; alpha None: the one that was chosen for each."""
-    rows = [r for r in load_study("navigation")["rows"] if (r["condition"], r["iterations"]) == (condition, iterations)]
+    rows = [r for r in load_study("navigation").rows if (r["condition"], r["iterations"]) == (condition, iterations)]
     return {row["seed"]: row["return"][1] for row in rows if (row["chosen"] if alpha is None else row["alpha"] == alpha)}
 
 
@@ -127,12 +127,12 @@ def full_rows_are_above() -> bool:
 
 
 def batch_norm_decides() -> bool:
-    seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches")["rows"]}
+    seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches").rows}
     return seen["query batch", 1] > seen["query batch", 15] > seen["support", 15] + 0.01
 
 
 def last_block_is_ahead() -> bool:
-    seconds = {row["condition"]: row["cpu_seconds"] for row in load_study("what-adapts")["rows"]}
+    seconds = {row["condition"]: row["cpu_seconds"] for row in load_study("what-adapts").rows}
     accuracy = judged("what-adapts")
     return accuracy["last block"] == max(accuracy.values()) and seconds["last block"] < seconds["everything"]
 
@@ -149,7 +149,7 @@ def pretraining_keeps_up() -> bool:
 
 
 def best_alpha_falls() -> bool:
-    rows = [row for row in load_study("navigation")["rows"] if row["condition"] == "pretrained" and row["chosen"]]
+    rows = [row for row in load_study("navigation").rows if row["condition"] == "pretrained" and row["chosen"]]
     alpha = {(row["iterations"], row["seed"]): row["alpha"] for row in rows}
     return all(alpha[100, seed] < alpha[20, seed] for seed in (0, 1))
 
@@ -164,13 +164,13 @@ def the_mean_is_faster() -> bool:
 
 
 def the_sum_catches_up() -> bool:
-    at = [{row["iteration"]: row["validation"] for row in load_shipped(name)[1]["history"]}
+    at = [{row["iteration"]: row["validation"] for row in load_shipped(name)[1].history}
           for name in ("omniglot-5way-1shot", "omniglot-5way-1shot-sum")]  # fmt: skip
     return at[1][8000] > at[0][8000] - 0.005
 
 
 def rotations_make_no_difference() -> bool:
-    first, second = (row["judged"]["turned characters"] for row in load_study("rotations")["rows"])
+    first, second = (row["judged"]["turned characters"] for row in load_study("rotations").rows)
     return abs(first["accuracy"] - second["accuracy"]) < first["ci95"] + second["ci95"]
 
 
@@ -180,7 +180,7 @@ def turned_ones_are_easier() -> bool:
 
 
 def alpha_of_training_is_best() -> bool:
-    rows = load_study("alpha-at-test")["rows"]
+    rows = load_study("alpha-at-test").rows
     kinds = {(row["recipe"], row["steps"]) for row in rows}
     best = [max((row["mean"], row["multiple"]) for row in rows if (row["recipe"], row["steps"]) == kind) for kind in kinds]
     return all(multiple == 1 for _, multiple in best)
@@ -193,7 +193,7 @@ def comparing_is_ahead() -> bool:
 
 def shift(axis: str, value: float) -> dict[str, float]:
     """{learner: accuracy} where the test differs so."""
-    rows = load_study("families-shift")["rows"]
+    rows = load_study("families-shift").rows
     here = [row for row in rows if (row["axis"], row["value"]) == (axis, value)]
     return {row["learner"]: row["mean"] for row in here if "equal" not in row["learner"]}
 
@@ -223,7 +223,7 @@ def second_order_is_ahead() -> bool:
 
 
 def memory_stays() -> bool:
-    of = {(row["variant"], row["steps"]): row for row in load_study("variants-cost")["rows"]}
+    of = {(row["variant"], row["steps"]): row for row in load_study("variants-cost").rows}
     growth = {name: of[name, 10]["peak_mb"] / of[name, 1]["peak_mb"] for name, steps in of if steps == 1}
     flat = max(growth[name] for name in ("iMAML", "Reptile", "first order"))
     return flat < 1.15 and growth["MAML"] > 3 and of["iMAML", 10]["median_ms"] < of["MAML", 10]["median_ms"]

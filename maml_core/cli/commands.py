@@ -10,18 +10,20 @@ from typing import Any
 import torch
 
 from ..learners.registry import READERS
+from ..networks import Weights
 from ..recipes import RECIPES, Recipe, find_recipe
 from ..results.comparisons import families_table, navigation_table, records_table, variants_table
 from ..results.protocol import measure
 from ..results.shipped import STUDY_FOLDER, is_shipped, load_shipped, publish, unfinished_file, weights_name
 from ..results.tables import accuracy_rows, accuracy_table, error_table, literature_table
 from ..studies.navigation import is_policy, publish_policy
-from ..studies.registry import MEASURED, SAMPLED, TRAINED, WITHOUT_CHARACTERS, weights_of
-from ..studies.study import run_study
+from ..studies.registry import STUDIES
+from ..studies.study import Study, StudyContext
 from ..tasks.characters import Characters, load_characters
 from ..tasks.mini_imagenet import MiniImageNet
 from ..training import checkpoints
 from ..training.checkpoints import CHECKPOINT
+from ..training.record import TrainingRecord
 from ..util.atomic_files import check_writable
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
@@ -32,21 +34,15 @@ def _recipes(options: argparse.Namespace) -> None:
     for r in RECIPES.values():
         shipped = "yes" if is_shipped(r.name) else ""
         if unfinished_file(r.name).exists():
-            shipped += f", {load_shipped(r.name)[1]['iterations']:,} of {r.meta_iterations:,}"
+            shipped += f", {load_shipped(r.name)[1].iterations_run:,} of {r.meta_iterations:,}"
         alpha = "-" if r.variant in READERS else r.alpha
         print(f"{r.name:34}{r.network:>10}{alpha:>7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     recipe = find_recipe(options.recipe)
-    if options.weights:
-        story = checkpoints.load(options.weights)
-        theta = story["theta"]
-    else:
-        theta, story = load_shipped(recipe.name)
-    if story["recipe"]["name"] == recipe.name:  # settings such as --inner-loss go with the weights
-        recipe = Recipe(**story["recipe"])
-    recipe = _changed(recipe, options)
+    theta, trained, iteration = _weights(recipe, options.weights)
+    recipe = _changed(trained, options)
     network = recipe.build_learner().network
     checkpoints.check_weights(theta, network, options.weights or f"The shipped {recipe.name}")
     _check_device(options.device)
@@ -55,8 +51,21 @@ def _evaluate(options: argparse.Namespace) -> None:
     characters = _characters(recipe, options.data or "auto", options)
     theta = {name: w.to(options.device) for name, w in theta.items()}
     result = measure(recipe, theta, characters, options.seed or 0, options.tasks, options.part)
-    result["iterations"] = story["iteration"]
+    result["iterations"] = iteration
     print(checkpoints.as_json(result) if options.json else _for_people(recipe, result))
+
+
+def _weights(recipe: Recipe, path: Path | None) -> tuple[Weights, Recipe, int]:
+    """theta of a file, or of what is shipped, the recipe as it was trained there, and theta's meta-iteration.
+
+    Settings such as --inner-loss go with the weights; those of another recipe are judged by this one.
+    """
+    if path is None:
+        theta, record = load_shipped(recipe.name)
+        return theta, record.recipe, record.best_iteration
+    content = checkpoints.load(path)
+    is_ours = content["recipe"]["name"] == recipe.name
+    return content["theta"], TrainingRecord.from_json(content, path).recipe if is_ours else recipe, content["iteration"]
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -71,11 +80,11 @@ def _publish(options: argparse.Namespace) -> None:
             f"{options.folder} has no best theta to ship before its first validation: go on with it by --resume, "
             "with a smaller --validate-every if need be."
         )
-    recipe = Recipe(**checkpoints.load(weights)["recipe"])
-    story = publish(options.folder, _data(recipe, "omniglot"), options.name)
-    print(_for_people(recipe, story["evaluation"]))
+    recipe = TrainingRecord.from_json(checkpoints.load(weights), weights).recipe
+    record = publish(options.folder, _data(recipe, "omniglot"), options.name)
+    print(_for_people(recipe, record.evaluation))
     if options.name in (None, recipe.name) and (unfinished := unfinished_file(recipe.name)).exists():
-        at = f"meta-iteration {story['iterations']:,} of {recipe.meta_iterations:,}"
+        at = f"meta-iteration {record.iterations_run:,} of {recipe.meta_iterations:,}"
         print(f"It is at {at}: what it takes to go on with it is shipped too, in {unfinished}.")
 
 
@@ -105,38 +114,29 @@ def _reproduce(options: argparse.Namespace) -> None:
 
 def _study(options: argparse.Namespace) -> None:
     _check_device(options.device)
-    name = options.study
-    path = STUDY_FOLDER / f"{name}.json" if options.ship else options.results or options.out / f"{name}.json"
-    weights = STUDY_FOLDER / name if options.ship and weights_of(name) else None
-    _check_places(options, path, weights)
-    if name in MEASURED:
-        result = MEASURED[name](None if name in WITHOUT_CHARACTERS else load_characters("omniglot"))
-        for condition, content in result.pop("weights", {}).items():
-            if weights:
-                checkpoints.save(content, weights / weights_name(condition))
-    elif name in SAMPLED:
-        result = SAMPLED[name](
-            options.out, tuple(options.seeds), options.iterations, options.device, {"commit": _commit()}
-        )  # fmt: skip
-    else:
-        result = run_study(
-            TRAINED[name], load_characters("omniglot"), options.out, tuple(options.seeds), options.iterations,
-            options.device, {"commit": _commit()}, engine=options.engine, weights=weights,
-        )  # fmt: skip
-    result |= {"study": name, "torch": str(torch.__version__), "commit": _commit()}
-    checkpoints.save(result, path)
-    print(f"{result['question']} {len(result['rows'])} rows in {path}")
+    study = STUDIES[options.study]
+    path = STUDY_FOLDER / f"{study.name}.json" if options.ship else options.results or options.out / f"{study.name}.json"
+    weights = STUDY_FOLDER / study.name if options.ship else None
+    _check_places(options, study, path, weights)
+    context = StudyContext(
+        out=options.out, characters=lambda: load_characters("omniglot"), seeds=tuple(options.seeds),
+        iterations=options.iterations, device=options.device, engine=options.engine, weights=weights,
+        metadata={"commit": _commit()},
+    )  # fmt: skip
+    result = study.run(context)
+    result.save(path)
+    print(f"{result.question} {len(result.rows)} rows in {path}")
 
 
-def _check_places(options: argparse.Namespace, results: Path, weights: Path | None) -> None:
+def _check_places(options: argparse.Namespace, study: Study, results: Path, weights: Path | None) -> None:
     """OSError before any work where a study could not write its results, the weights that it ships, or its trainings."""
     remedy = "leave --ship out to write below runs/" if options.ship else "choose another --out, or --results"
     check_writable(results, remedy)
     if weights:
-        for condition in weights_of(options.study):
+        for condition in study.ships:
             check_writable(weights / weights_name(condition), remedy)
-    if options.study not in MEASURED:
-        check_writable(options.out / options.study, "choose another --out")
+    if study.trains:
+        check_writable(options.out / study.name, "choose another --out")
 
 
 def _for_people(recipe: Recipe, result: dict[str, Any]) -> str:

@@ -13,9 +13,10 @@ from ..engine.precision import check_precision
 from ..recipes import Recipe, find_recipe
 from ..results.unfinished import find_unfinished, take_unfinished
 from ..training import checkpoints
-from ..training.checkpoints import CHECKPOINT, check_settings, load_training
+from ..training.checkpoints import CHECKPOINT, load_training
 from ..training.loop import Settings, train
 from ..training.monitor import describe
+from ..training.record import TrainingRecord
 from ..util.checks import at_least
 from .arguments import build_parser
 from .commands import _changed, _characters, _check_device, _commit
@@ -43,8 +44,8 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
     seed, source, precision = options.seed or 0, options.data or "auto", options.precision or "float32"
     if options.resume:
         begun = _begun(recipe.name, out, options, shard)
-        recipe, seed, precision = Recipe(**begun["recipe"]), begun["seed"], begun.get("precision", "float32")
-        source = begun["data"] if begun.get("data") in ("omniglot", "glyphs") else source
+        recipe, seed, precision = begun.recipe, begun.seed, begun.precision
+        source = begun.data if begun.data in ("omniglot", "glyphs") else source
         if done := _already(recipe, begun, options.iterations or recipe.meta_iterations, out):
             if shard.rank == 0:
                 print(done)
@@ -63,14 +64,15 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
         precision=precision, resume=options.resume, validate_every=options.validate_every, shard=shard, metadata=facts,
         again=f"this command:\n  {_command_to_go_on(options, out)}",
     )  # fmt: skip
-    result = train(recipe, tasks, validation, out, settings)
+    record = TrainingRecord.from_json(train(recipe, tasks, validation, out, settings), out)
     if shard.rank == 0:
-        best, last = result["best"], result["history"][-1]
-        print(f"After {result['iteration']:,} meta-iterations and {result['wall_seconds']:.0f} s: {describe(recipe, last)}")
-        print(f"Best on validation: {describe(recipe, best)} after {best['iteration']:,}, kept in {out / 'weights.pt'}")
+        after, last = record.iterations_run, describe(recipe, record.history[-1])
+        print(f"After {after:,} meta-iterations and {record.wall_seconds:.0f} s: {last}")
+        best = f"{describe(recipe, record.best)} after {record.best_iteration:,}"
+        print(f"Best on validation: {best}, kept in {out / 'weights.pt'}")
 
 
-def _begun(name: str, out: Path, options: argparse.Namespace, shard: Shard) -> dict[str, Any]:
+def _begun(name: str, out: Path, options: argparse.Namespace, shard: Shard) -> TrainingRecord:
     """The training in `out`; where there is no folder yet, the unfinished one that the package ships, put there.
 
     Raises FileNotFoundError where there is neither, and ValueError where the options contradict it; then nothing is put.
@@ -81,29 +83,31 @@ def _begun(name: str, out: Path, options: argparse.Namespace, shard: Shard) -> d
             f"There is no training in {out}, and the package ships no unfinished one of {name}: train first, "
             "without --resume."
         )
-    begun = checkpoints.load(shipped) if shipped else load_training(out, say=lambda text: None)
+    path = shipped or out / CHECKPOINT
+    state = checkpoints.load(shipped) if shipped else load_training(out, say=lambda text: None)
+    begun = TrainingRecord.from_json(state, path)
     remedy = "leave out --resume to begin anew" if shipped else "choose another --out"
-    check_settings(begun, _given(options, name), shipped or out / CHECKPOINT, remedy)
+    begun.check_settings(_given(options, name), path, remedy)
     with shard.first_one_first():
         if shipped and shard.rank == 0:
             take_unfinished(name, out)
-            at = f"at meta-iteration {begun['iteration']:,}, in {out}"
+            at = f"at meta-iteration {begun.iterations_run:,}, in {out}"
             print(f"Going on from the training that the package ships, {at}.", flush=True)
     return begun
 
 
-def _already(recipe: Recipe, begun: dict[str, Any], iterations: int, out: Path) -> str | None:
+def _already(recipe: Recipe, begun: TrainingRecord, iterations: int, out: Path) -> str | None:
     """What to say of a training that has nothing left to do up to this meta-iteration; None where it has."""
-    at, history = begun["iteration"], begun["history"]
+    at, history = begun.iterations_run, begun.history
     if at < iterations or (at == iterations and (not history or history[-1]["iteration"] < at)):
         return None
     said = f"{out} is already at meta-iteration {at:,}, so there is nothing to do up to {iterations:,}."
     if not history:
         return f"{said} It has not been validated yet: a larger --iterations goes on with it."
-    last, best = history[-1], begun["best"]
+    last, best = history[-1], begun.best
     return (
         f"{said} Its last validation, after {last['iteration']:,}: {describe(recipe, last)}; "
-        f"the best, after {best['iteration']:,}: {describe(recipe, best)}, kept in {out / 'weights.pt'}."
+        f"the best, after {begun.best_iteration:,}: {describe(recipe, best)}, kept in {out / 'weights.pt'}."
     )
 
 

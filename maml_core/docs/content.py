@@ -19,31 +19,31 @@ from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, iterations, listed, m
 
 def judged(study: str, condition: str, protocol: str = "paper") -> str:
     """Test accuracy of every seed of a condition, in %."""
-    rows = [row for row in load_study(study)["rows"] if row["condition"] == condition]
+    rows = [row for row in load_study(study).rows if row["condition"] == condition]
     return listed((f"{100 * row['judged'][protocol]['accuracy']:.1f}" for row in rows), "%")
 
 
 def interval(study: str, condition: str) -> str:
     """Test accuracy of a condition's first seed with its interval."""
-    row = next(row for row in load_study(study)["rows"] if row["condition"] == condition)
+    row = next(row for row in load_study(study).rows if row["condition"] == condition)
     return f"{percent(as_cell(row['judged']['paper']))}%"
 
 
 def length(study: str) -> str:
     """Meta-iterations of each training of a study."""
-    return f"{load_study(study)['iterations']:,}"
+    return f"{load_study(study).settings['iterations']:,}"
 
 
 def batch_norm(*seen: tuple[str, int]) -> str:
     """Accuracy by (what batch norm sees, query pictures per class); of two, by how many points the first is ahead."""
-    rows = {(row["sees"], row["queries"]): round(100 * row["mean"], 1) for row in load_study("query-batches")["rows"]}
+    rows = {(row["sees"], row["queries"]): round(100 * row["mean"], 1) for row in load_study("query-batches").rows}
     first, *others = (rows[key] for key in seen)
     return f"{first:.1f}%" if not others else f"{first - others[0]:.1f}"
 
 
 def at_alpha(recipe: str, multiple: float, steps: int) -> str:
     """Accuracy at a multiple of the alpha of training."""
-    rows = load_study("alpha-at-test")["rows"]
+    rows = load_study("alpha-at-test").rows
     (mean,) = (r["mean"] for r in rows if (r["recipe"], r["multiple"], r["steps"]) == (recipe, multiple, steps))
     return f"{100 * mean:.1f}%"
 
@@ -51,7 +51,7 @@ def at_alpha(recipe: str, multiple: float, steps: int) -> str:
 def policies(condition: str, alpha: float, what: Callable[[dict[str, Any]], str]) -> str:
     """Something of every seed's policy after 20 meta-iterations on 2-D navigation, adapted with alpha."""
     about = (condition, 20, alpha)
-    rows = load_study("navigation")["rows"]
+    rows = load_study("navigation").rows
     return listed(what(row) for row in rows if (row["condition"], row["iterations"], row["alpha"]) == about)
 
 
@@ -62,7 +62,7 @@ def average_return(condition: str, alpha: float, steps: int) -> str:
 
 def pretrained_alpha() -> float:
     """The alpha that suits the first pretrained policy after 20 meta-iterations."""
-    rows = load_study("navigation")["rows"]
+    rows = load_study("navigation").rows
     return next(r["alpha"] for r in rows if (r["condition"], r["iterations"]) == ("pretrained", 20) and r["chosen"])
 
 
@@ -74,20 +74,20 @@ def layer_alpha(layer: int) -> str:
 
 def last_block_time() -> str:
     """Time of a meta-iteration that adapts the last block alone, in % of one that adapts everything."""
-    seconds = {row["condition"]: row["cpu_seconds"] for row in load_study("what-adapts")["rows"]}
+    seconds = {row["condition"]: row["cpu_seconds"] for row in load_study("what-adapts").rows}
     return f"{100 * seconds['last block'] / seconds['everything']:.0f}%"
 
 
 def prototypes_time(ways: int) -> str:
     """Time of a meta-iteration of prototypes, in % of MAML's."""
-    rows = load_study(f"families-{ways}way")["rows"]
+    rows = load_study(f"families-{ways}way").rows
     each = {row["condition"]: row["cpu_seconds"] / row["history"][-1]["iteration"] for row in rows}
     return f"{100 * each['prototypes'] / each['MAML']:.0f}%"
 
 
 def lost_by_turning() -> str:
     """Points that the four learners lose on classes turned by 45 degrees: the least and the most."""
-    mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift")["rows"]}
+    mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift").rows}
     learners = ("MAML", "prototypes", "matching", "memory")
     lost = [100 * (mean["turned", 0, name] - mean["turned", 45, name]) for name in learners]
     return f"{min(lost):.1f} to {max(lost):.1f}"
@@ -95,19 +95,19 @@ def lost_by_turning() -> str:
 
 def memory(variant: str) -> str:
     """Peak memory of a meta-iteration with 1 and with 10 inner steps."""
-    mb = {row["steps"]: row["peak_mb"] for row in load_study("variants-cost")["rows"] if row["variant"] == variant}
+    mb = {row["steps"]: row["peak_mb"] for row in load_study("variants-cost").rows if row["variant"] == variant}
     return f"{mb[1]:.0f} to {mb[10]:.0f} MB"
 
 
 def regressors(condition: str) -> str:
     """Error of both seeds' averages of 500 regressors after ten steps on five points."""
-    rows = {(r["method"], r["seed"], r["shots"], r["steps"]): r["mean"] for r in load_study("multi-task")["rows"]}
+    rows = {(r["method"], r["seed"], r["shots"], r["steps"]): r["mean"] for r in load_study("multi-task").rows}
     return listed(f"{rows[condition, seed, 5, 10]:.2f}" for seed in SEEDS)
 
 
 def generations(size: int) -> str:
     """The same in the trial, where regressors are trained `size` at a time."""
-    rows = {(r["generation"], r["seed"], r["steps"]): r["mean"] for r in load_study("multi-task")["by_generation"]}
+    rows = {(r["generation"], r["seed"], r["steps"]): r["mean"] for r in load_study("multi-task").extra["by_generation"]}
     return listed(f"{rows[size, seed, 10]:.2f}" for seed in COMPARED_SEEDS)
 
 

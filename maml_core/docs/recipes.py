@@ -53,7 +53,7 @@ def standing(recipe: str) -> str:
     """A whole predicate, for a recipe that may not be trained yet."""
     if not is_shipped(recipe):
         return "has not been trained yet"
-    row, best = row_of(recipe), load_shipped(recipe)[1]["best"]["iteration"]
+    row, best = row_of(recipe), load_shipped(recipe)[1].best_iteration
     rising = best == row.iterations < row.of and RECIPES[recipe].schedule == "constant"
     still = ", with its validation accuracy still rising" if rising else ""
     return f"reaches {accuracy(recipe)} after {iterations(recipe)} meta-iterations, {verdict(recipe)}{still}"
@@ -61,4 +61,4 @@ def standing(recipe: str) -> str:
 
 def minutes(recipe: str) -> str:
     """Minutes of one CPU core that the shipped training took."""
-    return f"{load_shipped(recipe)[1]['cpu_seconds'] / 60:.0f}"
+    return f"{load_shipped(recipe)[1].cpu_seconds / 60:.0f}"

@@ -15,7 +15,7 @@ import torch  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from ..maml import Learner, adapt  # noqa: E402
-from ..recipes import Recipe, find_recipe  # noqa: E402
+from ..recipes import find_recipe  # noqa: E402
 from ..results.shipped import load_shipped  # noqa: E402
 from ..studies.families import SHIPPED_AS, load_family  # noqa: E402
 from ..tasks import quadratics  # noqa: E402
@@ -72,8 +72,8 @@ def omniglot_characters(characters: Characters) -> Figure:
 
 def omniglot_predictions(characters: Characters) -> Figure:
     """One test task: its support pictures, and the query pictures before and after three inner steps."""
-    theta, story = load_shipped("omniglot-5way-1shot")
-    learner = Recipe(**story["recipe"]).build_learner()
+    theta, record = load_shipped("omniglot-5way-1shot")
+    learner = record.recipe.build_learner()
     tasks = CharacterTasks(characters.split("test").images, ways=5, shots=1, queries=6)
     task = tasks.sample(1, torch.Generator().manual_seed(11))
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.6, 6, 6])

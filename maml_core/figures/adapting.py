@@ -1,9 +1,9 @@
 """What adapts: how soon each choice learns, and which alphas a network gives its layers."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..networks import Weights
+from ..results.study_result import StudyResult
 from .style import COLOURS
 
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ CHOICE_COLOURS = {"everything": COLOURS["maml"], "body": COLOURS["body"], "last 
                   "head": COLOURS["anil"]}  # fmt: skip
 
 
-def draw_choices(ax: "Axes", study: Mapping[str, Any]) -> None:
+def draw_choices(ax: "Axes", study: StudyResult) -> None:
     """Validation accuracy in % over the time of one core: a line for each choice of what adapts (first seed)."""
-    first = min(row["seed"] for row in study["rows"])
-    for row in study["rows"]:
+    first = min(row["seed"] for row in study.rows)
+    for row in study.rows:
         if row["seed"] == first:
             minutes = [seconds / 60 for seconds in row["cpu_by_history"]]
             accuracy = [100 * point["validation"] for point in row["history"]]

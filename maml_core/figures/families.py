@@ -1,8 +1,9 @@
 """Three families of few-shot learning: how soon they learn, and how they do when the test differs from training."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..results.study_result import StudyResult
 from ..studies.families import EQUAL_COLUMNS, MAML, SHIPPED_AS
 from .style import COLOURS, draw_band
 
@@ -24,10 +25,10 @@ def colour(learner: str) -> str:
     return COLOURS["maml" if learner in (MAML, EQUAL_COLUMNS) else learner]
 
 
-def draw_families_learning(ax: "Axes", study: Mapping[str, Any]) -> None:
+def draw_families_learning(ax: "Axes", study: StudyResult) -> None:
     """Validation accuracy against minutes of one CPU core, in meta-iterations alone; further seeds are dashed."""
-    for row in study["rows"]:
-        history, first = row["history"], row["seed"] == min(r["seed"] for r in study["rows"])
+    for row in study.rows:
+        history, first = row["history"], row["seed"] == min(r["seed"] for r in study.rows)
         minutes = [seconds / 60 for seconds in row["cpu_by_history"]]
         draw_band(ax, minutes, [100 * r["validation"] for r in history], [100 * r["ci95"] for r in history],
                   colour(row["condition"]), row["condition"] if first else None, ls="-" if first else "--",
@@ -36,10 +37,10 @@ def draw_families_learning(ax: "Axes", study: Mapping[str, Any]) -> None:
     ax.legend(loc="lower right")
 
 
-def draw_families_tests(ax: "Axes", studies: Mapping[str, Mapping[str, Any]]) -> None:
+def draw_families_tests(ax: "Axes", studies: Mapping[str, StudyResult]) -> None:
     """Test accuracy of every training run by the paper's protocol: {"5way": study, "20way": study}; 20-way hollow."""
     for ways, study in studies.items():
-        for row in study["rows"]:
+        for row in study.rows:
             judged, learner = row["judged"]["paper"], row["condition"]
             place = list(SHIPPED_AS).index(learner) + 0.16 * row["seed"]
             ax.errorbar(100 * judged["accuracy"], place, xerr=100 * judged["ci95"], fmt=MARKERS[learner], ms=5, capsize=2,
@@ -48,17 +49,17 @@ def draw_families_tests(ax: "Axes", studies: Mapping[str, Mapping[str, Any]]) ->
     ax.set_yticklabels(SHIPPED_AS)
 
 
-def draw_families_shift(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None:
+def draw_families_shift(axes: "Sequence[Axes]", study: StudyResult) -> None:
     """Accuracy against shots, ways, orientation and stroke width at test; a dashed line marks the training setting."""
     for ax, axis in zip(axes, LABELS):
-        rows = [row for row in study["rows"] if row["axis"] == axis]
+        rows = [row for row in study.rows if row["axis"] == axis]
         for learner in dict.fromkeys(row["learner"] for row in rows):
             mine = [row for row in rows if row["learner"] == learner]
             mean, ci95 = ([100 * row[key] for row in mine] for key in ("mean", "ci95"))
             draw_band(ax, [row["value"] for row in mine], mean, ci95, colour(learner), learner, marker=MARKERS[learner],
                       ls=":" if learner == EQUAL_COLUMNS else "-")  # fmt: skip
         values = sorted({row["value"] for row in rows})
-        ax.axvline(study["trained_at"][axis], color=COLOURS["before"], lw=1, ls="--", zorder=0)
+        ax.axvline(study.settings["trained_at"][axis], color=COLOURS["before"], lw=1, ls="--", zorder=0)
         ax.set(xlabel=LABELS[axis], ylabel="accuracy, %")
         if axis in ("shots", "ways"):
             ax.set_xscale("log")

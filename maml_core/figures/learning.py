@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..results.study_result import StudyResult
+from ..training.record import TrainingRecord
 from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:
@@ -27,24 +29,24 @@ VARIANTS = {
 OTHER = COLOURS["before"]
 
 
-def draw_learning_curves(ax: "Axes", stories: Mapping[str, Mapping[str, Any]]) -> None:
+def draw_learning_curves(ax: "Axes", records: Mapping[str, TrainingRecord]) -> None:
     """Several training runs in one picture, on a logarithmic axis: {label: the record from `load_shipped`}."""
-    for label, story in stories.items():
-        name = story["recipe"]["name"]
+    for label, record in records.items():
+        name = record.recipe.name
         colour = next((colour for ending, colour in VARIANTS.items() if name.endswith(ending)), OTHER)
-        draw_history(ax, story["history"], colour, label, ls="--" if "5shot" in name else "-")
+        draw_history(ax, record.history, colour, label, ls="--" if "5shot" in name else "-")
     ax.set_xlim(60, 70_000)
     ax.set_xscale("log")
     ax.legend(loc="lower right", fontsize=8)
 
 
-def draw_comparison(ax: "Axes", study: Mapping[str, Any], colours: Mapping[str, str]) -> None:
+def draw_comparison(ax: "Axes", study: StudyResult, colours: Mapping[str, str]) -> None:
     """A study's training runs: a colour for each condition, a line for each seed (the second one dashed).
 
     study: what `load_study` returns; colours: {condition: colour}.
     """
-    for row in study["rows"]:
-        first = row["seed"] == min(r["seed"] for r in study["rows"])
+    for row in study.rows:
+        first = row["seed"] == min(r["seed"] for r in study.rows)
         label = row["condition"] if first else None
         draw_history(ax, row["history"], colours[row["condition"]], label, ls="-" if first else "--")
     ax.legend(loc="lower right")

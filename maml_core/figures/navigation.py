@@ -1,13 +1,13 @@
 """Pictures of 2-D navigation: average return against gradient steps, and the robots' paths."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..maml import stack
 from ..results.shipped import load_policy, load_study
+from ..results.study_result import StudyResult
 from ..rl.navigation import SIDE, Trajectories, draw_noise
 from ..rl.policy import navigation_policy
 from ..rl.reinforce import adapt
@@ -21,31 +21,31 @@ CONCEPTS = {"MAML": "maml", "first-order MAML": "first order", "pretrained": "ba
 FOUR_GOALS = ((0.4, 0.35), (-0.4, 0.2), (0.25, -0.4), (-0.3, -0.35))
 
 
-def draw_returns(ax: "Axes", study: Mapping[str, Any], iterations: int | None = None, alpha: float | None = None) -> None:
+def draw_returns(ax: "Axes", study: StudyResult, iterations: int | None = None, alpha: float | None = None) -> None:
     """The paper's Figure 4, top: average return against gradient steps; a line for each seed, 95% intervals over goals.
 
     iterations: of the training runs, the study's longest by default; alpha: the same for all (None: each one's own).
     """
-    iterations = iterations or study["iterations"]
-    first = min(row["seed"] for row in study["rows"])
+    iterations = iterations or study.settings["iterations"]
+    first = min(row["seed"] for row in study.rows)
     for condition, concept in CONCEPTS.items():
-        for row in study["rows"]:
+        for row in study.rows:
             right = row["chosen"] if alpha is None else row["alpha"] == alpha
             if right and row["condition"] == condition and row["iterations"] in (0, iterations):
                 label, line = (condition, "-") if row["seed"] == first else (None, "--")
                 steps = range(len(row["return"]))
                 draw_band(ax, steps, row["return"], row["return_ci95"], COLOURS[concept], label, ls=line)
-    ax.axhline(study["best"], color=COLOURS["target"], lw=1, ls=":", label="straight to the goal")
+    ax.axhline(study.extra["best"], color=COLOURS["target"], lw=1, ls=":", label="straight to the goal")
     ax.set_yscale("symlog", linthresh=0.1)
     ax.set(xlabel="gradient steps", ylabel="average return", xticks=range(4), ylim=(-150, -0.1))
 
 
-def draw_returns_against_alpha(ax: "Axes", study: Mapping[str, Any], iterations: int) -> None:
+def draw_returns_against_alpha(ax: "Axes", study: StudyResult, iterations: int) -> None:
     """Return after one gradient step against its size, after `iterations` meta-iterations; a line for each seed."""
-    seeds = sorted({row["seed"] for row in study["rows"]})
+    seeds = sorted({row["seed"] for row in study.rows})
     for condition in ("MAML", "pretrained"):
         for seed in seeds:
-            rows = [row for row in study["rows"]
+            rows = [row for row in study.rows
                     if (row["condition"], row["iterations"], row["seed"]) == (condition, iterations, seed)]  # fmt: skip
             mean, half = ([row[key][1] for row in rows] for key in ("return", "return_ci95"))
             label, line = (condition, "-") if seed == seeds[0] else (None, "--")
@@ -103,7 +103,7 @@ def navigation_alpha() -> "Figure":
     study = load_study("navigation")
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
     titles = ("each has its own alpha", "pretraining's has moved")
-    for ax, iterations, title in zip(axes, (EARLY, study["iterations"]), titles):
+    for ax, iterations, title in zip(axes, (EARLY, study.settings["iterations"]), titles):
         draw_returns_against_alpha(ax, study, iterations)
         ax.set_title(f"{iterations} meta-iterations: {title}")
     axes[0].legend(loc="lower left")

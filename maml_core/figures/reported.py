@@ -20,7 +20,7 @@ CONCEPTS = {"MAML": "maml", "pretrained": "baseline", "oracle": "oracle"}
 def error_against_steps() -> Figure:
     """The paper's Figure 3: error against inner steps at test, K = 5 and 10."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
-    rows = load_study("error-against-steps")["rows"]
+    rows = load_study("error-against-steps").rows
     for ax, shots in zip(axes, (5, 10)):
         curves = {}
         for method, concept in CONCEPTS.items():
@@ -99,7 +99,7 @@ def variants() -> Figure:
     draw_variant_histories(axes[0], study)
     axes[0].set_title("First order and MAML++ learn soonest")
     draw_variant_accuracies(axes[1], study)
-    axes[1].set_title(f"After {study['iterations']:,} meta-iterations, two seeds")
+    axes[1].set_title(f"After {study.settings['iterations']:,} meta-iterations, two seeds")
     return figure
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..results.literature import OMNIGLOT, SETTINGS
+from ..results.study_result import StudyResult
 from ..results.tables import Row, in_words
 from .style import COLOURS, draw_band
 
@@ -19,20 +20,20 @@ METHODS = {"omniglot-5way-1shot": ("inner loss: mean", COLOURS["maml"]),
            "omniglot-5way-1shot-sum": ("inner loss: sum / K", COLOURS["inner sum"])}  # fmt: skip
 
 
-def draw_query_batches(ax: "Axes", study: Mapping[str, Any]) -> None:
+def draw_query_batches(ax: "Axes", study: StudyResult) -> None:
     """Accuracy against query pictures per class, a line for each choice of batch norm's statistics."""
     for sees, (label, colour) in SEES.items():
-        rows = [row for row in study["rows"] if row["sees"] == sees]
+        rows = [row for row in study.rows if row["sees"] == sees]
         _accuracy(ax, [row["queries"] for row in rows], rows, colour, label)
     ax.set(xlabel="query pictures per class", ylabel="accuracy, %", xticks=[1, 2, 5, 10, 15], ylim=(None, 100.4))
     ax.legend(title="batch norm's statistics are of", alignment="left", loc="upper right")
 
 
-def draw_alpha_at_test(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None:
+def draw_alpha_at_test(axes: "Sequence[Axes]", study: StudyResult) -> None:
     """Accuracy against alpha at test in units of alpha in training: after 1 step on the left, after 3 on the right."""
     for ax, steps in zip(axes, (1, 3)):
         for recipe, (label, colour) in METHODS.items():
-            rows = [row for row in study["rows"] if row["recipe"] == recipe and row["steps"] == steps]
+            rows = [row for row in study.rows if row["recipe"] == recipe and row["steps"] == steps]
             _accuracy(ax, [row["multiple"] for row in rows], rows, colour, label)
         ax.axvline(1, color=COLOURS["before"], lw=1, ls="--")
         ax.set(xlabel="alpha at test / alpha in training", ylabel="accuracy, %", ylim=(15, 102))
@@ -40,13 +41,13 @@ def draw_alpha_at_test(axes: "Sequence[Axes]", study: Mapping[str, Any]) -> None
     axes[0].legend(loc="lower right")
 
 
-def draw_rotations(ax: "Axes", study: Mapping[str, Any]) -> None:
+def draw_rotations(ax: "Axes", study: StudyResult) -> None:
     """Accuracy by what was trained on and what the test shows; a dot for each seed."""
     tests = ("turned characters", "upright characters")
-    conditions = list(dict.fromkeys(row["condition"] for row in study["rows"]))
+    conditions = list(dict.fromkeys(row["condition"] for row in study.rows))
     for test, offset, marker in zip(tests, (0.09, -0.09), ("o", "s")):
         for place, condition in enumerate(conditions):
-            for row in (row for row in study["rows"] if row["condition"] == condition):
+            for row in (row for row in study.rows if row["condition"] == condition):
                 judged = row["judged"][test]
                 ax.errorbar(100 * judged["accuracy"], place + offset, xerr=100 * judged["ci95"], fmt=marker, ms=6,
                             capsize=3,

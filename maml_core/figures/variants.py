@@ -1,9 +1,10 @@
 """Pictures of MAML's variants: how they learn, how good they get, what a meta-iteration costs."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..networks import Weights
+from ..results.study_result import StudyResult
 from .learning import draw_history
 from .style import COLOURS
 
@@ -18,22 +19,22 @@ MARKERS = dict(zip(VARIANT_COLOURS, "osD^vPX"))
 COSTS = {"median_ms": "ms per meta-iteration", "peak_mb": "peak memory in MB"}
 
 
-def draw_variant_histories(ax: "Axes", study: Mapping[str, Any]) -> None:
+def draw_variant_histories(ax: "Axes", study: StudyResult) -> None:
     """Validation accuracy of every variant while it trains: the mean of its seeds, without intervals, to stay readable.
 
     The plot beside it, `draw_variant_accuracies`, names the marks.
     """
     for variant, colour in VARIANT_COLOURS.items():
-        runs = [row["history"] for row in study["rows"] if row["condition"] == variant]
+        runs = [row["history"] for row in study.rows if row["condition"] == variant]
         mean = [{**points[0], "validation": sum(p["validation"] for p in points) / len(points), "ci95": 0}
                 for points in zip(*runs)]  # fmt: skip
         draw_history(ax, mean, colour, marker=MARKERS[variant], ms=4.5, lw=1.5)
 
 
-def draw_variant_accuracies(ax: "Axes", study: Mapping[str, Any]) -> None:
+def draw_variant_accuracies(ax: "Axes", study: StudyResult) -> None:
     """Test accuracy of every variant with its interval: a mark for each seed."""
     places = {variant: place for place, variant in enumerate(VARIANT_COLOURS)}
-    for row in study["rows"]:
+    for row in study.rows:
         judged, variant = row["judged"]["paper"], row["condition"]
         ax.errorbar(100 * judged["accuracy"], places[variant] + 0.2 * row["seed"] - 0.1, xerr=100 * judged["ci95"],
                     fmt=MARKERS[variant], ms=5.5, capsize=2.5, color=VARIANT_COLOURS[variant])  # fmt: skip
@@ -42,11 +43,11 @@ def draw_variant_accuracies(ax: "Axes", study: Mapping[str, Any]) -> None:
         tick.set_color(colour)
 
 
-def draw_costs(axes: "Sequence[Axes]", cost: Mapping[str, Any]) -> None:
+def draw_costs(axes: "Sequence[Axes]", cost: StudyResult) -> None:
     """Time on the left, memory on the right, against inner steps: a line for each variant."""
     for ax, (measure, label) in zip(axes, COSTS.items()):
         for variant, colour in VARIANT_COLOURS.items():
-            rows = [row for row in cost["rows"] if row["variant"] == variant]
+            rows = [row for row in cost.rows if row["variant"] == variant]
             ax.plot([row["steps"] for row in rows], [row[measure] for row in rows], marker=MARKERS[variant], ms=5,
                     lw=1.5, color=colour, label=variant)  # fmt: skip
         ax.set(xlabel="inner steps", ylabel=label, xticks=[1, 2, 5, 10], ylim=(0, None))

@@ -9,7 +9,7 @@ from PIL import Image, ImageColor
 
 from ..figures.notebook import FOLDER
 from ..figures.style import COLOURS
-from ..recipes import Recipe, find_recipe
+from ..recipes import find_recipe
 from ..results.shipped import load_shipped
 from . import DrawingPanel, Panel, PlanePanel, SinusoidPanel
 
@@ -27,8 +27,8 @@ def scenes() -> Iterator[tuple[Image.Image, int]]:
     flat = [2.4 * 0.8**i for i in range(1, 21)]
     yield from drag(plane, "curvature_1", flat)
     yield from drag(plane, "curvature_2", flat[4:])
-    theta, story = load_shipped("omniglot-5way-1shot")
-    drawing = DrawingPanel(Recipe(**story["recipe"]).build_learner(), theta)
+    theta, record = load_shipped("omniglot-5way-1shot")
+    drawing = DrawingPanel(record.recipe.build_learner(), theta)
     for query in (1, 2, 3, 4, 0):
         yield from drag(drawing, "recorded", [query])
 

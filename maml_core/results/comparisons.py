@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
+from ..recipes import find_recipe
+from ..training.record import TrainingRecord
 from .literature import reported
 from .shipped import SHIPPED, is_shipped, load_shipped, load_study
 from .tables import as_cell, as_printed, in_words, markdown, percent
@@ -15,12 +18,12 @@ REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Re
 
 def variants_table() -> str:
     """MAML's variants after the same budget, 5-way 1-shot, and what a meta-iteration of each costs."""
-    study, cost = load_study("variants"), load_study("variants-cost")["rows"]
+    study, cost = load_study("variants"), load_study("variants-cost").rows
     of = {(row["variant"], row["steps"]): row for row in cost}
-    seeds = sorted({row["seed"] for row in study["rows"]})
+    seeds = sorted({row["seed"] for row in study.rows})
     body = []
-    for variant in dict.fromkeys(row["condition"] for row in study["rows"]):
-        runs = [row["judged"] for row in study["rows"] if row["condition"] == variant]
+    for variant in dict.fromkeys(row["condition"] for row in study.rows):
+        runs = [row["judged"] for row in study.rows if row["condition"] == variant]
         report = reported(REPORTED_AS[variant], "5way-1shot") if variant in REPORTED_AS else None
         body.append([variant, *(percent(as_cell(run["paper"])) for run in runs), percent(as_cell(runs[0]["15 queries"])),
                      f"{of[variant, 5]['median_ms']:.0f}", f"{of[variant, 1]['peak_mb']:.0f}",
@@ -33,13 +36,13 @@ def navigation_table() -> str:
     """Figure 4's top as numbers: average return after 0 to 3 policy gradient steps on new goals, and how near they end."""
     study = load_study("navigation")
     body = []
-    for row in study["rows"]:
+    for row in study.rows:
         if row["chosen"]:
             returns = [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
             distances = " → ".join(f"{row['distance'][steps]:.2f}" for steps in (0, 1, 3))
             about = [row["condition"], str(row["iterations"]), str(row["seed"]), f"{row['alpha']:g}"]
             body.append([*about, *returns, distances])
-    best = f"{study['best']:.2f} ± {study['best_ci95']:.2f}"
+    best = f"{study.extra['best']:.2f} ± {study.extra['best_ci95']:.2f}"
     body.append(["straight to the goal, which it is told", "", "", "", best, "", "", "", ""])
     head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
     return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
@@ -54,13 +57,13 @@ def families_table() -> str:
     body = []
     for ways in ("5way", "20way"):
         study = load_study(f"families-{ways}")
-        for row in study["rows"]:
+        for row in study.rows:
             method = BESIDE[row["condition"]]
             beside = as_printed(reported(method, f"{ways}-1shot"))
             paper, many = (as_cell(row["judged"][protocol]) for protocol in ("paper", "15 queries"))
             each = row["cpu_seconds"] / row["history"][-1]["iteration"]
             body.append([row["condition"], in_words(f"{ways}-1shot"), f"{row['seed']}", f"{beside} ({method})",
-                         percent(paper), percent(many), f"{study['iterations']:,}", f"{each:.2f} s"])  # fmt: skip
+                         percent(paper), percent(many), f"{study.settings['iterations']:,}", f"{each:.2f} s"])  # fmt: skip
     return markdown(["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body)
 
 
@@ -77,23 +80,28 @@ MARKS = (0.8, 0.9, 0.95, 0.958)  # the last is what the paper reports
 
 def records_table() -> str:
     """How soon 20-way 1-shot reaches an accuracy on validation characters, in minutes of one core, by what was changed."""
-    study = {row["condition"]: row | {"iterations": row["history"][-1]["iteration"], "evaluation": row["judged"]["paper"]}
-             for row in load_study("what-adapts")["rows"] if row["seed"] == 0}  # fmt: skip
+    study = {row["condition"]: row for row in load_study("what-adapts").rows if row["seed"] == 0}
     body = []
     for change, name in RECORDS.items():
         if name not in study and not is_shipped(name):
             continue
-        story = study[name] if name in study else load_shipped(name)[1]
-        marks = [minutes_to(story, mark) for mark in MARKS]
-        body.append([change, f"{story['cpu_seconds'] / story['iterations']:.2f} s", *marks, f"{story['iterations']:,}",
-                     f"{story['cpu_seconds'] / 60:.0f}", percent(as_cell(story["evaluation"]))])  # fmt: skip
+        record = _as_record(study[name]) if name in study else load_shipped(name)[1]
+        marks = [minutes_to(record, mark) for mark in MARKS]
+        body.append([change, f"{record.cpu_seconds / record.iterations_run:.2f} s", *marks, f"{record.iterations_run:,}",
+                     f"{record.cpu_seconds / 60:.0f}", percent(as_cell(record.evaluation))])  # fmt: skip
     head = ["what changed", "each takes", *(f"to {100 * mark:g}%" for mark in MARKS)]
     return markdown([*head, "meta-iterations", "minutes", "test accuracy"], body)
 
 
-def minutes_to(story: Mapping[str, Any], accuracy: float) -> str:
+def _as_record(row: Mapping[str, Any]) -> TrainingRecord:
+    """A row of a study that trains as a record, without what its condition changes of the recipe."""
+    own = {f.name: row[f.name] for f in fields(TrainingRecord) if f.name in row} | {"recipe": find_recipe(row["recipe"])}
+    return TrainingRecord(**own, iterations_run=row["history"][-1]["iteration"], evaluation=row["judged"]["paper"])
+
+
+def minutes_to(record: TrainingRecord, accuracy: float) -> str:
     """Minutes of one core until a training's validation accuracy first was that high; "–" if it never was."""
-    for row, seconds in zip(story["history"], story["cpu_by_history"], strict=True):
+    for row, seconds in zip(record.history, record.cpu_by_history, strict=True):
         if row["validation"] >= accuracy:
             return f"{seconds / 60:.1f}"
     return "–"

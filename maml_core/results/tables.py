@@ -6,6 +6,7 @@ from typing import Any
 
 from ..learners.registry import READERS
 from ..recipes import RECIPES
+from ..training.record import TrainingRecord
 from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell
 from .shipped import is_shipped, load_shipped, load_study
 
@@ -41,10 +42,10 @@ def accuracy_rows(again: Mapping[str, Mapping[str, Any]] | None = None) -> list[
     for name, recipe in RECIPES.items():
         if recipe.is_regression or recipe.variant in READERS:
             continue
-        story = load_shipped(name)[1] if is_shipped(name) else {}
-        evaluation = (again or {}).get(name) or story.get("evaluation")
-        rows.append(Row(name, PAPER_ACCURACY.get(name), as_cell(evaluation), as_cell(story.get("evaluation_15_queries")),
-                        story.get("iterations", 0), recipe.meta_iterations))  # fmt: skip
+        record = load_shipped(name)[1] if is_shipped(name) else TrainingRecord(recipe=recipe)
+        evaluation = (again or {}).get(name) or record.evaluation
+        rows.append(Row(name, PAPER_ACCURACY.get(name), as_cell(evaluation), as_cell(record.evaluation_15_queries),
+                        record.iterations_run, recipe.meta_iterations))  # fmt: skip
     return rows
 
 
@@ -86,15 +87,15 @@ def literature_table() -> str:
 
 def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """Table 2: mean squared error after 1, 5 and 10 steps from five points."""
-    story = (again or {}).get("sinusoid-5shot") or load_shipped("sinusoid-5shot")[1]["evaluation"]
-    study = [row for row in load_study("error-against-steps")["rows"] if row["shots"] == 5]
+    evaluation = (again or {}).get("sinusoid-5shot") or load_shipped("sinusoid-5shot")[1].evaluation
+    study = [row for row in load_study("error-against-steps").rows if row["shots"] == 5]
 
     def ours(method: str) -> list[str]:
         found = {row["steps"]: row for row in study if row["method"] == method}
         cells = (found.get(step, found[0]) for step in STEPS)  # the oracle takes no step
         return [error(cell["mean"], cell["ci95"]) for cell in cells]
 
-    shipped = [error(story["mse"][str(step)], story["ci95"][str(step)]) for step in STEPS]
+    shipped = [error(evaluation["mse"][str(step)], evaluation["ci95"][str(step)]) for step in STEPS]
     body = [
         ["MAML", "the paper", *(f"{SINUSOID['MAML'][step]:.2f}" for step in STEPS)],
         ["MAML", "here, 5 query points a wave", *shipped],
@@ -103,7 +104,7 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         ["pretrained on all tasks", "here, 100 query points", *ours("pretrained")],
         ["oracle, without a step", "here, 100 query points", *ours("oracle")],
     ]
-    apart = [row for row in load_study("multi-task")["rows"] if row["shots"] == 5]
+    apart = [row for row in load_study("multi-task").rows if row["shots"] == 5]
     averaged = {(row["method"], row["seed"], row["steps"]): row for row in apart}
     for condition in dict.fromkeys(row["method"] for row in apart):
         method = f"multi-task, {condition}"

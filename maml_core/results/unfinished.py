@@ -19,7 +19,7 @@ def find_unfinished(name: str, out: Path) -> Path | None:
 def take_unfinished(name: str, out: Path) -> None:
     """Make `out` the folder of a recipe's shipped unfinished training, as `train` wrote it, whole or not at all.
 
-    The best theta and the story so far are what the package ships of the recipe anyway. Raises OSError where it cannot
+    The best theta and the record so far are what the package ships of the recipe anyway. Raises OSError where it cannot
     be written.
     """
     check_writable(out / CHECKPOINT, "choose another --out")

@@ -2,6 +2,9 @@
 
 from .families import SHIPPED_AS, load_family
 from .registry import STUDIES
-from .study import Condition, Study, run_study
+from .study import Findings, Study, StudyContext
+from .trainings import Condition, Trainings
 
-__all__ = ["SHIPPED_AS", "STUDIES", "Condition", "Study", "load_family", "run_study"]
+__all__ = [
+    "SHIPPED_AS", "STUDIES", "Condition", "Findings", "Study", "StudyContext", "Trainings", "load_family",
+]  # fmt: skip

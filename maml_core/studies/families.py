@@ -1,7 +1,6 @@
 """Three families of few-shot learning, trained on the same episodes: where the test differs from the training."""
 
 from dataclasses import replace
-from typing import Any
 
 from ..evaluation import evaluate, mean_and_ci95
 from ..learners.ways import equal_columns, first_outputs
@@ -15,6 +14,7 @@ from ..tasks.shifted import changed
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
 from .measurements import omniglot_only
+from .study import Findings, StudyContext
 
 MAML, EQUAL_COLUMNS = "MAML", "MAML, equal columns"
 SHIPPED_AS = {
@@ -31,9 +31,8 @@ TRAINED_AT = {"shots": 1, "ways": 5, "turned": 0, "stroke": 0}
 
 def load_family(label: str) -> tuple[Learner, Weights, Recipe]:
     """A family's learner and theta after the study's 5-way 1-shot training, seed 0, and its recipe."""
-    theta, story = load_shipped(SHIPPED_AS[label])
-    recipe = Recipe(**story["recipe"])
-    return recipe.build_learner(), theta, recipe
+    theta, record = load_shipped(SHIPPED_AS[label])
+    return record.recipe.build_learner(), theta, record.recipe
 
 
 def other_ways(label: str, ways: int) -> tuple[Learner, Weights, int] | None:
@@ -55,12 +54,12 @@ def other_ways(label: str, ways: int) -> tuple[Learner, Weights, int] | None:
     return replace(learner, network=first_outputs(learner.network, ways)), theta, steps
 
 
-def families_shift(characters: Characters | None) -> dict[str, Any]:
+def families_shift(context: StudyContext) -> Findings:
     """Accuracy where shots, ways, orientation or stroke width differ from training (5-way 1-shot), one at a time.
 
     The same 300 test tasks for all families, one query picture per class. Raises ValueError without Omniglot.
     """
-    test, rows = omniglot_only(characters).split("test"), []
+    test, rows = omniglot_only(context).split("test"), []
     known: dict[tuple, tuple[float, float] | None] = {}  # the setting of training is on every axis
     for axis, value in progress([(axis, value) for axis, values in AXES.items() for value in values], "families"):
         for label in (*SHIPPED_AS, *([EQUAL_COLUMNS] if axis == "ways" and value >= TRAINED_AT["ways"] else [])):
@@ -71,8 +70,7 @@ def families_shift(characters: Characters | None) -> dict[str, Any]:
             if known[key]:
                 mean, ci95 = known[key]
                 rows.append({"axis": axis, "value": value, "learner": label, "mean": round(mean, 5), "ci95": round(ci95, 5)})
-    return {"question": "What does each family do when the test differs from its training?",
-            "trained_at": TRAINED_AT, "tasks": TEST_TASKS, "queries": 1, "rows": rows}  # fmt: skip
+    return Findings(rows, {"trained_at": TRAINED_AT, "tasks": TEST_TASKS, "queries": 1})
 
 
 def _measure(

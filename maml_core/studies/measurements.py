@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 from ..evaluation import SEES, evaluate, mean_and_ci95
 from ..maml import Learner
@@ -13,19 +12,20 @@ from ..tasks.characters import Characters
 from ..tasks.sinusoid import SinusoidTasks
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
+from .study import Findings, StudyContext
 
 TEST_TASKS = 600
 QUERIES = (1, 2, 5, 10, 15)
 MULTIPLES = (0, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4)
 
 
-def query_batches(characters: Characters | None) -> dict[str, Any]:
+def query_batches(context: StudyContext) -> Findings:
     """Accuracy against query pictures per class, by what batch norm sees at the query (5-way 1-shot, 3 steps).
 
     The same 600 test tasks for all that batch norm may see. Raises ValueError without Omniglot.
     """
     name = "omniglot-5way-1shot"
-    theta, recipe, part = _shipped(name, characters)
+    theta, recipe, part = _shipped(name, omniglot_only(context))
     rows = []
     for queries in progress(QUERIES, "queries per class"):
         tasks = recipe.build_tasks(part, queries)
@@ -33,13 +33,12 @@ def query_batches(characters: Characters | None) -> dict[str, Any]:
             last = recipe.test_steps[-1]
             scores = evaluate(recipe.build_learner(), theta, tasks, [last], seeded_generator(0), TEST_TASKS, sees=sees)
             rows.append({"sees": sees, "queries": queries} | rounded(*mean_and_ci95(scores[last])))
-    return {"question": "How much of the accuracy comes from judging the query pictures together?",
-            "recipe": name, "tasks": TEST_TASKS, "rows": rows}  # fmt: skip
+    return Findings(rows, {"recipe": name, "tasks": TEST_TASKS})
 
 
-def alpha_at_test(characters: Characters | None) -> dict[str, Any]:
+def alpha_at_test(context: StudyContext) -> Findings:
     """Accuracy after 1 and 3 inner steps whose alpha is 0 to 4 times that of training (5-way 1-shot)."""
-    rows = []
+    characters, rows = omniglot_only(context), []
     names = ("omniglot-5way-1shot", "omniglot-5way-1shot-sum")
     for name in names:
         theta, recipe, part = _shipped(name, characters)
@@ -50,15 +49,14 @@ def alpha_at_test(characters: Characters | None) -> dict[str, Any]:
             for steps in (1, 3):  # with alpha = 0 every step is none
                 row = {"recipe": name, "multiple": multiple, "alpha": round(recipe.alpha * multiple, 6), "steps": steps}
                 rows.append(row | rounded(*mean_and_ci95(scores[steps if multiple else 0])))
-    return {"question": "Does the alpha of training remain the best one at test?",
-            "recipes": names, "tasks": TEST_TASKS, "rows": rows}  # fmt: skip
+    return Findings(rows, {"recipes": names, "tasks": TEST_TASKS})
 
 
 # Candidates of the "automatically tuned step size" of the paper's baseline.
 ALPHAS = (0.003, 0.01, 0.02, 0.03, 0.05)
 
 
-def error_against_steps(characters: Characters | None = None) -> dict[str, Any]:
+def error_against_steps(context: StudyContext) -> Findings:
     """The paper's Figure 3 and Table 2: error after 0 to 10 steps for K = 5, 10 and 20, with 100 query points a wave.
 
     The pretrained network fine-tunes with the alpha that is best for it over ten steps, on waves that are not used
@@ -78,8 +76,7 @@ def error_against_steps(characters: Characters | None = None) -> dict[str, Any]:
             for step, score in scores.items():
                 row = {"method": method, "recipe": name, "shots": shots, "alpha": learner.alpha, "steps": step}
                 rows.append(row | rounded(*mean_and_ci95(score)))
-    return {"question": "How does the error fall with inner steps at test?", "tasks": TEST_TASKS, "queries": 100,
-            "rows": rows}  # fmt: skip
+    return Findings(rows, {"tasks": TEST_TASKS, "queries": 100})
 
 
 def tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float:
@@ -93,19 +90,18 @@ def tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float
     return min(ALPHAS, key=total)
 
 
-def omniglot_only(characters: Characters | None) -> Characters:
+def omniglot_only(context: StudyContext) -> Characters:
     """Omniglot's characters, or a ValueError where there are none or others."""
+    characters = context.characters()
     if characters is None or characters.source != "omniglot":
         raise ValueError("This study measures on Omniglot, which is not on disk: docs/training.md says where to put it.")
     return characters
 
 
-def _shipped(name: str, characters: Characters | None) -> tuple[dict, Recipe, Characters]:
+def _shipped(name: str, characters: Characters) -> tuple[Weights, Recipe, Characters]:
     """Shipped weights, the recipe they were trained by, and the test characters."""
-    characters = omniglot_only(characters)
-    theta, story = load_shipped(name)
-    recipe = Recipe(**story["recipe"])
-    return theta, recipe, characters.split("test", recipe.split)
+    theta, record = load_shipped(name)
+    return theta, record.recipe, characters.split("test", record.recipe.split)
 
 
 def rounded(mean: float, ci95: float) -> dict[str, float]:

@@ -27,7 +27,6 @@ from ..engine.compiling import has_compiler
 from ..evaluation import evaluate, mean_and_ci95
 from ..networks import Network, Weights
 from ..recipes import find_recipe
-from ..tasks.characters import Characters
 from ..tasks.sinusoid import SinusoidTasks
 from ..util.seeding import seeded_generator
 from .measurements import TEST_TASKS, rounded, tuned_alpha
@@ -43,6 +42,7 @@ from .multitask_training import (
     own_wave_errors,
     train_regressors,
 )  # fmt: skip
+from .study import Findings, StudyContext
 
 LIMIT = 0.02  # the paper's, on a regressor's own wave
 STRENGTHS = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -62,11 +62,11 @@ def highest_harmless(error: Callable[[float], float]) -> tuple[float, dict[float
     return min(tried, key=tried.__getitem__), tried
 
 
-def multi_task(characters: Characters | None = None, regimen: Regimen = Regimen()) -> dict[str, Any]:
+def multi_task(context: StudyContext, regimen: Regimen = Regimen()) -> Findings:
     """The study: strengths, errors on the own waves, and errors after 0 to 10 steps from K = 5, 10 and 20 points.
 
-    The test waves are those of `error_against_steps`, 100 query points each. "weights" has the first seed's averages,
-    as `load_study_weights` reads them.
+    The test waves are those of `error_against_steps`, 100 query points each. Its weights are the first seed's
+    averages.
     """
     recipe = find_recipe("sinusoid-pretrained")
     network = recipe.build_network()
@@ -98,12 +98,10 @@ def multi_task(characters: Characters | None = None, regimen: Regimen = Regimen(
             if seed == SEEDS[0]:
                 weights[method] = {"theta": theta, "recipe": asdict(recipe), "iteration": regimen.steps}
             rows += fine_tuned(theta, method, seed)
-    return {
-        "question": "What are regressors worth that are trained apart and averaged in parameter space?", "limit": LIMIT,
-        "tasks": TEST_TASKS, "queries": 100, "regimen": asdict(regimen), "trial_regressors": few.regressors,
-        "tried": tried, "trainings": trainings, "rows": rows, "weights": weights,
-        "by_generation": by_generation(network, chosen[TO_THE_MEAN], few, descend),
-    }  # fmt: skip
+    settings = {"limit": LIMIT, "tasks": TEST_TASKS, "queries": 100, "regimen": asdict(regimen),
+                "trial_regressors": few.regressors}  # fmt: skip
+    generations = by_generation(network, chosen[TO_THE_MEAN], few, descend)
+    return Findings(rows, settings, {"tried": tried, "trainings": trainings, "by_generation": generations}, weights)
 
 
 def by_generation(network: Network, strength: float, few: Regimen, descend: Descent) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The study of 2-D navigation: trainings, what they reach on new goals, and how a policy joins the shipped ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +15,39 @@ from ..training import checkpoints
 from ..util.atomic_files import check_writable
 from ..util.checks import at_least
 from ..util.seeding import seeded_generator
+from .study import Findings, StudyContext
 
 CONDITIONS = {"MAML": "maml", "first-order MAML": "first-order", "pretrained": "pretrained", "random": None}
 TEST_SEED, TUNING_SEED = 1_000, 1_001
 
 
-def navigation_study(
-    root: Path,
-    seeds: tuple[int, ...] = (0, 1),
-    iterations: int | None = None,
-    device: str = "cpu",
-    facts: dict[str, Any] | None = None,
-    say: Callable[[str], None] = print,
-) -> dict[str, Any]:
+def navigation_study(context: StudyContext) -> Findings:
     """Train every condition on every seed, for a fifth of the meta-iterations and for all, and judge the policies.
 
-    The trainings lie in folders below `root` and are gone on with. Returns the rows, one for each policy and step size,
-    and the trainings with their learning curves.
+    There is a row for each policy and step size; "trainings" are the trainings with their learning curves.
     """
-    iterations = PolicyRecipe("any").meta_iterations if iterations is None else iterations
+    iterations = PolicyRecipe("any").meta_iterations if context.iterations is None else context.iterations
     at_least(1, iterations=iterations)
     stages = sorted({max(1, iterations // 5), iterations})
     rows, trainings = [], []
     for condition, name in CONDITIONS.items():
         for stage in stages if name else (0,):
-            for seed in seeds:
-                say(f"{condition}, {stage} meta-iterations, seed {seed}")
+            for seed in context.seeds:
+                context.say(f"{condition}, {stage} meta-iterations, seed {seed}")
                 about = {"condition": condition, "iterations": stage, "seed": seed}
                 if name is None:
-                    theta = navigation_policy().init(seeded_generator(seed, device))
+                    theta = navigation_policy().init(seeded_generator(seed, context.device))
                 else:
-                    out = root / f"navigation-{name},iterations={stage},seed={seed}"
-                    story = train_policy(POLICIES[name], out, stage, seed, device, facts, say)
+                    out = context.out / f"navigation-{name},iterations={stage},seed={seed}"
+                    facts = dict(context.metadata)
+                    story = train_policy(POLICIES[name], out, stage, seed, context.device, facts, context.say)
                     theta = story["theta"]
                     trainings.append(about | _told(story))
                 rows += (about | row for row in judge(theta, name))
     goals = draw_goals(TEST_GOALS, seeded_generator(TEST_SEED))
     best, best_ci95 = mean_and_ci95(best_returns(goals))
-    return {"question": "2-D navigation: how does the return rise with policy gradient steps on a new goal?",
-            "iterations": iterations, "goals": TEST_GOALS, "trajectories": TEST_TRAJECTORIES, "best": round(best, 4),
-            "best_ci95": round(best_ci95, 4), "trainings": trainings, "rows": rows}  # fmt: skip
+    settings = {"iterations": iterations, "goals": TEST_GOALS, "trajectories": TEST_TRAJECTORIES}
+    return Findings(rows, settings, {"best": round(best, 4), "best_ci95": round(best_ci95, 4), "trainings": trainings})
 
 
 def judge(theta: Weights, name: str | None) -> Iterator[dict[str, Any]]:

@@ -1,20 +1,19 @@
-"""All studies by name: trainings that differ in one factor, or measurements of weights.
+"""All studies by name: a new one is an entry in STUDIES.
 
 `python -m maml_core study NAME` runs one and writes its results as JSON, from which chapters and figures are made.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from ..learners.adapting import CHOICES as ADAPTING
 from ..learners.registry import READERS
-from ..tasks.characters import Characters
 from .families import MAML, families_shift
 from .measurements import alpha_at_test, error_against_steps, query_batches
 from .multitask import multi_task
 from .multitask_training import METHODS
 from .navigation import navigation_study
-from .study import Condition, Protocol, Study
+from .study import Study
+from .trainings import Condition, Protocol, Trainings
 
 UPRIGHT_AND_TURNED: dict[str, Protocol] = {
     "turned characters": ({"rotations": True}, None),
@@ -32,93 +31,63 @@ def _adapting(what: str) -> Condition:
     return Condition("omniglot-20way-1shot-fast", {"adapts": what, "meta_iterations": 1_000})
 
 
+def _trained(name: str, question: str, conditions: dict[str, Condition], ships: bool = False, **how: Any) -> Study:
+    """A study that trains; ships: whether its weights go with the shipped results. how: of Trainings."""
+    answer = Trainings(conditions, **how)
+    return Study(name, question, answer, trains=True, ships=tuple(conditions) if ships else ())
+
+
 SECOND_ORDER = Condition("omniglot-5way-1shot")
-TRAINED = {
-    "loss-scale-5way": Study(
-        "Inner loss, 5-way 1-shot: the sum over points divided by K, as the paper's code has it, or the mean?",
-        {"mean": SECOND_ORDER, "sum / K": Condition("omniglot-5way-1shot-sum")},
-        iterations=4000,
-        validate_every=500,
-    ),
-    "loss-scale-20way": Study(
-        "Inner loss, 20-way 1-shot: the sum over points divided by K, as the paper's code has it, or the mean?",
-        {
-            "mean": Condition("omniglot-20way-1shot", {"inner_loss": "mean"}),
-            "sum / K": Condition("omniglot-20way-1shot"),
-        },
-        iterations=300,
-        validate_every=100,
-    ),
-    "order": Study(
-        "Second against first order, 5-way 1-shot",
-        {"second order": SECOND_ORDER, "first order": Condition("omniglot-5way-1shot-first-order")},
-        iterations=4000,
-        validate_every=500,
-    ),
-    "rotations": Study(
-        "Training on characters turned by multiples of 90 degrees, or upright ones only, 5-way 1-shot",
-        {
-            "trained on turned": SECOND_ORDER,
-            "trained on upright": Condition("omniglot-5way-1shot", {"rotations": False}),
-        },
-        iterations=4000,
-        validate_every=500,
-        protocols=UPRIGHT_AND_TURNED,
-    ),
-    "variants": Study(
-        "MAML and its variants, 5-way 1-shot: three inner steps, eight tasks in a meta-iteration",
-        {
-            "MAML": _few_tasks(),
-            "first order": _few_tasks(first_order=True),
-            "Reptile": _few_tasks(variant="reptile"),
-            "ANIL": _few_tasks(variant="anil"),
-            "Meta-SGD": _few_tasks(variant="meta-sgd"),
-            "MAML++": _few_tasks(variant="maml++"),
-            "iMAML": _few_tasks(variant="imaml"),
-        },
-        iterations=1000,
-        validate_every=200,
-        ships=True,
-    ),
-}
-TRAINED["what-adapts"] = Study(
-    "What adapts, 20-way 1-shot: one inner step, an alpha learned for each layer that takes part",
-    {what: _adapting(what) for what in ADAPTING},
-    iterations=1000,
-    validate_every=250,
-    ships=True,
-)
-# MAML's and the readers' recipes differ in the variant (reading takes one step, whatever the inner loop's number of steps).
-TRAINED |= {
-    f"families-{ways}way": Study(
-        f"Three families of few-shot learning on the same episodes, {ways}-way 1-shot",
-        {MAML: maml, **{name: Condition(f"omniglot-{ways}way-1shot-{name}") for name in READERS}},
-        iterations=iterations,
-        validate_every=every,
-    )
-    for ways, maml, iterations, every in (
-        (5, SECOND_ORDER, 1000, 200),
-        (20, Condition("omniglot-20way-1shot", {"inner_loss": "mean"}), 300, 50),  # which learns faster (loss-scale-20way)
-    )
-}
-
-# Of shipped weights, or of small networks that are trained on the way: (characters or None) -> what stands in the JSON.
-MEASURED: dict[str, Callable[[Characters | None], dict[str, Any]]] = {
-    "query-batches": query_batches,
-    "alpha-at-test": alpha_at_test,
-    "error-against-steps": error_against_steps,
-    "families-shift": families_shift,
-    "multi-task": multi_task,
-}
-# Sine waves need no characters.
-WITHOUT_CHARACTERS = ("error-against-steps", "multi-task")
-# Of policies: (folder, seeds, meta-iterations or None, device, facts) -> what stands in the JSON.
-SAMPLED: dict[str, Callable[..., dict[str, Any]]] = {"navigation": navigation_study}
-STUDIES = (*TRAINED, *MEASURED, *SAMPLED)
+WAYS_20_MEAN = Condition("omniglot-20way-1shot", {"inner_loss": "mean"})
 
 
-def weights_of(name: str) -> tuple[str, ...]:
-    """The conditions whose weights are shipped with a study's results."""
-    if name == "multi-task":
-        return METHODS
-    return tuple(TRAINED[name].conditions) if name in TRAINED and TRAINED[name].ships else ()
+def _families(ways: int, maml: Condition, **how: Any) -> Study:
+    """MAML and the readers, whose recipes differ in the variant (reading takes one step, whatever the recipe says)."""
+    conditions = {MAML: maml, **{name: Condition(f"omniglot-{ways}way-1shot-{name}") for name in READERS}}
+    question = f"Three families of few-shot learning on the same episodes, {ways}-way 1-shot"
+    return _trained(f"families-{ways}way", question, conditions, **how)
+
+
+STUDIES: dict[str, Study] = {study.name: study for study in (
+    # Trainings that differ in one factor.
+    _trained("loss-scale-5way",
+             "Inner loss, 5-way 1-shot: the sum over points divided by K, as the paper's code has it, or the mean?",
+             {"mean": SECOND_ORDER, "sum / K": Condition("omniglot-5way-1shot-sum")},
+             iterations=4000, validate_every=500),
+    _trained("loss-scale-20way",
+             "Inner loss, 20-way 1-shot: the sum over points divided by K, as the paper's code has it, or the mean?",
+             {"mean": WAYS_20_MEAN, "sum / K": Condition("omniglot-20way-1shot")},
+             iterations=300, validate_every=100),
+    _trained("order", "Second against first order, 5-way 1-shot",
+             {"second order": SECOND_ORDER, "first order": Condition("omniglot-5way-1shot-first-order")},
+             iterations=4000, validate_every=500),
+    _trained("rotations",
+             "Training on characters turned by multiples of 90 degrees, or upright ones only, 5-way 1-shot",
+             {"trained on turned": SECOND_ORDER,
+              "trained on upright": Condition("omniglot-5way-1shot", {"rotations": False})},
+             iterations=4000, validate_every=500, protocols=UPRIGHT_AND_TURNED),
+    _trained("variants", "MAML and its variants, 5-way 1-shot: three inner steps, eight tasks in a meta-iteration",
+             {"MAML": _few_tasks(),
+              "first order": _few_tasks(first_order=True),
+              "Reptile": _few_tasks(variant="reptile"),
+              "ANIL": _few_tasks(variant="anil"),
+              "Meta-SGD": _few_tasks(variant="meta-sgd"),
+              "MAML++": _few_tasks(variant="maml++"),
+              "iMAML": _few_tasks(variant="imaml")},
+             iterations=1000, validate_every=200, ships=True),
+    _trained("what-adapts",
+             "What adapts, 20-way 1-shot: one inner step, an alpha learned for each layer that takes part",
+             {what: _adapting(what) for what in ADAPTING}, iterations=1000, validate_every=250, ships=True),
+    _families(5, SECOND_ORDER, iterations=1000, validate_every=200),
+    _families(20, WAYS_20_MEAN, iterations=300, validate_every=50),  # whose mean learns faster (loss-scale-20way)
+    # Shipped weights, measured.
+    Study("query-batches", "How much of the accuracy comes from judging the query pictures together?", query_batches),
+    Study("alpha-at-test", "Does the alpha of training remain the best one at test?", alpha_at_test),
+    Study("error-against-steps", "How does the error fall with inner steps at test?", error_against_steps),
+    Study("families-shift", "What does each family do when the test differs from its training?", families_shift),
+    # Small networks and policies, trained by training loops of their own.
+    Study("multi-task", "What are regressors worth that are trained apart and averaged in parameter space?", multi_task,
+          ships=METHODS),
+    Study("navigation", "2-D navigation: how does the return rise with policy gradient steps on a new goal?",
+          navigation_study, trains=True),
+)}  # fmt: skip

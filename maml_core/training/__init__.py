@@ -3,5 +3,6 @@
 from .checkpoints import load_training
 from .interactive import meta_train
 from .loop import Settings, train
+from .record import TrainingRecord
 
-__all__ = ["Settings", "load_training", "meta_train", "train"]
+__all__ = ["Settings", "TrainingRecord", "load_training", "meta_train", "train"]

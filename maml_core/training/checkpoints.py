@@ -8,14 +8,12 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
 from ..networks import Network, Weights
-from ..recipes import Recipe
 from ..util.atomic_files import write_whole
 
 
@@ -166,29 +164,3 @@ def load_training(out: Path, say: Callable[[str], None]) -> dict[str, Any]:
             f"{out / CHECKPOINT} holds weights but no training to go on with: name a folder that `train` wrote."
         )
     return state
-
-
-def settings_of(state: dict[str, Any]) -> dict[str, Any]:
-    """What decides a training, by name: fields of the recipe, "seed", "data" and "precision". state: checkpoint or JSON."""
-    settings = asdict(Recipe(**state["recipe"])) | {"seed": state.get("seed"), "data": state.get("data")}
-    return settings | {"precision": state.get("precision", "float32")}
-
-
-def check_settings(state: dict[str, Any], ours: dict[str, Any], path: Path, remedy: str = "choose another --out") -> None:
-    """ValueError, naming both values of each, if settings asked for are not those of the checkpoint `state` in `path`.
-
-    ours: of what `settings_of` returns; what is left out may be anything. remedy: what to do with other settings.
-    """
-    theirs = settings_of(state)
-    if ours.get("name", theirs["name"]) != theirs["name"]:
-        raise ValueError(f"{path} is a training of {theirs['name']}, not of {ours['name']}: name that recipe, or {remedy}.")
-    different = [name for name, value in ours.items() if value != theirs[name]]
-    if different:
-        told = ", ".join(
-            f"{name} is {_said(theirs[name])} in the checkpoint and {_said(ours[name])} here" for name in different
-        )
-        raise ValueError(f"{path} was trained with other settings: {told}; go on with its own, or {remedy}.")
-
-
-def _said(value: Any) -> str:
-    return "not set" if value is None else str(value)

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from ..util.checks import at_least
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
 from .autotune import choose_block, choose_chunk, choose_engine
-from .checkpoints import CHECKPOINT, Keeper, check_settings, check_weights, load_training
+from .checkpoints import CHECKPOINT, Keeper, check_weights, load_training
 from .interrupts import Stopped, Wish, wish_to_stop
 from .monitor import check_finite, describe_training, is_better, validation_score
+from .record import TrainingRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Settings:
     resume:          go on with the training in the folder
     validate_every:  meta-iterations between validations
     shard:           of several processes all train, and the first one writes and speaks
-    metadata:        is noted in the files
+    metadata:        more of a TrainingRecord: data, commit, processes
     say:             hears what there is to tell
     again:           how to go on, said when the training is stopped
     """
@@ -67,8 +68,8 @@ def train(
 
     `out/checkpoint.pt` holds the training as it stands (written at every validation, once a minute, and on Ctrl-C or
     SIGTERM, which raise Stopped), `checkpoint.previous.pt` the one before, and `out/weights.pt` the theta that did best
-    on the validation tasks; `.json` files beside tell their story. A resumed training ends where an uninterrupted one
-    does, to the last bit on the same machine with as many threads.
+    on the validation tasks; `out/history.json` is the TrainingRecord. A resumed training ends where an uninterrupted
+    one does, to the last bit on the same machine with as many threads.
 
     Raises ValueError for a folder that holds another training, OSError for one that cannot be written, and Diverged when
     the meta-gradient is not finite.
@@ -109,10 +110,10 @@ class Training:
         self.say = settings.say if self.writes else lambda text: None
         self.keeper = Keeper(out, self.say)
         self.again = settings.again or f"--resume --out {out}."
-        facts = {"device": settings.device, "precision": settings.precision, "torch": str(torch.__version__)}
-        self.story = {"recipe": asdict(recipe), "seed": settings.seed, "wall_seconds": 0.0, "history": [], "best": None}
-        self.story |= facts | dict(settings.metadata)
-        self.story |= {"cpu_seconds": 0.0, "cpu_by_history": []}  # of the meta-iterations alone; by row of the history
+        self.record = TrainingRecord(
+            recipe=recipe, seed=settings.seed, device=settings.device, precision=settings.precision,
+            torch=str(torch.__version__), cpu_seconds=0.0, **settings.metadata,
+        )  # fmt: skip
         self._losses: list[Tensor] = []  # since the last validation
         self._started = time.monotonic()
 
@@ -157,60 +158,68 @@ class Training:
             size = min(trainer.block, until_note, iterations - trainer.iteration)
             before = time.process_time()
             self._losses.append(trainer.run(size))
-            self.story["cpu_seconds"] += time.process_time() - before
+            self.record.cpu_seconds += time.process_time() - before
             check_finite(self.recipe, trainer, self._losses[-1], self.keeper.written, self.out)
             bar.update(size)
             if size == until_note or trainer.iteration == iterations:
                 self.note()
-                bar.set_postfix_str(describe_training(self.recipe, self.story["history"][-1]), refresh=False)
+                bar.set_postfix_str(describe_training(self.recipe, self.record.history[-1]), refresh=False)
             elif self.keeper.is_due():
                 self.keep()
 
     def note(self) -> None:
         """Validate, remember the best theta, and write everything down."""
-        iteration, history = self.trainer.iteration, self.story["history"]
+        iteration, record = self.trainer.iteration, self.record
         if not self._is_noted():
             score, ci95 = validation_score(self.recipe, self.trainer, self.validation)
             loss = torch.cat(self._losses).mean().item() if self._losses else None
-            history.append({"iteration": iteration, "loss": loss, "validation": score, "ci95": ci95})
-            self.story["cpu_by_history"].append(round(self.story["cpu_seconds"], 2))
+            record.history.append({"iteration": iteration, "loss": loss, "validation": score, "ci95": ci95})
+            record.cpu_by_history.append(round(record.cpu_seconds, 2))
             self._losses.clear()
-        files, best, row = {"history.json": self.story}, self.story["best"], history[-1]
-        if best is None or best["iteration"] == iteration or is_better(self.recipe, row, best):
-            self.story["best"] = {key: row[key] for key in ("iteration", "validation", "ci95")}
-            told = {key: value for key, value in self.story.items() if key != "history"}
+        row, best = record.history[-1], record.best
+        is_best = best is None or best["iteration"] == iteration or is_better(self.recipe, row, best)
+        if is_best:
+            record.best = {key: row[key] for key in ("iteration", "validation", "ci95")}
+        self._update_record()
+        files = {"history.json": record.to_json()}
+        if is_best:
             theta = {name: w.clone() for name, w in self.trainer.averaged_theta.items()}
-            files["weights.pt"] = {**told, "theta": theta, "iteration": iteration}
+            files["weights.pt"] = {**record.to_json(), "theta": theta, "iteration": iteration}
         self.keep(files)
 
     def _is_noted(self) -> bool:
         """Whether the last validation was of theta as it is now."""
-        history = self.story["history"]
+        history = self.record.history
         return bool(history) and history[-1]["iteration"] == self.trainer.iteration
 
     def keep(self, files: dict[str, Any] | None = None) -> None:
         """Write the training down as it stands, and other files before it."""
-        self.story["wall_seconds"] = round(time.monotonic() - self._started, 1)
-        self.story["iterations"] = self.trainer.iteration
+        self._update_record()
         if self.writes:
             self.keeper.write({**(files or {}), CHECKPOINT: self.content()}, self.trainer.iteration)
 
+    def _update_record(self) -> None:
+        self.record.wall_seconds = round(time.monotonic() - self._started, 1)
+        self.record.iterations_run = self.trainer.iteration
+
     def content(self) -> dict[str, Any]:
-        """All that is needed to go on as if nothing had happened, and the story so far."""
+        """All that is needed to go on as if nothing had happened, and the record so far."""
         losses = torch.cat(self._losses).cpu() if self._losses else torch.empty(0)
-        return {**self.trainer.state(), **self.story, "losses": losses}
+        return {**self.trainer.state(), **self.record.to_json(), "losses": losses}
 
     def _resume(self) -> None:
         """Go on from the checkpoint in the folder; ValueError where it is of another training."""
         state, path = load_training(self.out, self.say), self.out / CHECKPOINT
-        ours = {"seed": self.story["seed"], "data": self.story.get("data"), "precision": self.trainer.precision}
-        check_settings(state, asdict(self.recipe) | ours, path)
+        kept, record = TrainingRecord.from_json(state, path), self.record
+        kept.check_settings(record.settings(), path)
         check_weights(state["theta"], self.trainer.learner.network, path)
         self.trainer.load_state(state)
-        self.story |= {key: state[key] for key in ("wall_seconds", "history", "best")}
-        self.story |= {key: state[key] for key in ("cpu_seconds", "cpu_by_history") if key in state}
+        record.wall_seconds, record.iterations_run = kept.wall_seconds, self.trainer.iteration
+        record.history, record.best = kept.history, kept.best
+        if kept.cpu_seconds is not None:
+            record.cpu_seconds, record.cpu_by_history = kept.cpu_seconds, kept.cpu_by_history
         self.keeper.written = state["iteration"]
         pending = state.get("losses", torch.empty(0)).to(self.trainer.generator.device)
         self._losses += [pending] if len(pending) else []
-        self._started -= self.story["wall_seconds"]
+        self._started -= record.wall_seconds
         self.say(f"Going on after meta-iteration {self.trainer.iteration:,}.")

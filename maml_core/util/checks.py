@@ -1,6 +1,9 @@
-"""Validate numeric arguments and name the bad one."""
+"""Validate numeric arguments and name the bad one; refuse files of a newer version."""
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 
 def at_least(low: float, **numbers: float | None) -> None:
@@ -22,3 +25,14 @@ def fraction(**numbers: float | None) -> None:
     for name, value in numbers.items():
         if value is not None and not 0 < value < 1:
             raise ValueError(f"{name} must lie between 0 and 1, not {value}.")
+
+
+def readable_schema(content: Mapping[str, Any], newest: int, source: Path | str) -> int:
+    """The schema of a file's content, 1 where it has no number; ValueError for one that is newer than `newest`."""
+    schema = content.get("schema", 1)
+    if schema > newest:
+        raise ValueError(
+            f"{source} was written by a newer maml_core (its schema is {schema}, and this version reads up to {newest}): "
+            "update maml_core."
+        )
+    return schema

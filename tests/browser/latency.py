@@ -28,8 +28,8 @@ from maml_core.tasks import SinusoidTasks
 
 learner = find_recipe("sinusoid-10shot").build_learner()
 maml, pretrained = load_shipped("sinusoid-10shot")[0], load_shipped("sinusoid-pretrained")[0]
-theta, story = load_shipped("omniglot-5way-1shot")
-classifier = Recipe(**story["recipe"]).build_learner()
+theta, record = load_shipped("omniglot-5way-1shot")
+classifier = record.recipe.build_learner()
 images = load_characters("auto", download=False).split("test").images"""
 PANELS = {
     "1 sinusoid": "SinusoidPanel(learner, maml, pretrained)",

@@ -82,8 +82,8 @@ def test_train_writes_and_never_overwrites(folder, capsys):
         assert {key: after[key] for key in before} == before
         for file in ("checkpoint.pt", "weights.pt", "history.json"):
             assert after[f"runs/{name}/{file}"]
-    story = json.loads(Path("runs/sinusoid-5shot/history.json").read_text())
-    assert story["iterations"] == 3 and story["recipe"]["meta_batch"] == 2 and story["data"] == "sinusoid"
+    record = results.load_record(Path("runs/sinusoid-5shot/history.json"))
+    assert record.iterations_run == 3 and record.recipe.meta_batch == 2 and record.data == "sinusoid"
 
 
 def test_train_on_characters_then_evaluate(folder, capsys):
@@ -196,10 +196,10 @@ def test_resume_takes_the_settings_of_the_checkpoint(with_settings, capsys, monk
     asked = []
     monkeypatch.setattr(commands, "load_characters", lambda source, download=False: asked.append(source) or few_glyphs)
     assert cli.main([*with_settings, "--iterations", "4", *more.split()]) == 0
-    story = json.loads(Path("here/history.json").read_text())
-    assert asked == ["glyphs"] and story["iterations"] == 4 and story["seed"] == 7 and story["data"] == "glyphs"
-    recipe = story["recipe"]
-    assert (recipe["alpha"], recipe["ways"], recipe["meta_batch"], recipe["rotations"]) == (0.02, 3, 2, False)
+    record = results.load_record(Path("here/history.json"))
+    assert asked == ["glyphs"] and record.iterations_run == 4 and record.seed == 7 and record.data == "glyphs"
+    recipe = record.recipe
+    assert (recipe.alpha, recipe.ways, recipe.meta_batch, recipe.rotations) == (0.02, 3, 2, False)
 
 
 @pytest.mark.parametrize(
@@ -301,16 +301,16 @@ def test_publish_ships_what_was_trained(trained, monkeypatch, capsys, tmp_path_f
     assert sorted(contents(shipped)) == [
         "sinusoid-5shot.json", "sinusoid-5shot.pt", "unfinished", "unfinished/sinusoid-5shot.pt",
     ]  # fmt: skip
-    theta, story = results.load_shipped("sinusoid-5shot")
+    theta, record = results.load_shipped("sinusoid-5shot")
     best = checkpoints.load(trained / "weights.pt")
     assert all(torch.equal(theta[name], best["theta"][name]) for name in theta)
-    assert story["iteration"] == best["iteration"] and story["evaluation"]["tasks"] == 600
+    assert record.best_iteration == best["iteration"] and record.evaluation["tasks"] == 600
     assert cli.main(["evaluate", "sinusoid-5shot", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["mse"] == story["evaluation"]["mse"] and result["ci95"] == story["evaluation"]["ci95"]
+    assert result["mse"] == record.evaluation["mse"] and result["ci95"] == record.evaluation["ci95"]
     (shipped / "families").mkdir()
     assert cli.main(["publish", str(trained), "--as", "families/short"]) == 0
-    assert results.load_shipped("families/short")[1] == story
+    assert results.load_shipped("families/short")[1] == record
 
 
 def test_a_diverged_evaluation_is_json_too(capsys):
@@ -467,7 +467,7 @@ def test_ways_that_do_not_fit_the_shipped_weights_are_refused(capsys):
 
 
 @pytest.mark.parametrize("key", ["recipe", "iteration"])
-def test_weights_without_their_story_are_refused(trained, capsys, key):
+def test_weights_without_their_record_are_refused(trained, capsys, key):
     content = checkpoints.load(trained / "weights.pt")
     del content[key]
     torch.save(content, "bare.pt")

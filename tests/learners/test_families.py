@@ -20,7 +20,7 @@ from maml_core.learners.reader import HEAD
 from maml_core.maml import Learner, adapt, meta_gradient
 from maml_core.networks import Network, Weights, conv_network, cross_entropy, sinusoid_network
 from maml_core.recipes import RECIPES, find_recipe
-from maml_core.studies import families
+from maml_core.studies import StudyContext, families
 from maml_core.tasks import CharacterTasks, ShiftedTasks
 from maml_core.tasks.shifted import JitteredTasks, jitter, stroke, turn
 from maml_core.training import checkpoints
@@ -350,13 +350,14 @@ def test_equal_columns_make_mamls_first_step_blind_to_names(characters):
     torch.testing.assert_close(learned, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_the_shift_study_in_small(characters, monkeypatch):
+def test_the_shift_study_in_small(characters, monkeypatch, tmp_path):
     if characters.source != "omniglot":
         pytest.skip("Omniglot is not on disk")
     monkeypatch.setattr(families, "TEST_TASKS", 10)
     monkeypatch.setattr(families, "AXES", {"ways": (5, 10), "turned": (0,)})
-    rows = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in families.families_shift(characters)["rows"]}
+    found = families.families_shift(StudyContext(out=tmp_path, characters=lambda: characters))
+    rows = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in found.rows}
     assert len(rows) == 5 + 3 + 4 and ("ways", 10, "MAML") not in rows and ("ways", 10, "MAML, equal columns") in rows
     assert rows["turned", 0, "memory"] == rows["ways", 5, "memory"] and min(rows.values()) > 0.4
     with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
-        families.families_shift(None)
+        families.families_shift(StudyContext(out=tmp_path, characters=lambda: None))

@@ -13,7 +13,7 @@ from maml_core.panels import DrawingPanel, canvas
 from maml_core.panels.canvas import FIELD, GAP, Paper
 from maml_core.panels.drawing import YOURS
 from maml_core.panels.strokes import PEN, draw_strokes, load_example
-from maml_core.recipes import Recipe, find_recipe
+from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped
 from maml_core.tasks import omniglot
 from maml_core.tasks.omniglot_tree import PAPER
@@ -21,8 +21,8 @@ from maml_core.tasks.omniglot_tree import PAPER
 
 @pytest.fixture
 def panel() -> DrawingPanel:
-    theta, story = load_shipped("omniglot-5way-1shot")
-    return DrawingPanel(Recipe(**story["recipe"]).build_learner(), theta)
+    theta, record = load_shipped("omniglot-5way-1shot")
+    return DrawingPanel(record.recipe.build_learner(), theta)
 
 
 def test_a_stroke_becomes_what_omniglots_reader_makes_of_the_same_picture(tmp_path):
@@ -70,8 +70,8 @@ def test_recorded_queries_are_named_right(panel):
 def test_probabilities_are_the_references(panel):
     """The loop of Algorithm 1 on the five pictures, then the query with the support set beside it."""
     panel.recorded.value, panel.steps.value = 2, 2
-    theta, story = load_shipped("omniglot-5way-1shot")
-    assert story["recipe"]["inner_loss"] == "mean"
+    theta, record = load_shipped("omniglot-5way-1shot")
+    assert record.recipe.inner_loss == "mean"
     theta = {name: w.clone().requires_grad_() for name, w in theta.items()}
     example = load_example()
     strokes = [*example["support"], example["query"][2]]
@@ -144,8 +144,8 @@ def test_a_finger_draws_as_the_mouse_does(panel):
 
 def test_without_ipycanvas_the_recorded_example_stays(monkeypatch):
     monkeypatch.setattr(canvas, "Canvas", None)
-    theta, story = load_shipped("omniglot-5way-1shot")
-    panel = DrawingPanel(Recipe(**story["recipe"]).build_learner(), theta)
+    theta, record = load_shipped("omniglot-5way-1shot")
+    panel = DrawingPanel(record.recipe.build_learner(), theta)
     assert any("pip install ipycanvas" in getattr(child, "value", "") for child in panel.children if child is not panel.image)
     before = panel.image.value
     panel.recorded.value = 4

@@ -34,7 +34,7 @@ from maml_core.panels import (
 from maml_core.panels import navigation as navigation_panels
 from maml_core.panels import quadratics as plane_panels
 from maml_core.panels.episode import fewer_ways
-from maml_core.recipes import Recipe, find_recipe
+from maml_core.recipes import find_recipe
 from maml_core.results import load_policy, load_shipped
 from maml_core.rl import adapt as adapt_policy
 from maml_core.rl import draw_noise, navigation_policy, roll_out
@@ -58,8 +58,8 @@ def sinusoid_panel(seed: int = 0) -> SinusoidPanel:
 
 def episode_panel(images: torch.Tensor, seed: int = 0) -> EpisodePanel:
     """On the shipped weights, with the settings that they were trained with."""
-    theta, story = load_shipped("omniglot-5way-1shot")
-    return EpisodePanel(Recipe(**story["recipe"]).build_learner(), theta, images, seed=seed)
+    theta, record = load_shipped("omniglot-5way-1shot")
+    return EpisodePanel(record.recipe.build_learner(), theta, images, seed=seed)
 
 
 def alpha_panel() -> AlphaPanel:
@@ -86,8 +86,8 @@ def plane_panel() -> PlanePanel:
 
 
 def drawing_panel() -> DrawingPanel:
-    theta, story = load_shipped("omniglot-5way-1shot")
-    return DrawingPanel(Recipe(**story["recipe"]).build_learner(), theta)
+    theta, record = load_shipped("omniglot-5way-1shot")
+    return DrawingPanel(record.recipe.build_learner(), theta)
 
 
 def navigation_panel(seed: int = 0) -> NavigationPanel:
@@ -153,12 +153,12 @@ def test_sinusoid_numbers_are_the_references():
 def test_episode_numbers_are_the_references(images):
     panel = episode_panel(images, seed=2)
     panel.shots.value, panel.steps.value, panel.alpha.value = 2, 2, 0.3
-    theta, story = load_shipped("omniglot-5way-1shot")
+    theta, record = load_shipped("omniglot-5way-1shot")
     task = CharacterTasks(images, ways=5, shots=5, queries=6).sample(1, torch.Generator().manual_seed(2))[0]
     chosen = torch.cat([(task.support_y == label).nonzero()[:2, 0] for label in range(5)])
     x, y = task.support_x[chosen], task.support_y[chosen]
     frozen = frozenset(f"beta{i}" for i in range(1, 5))
-    if story["recipe"]["inner_loss"] == "mean":
+    if record.recipe.inner_loss == "mean":
         loss = reference.mean_cross_entropy(reference.conv_forward)
     else:
         loss = reference.sum_over_shots(reference.conv_forward, 5)

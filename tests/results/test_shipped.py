@@ -1,4 +1,4 @@
-"""What the package ships: weights, their stories, and the numbers that docs/results.md prints of them."""
+"""What the package ships: weights, their records, and the numbers that docs/results.md prints of them."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from maml_core.recipes import RECIPES, Recipe
+from maml_core.recipes import RECIPES
 from maml_core.results import load_shipped, load_study, load_study_weights, measure
 from maml_core.results.literature import PAPER_MSE
 from maml_core.results.shipped import SHIPPED, unfinished_file
@@ -14,7 +14,7 @@ from maml_core.results.tables import accuracy_rows, percent
 from maml_core.results.unfinished import take_unfinished
 from maml_core.tasks import Characters
 from maml_core.training import checkpoints, load_training
-from maml_core.training.checkpoints import check_settings, settings_of
+from maml_core.training.record import TrainingRecord
 from tests.small import read_page
 
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.pt"))
@@ -34,34 +34,34 @@ def test_every_recipe_is_shipped_but_those_that_wait():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_fit_their_recipe_and_have_their_story(name):
-    theta, story = load_shipped(name)
+def test_weights_fit_their_recipe_and_have_their_record(name):
+    theta, record = load_shipped(name)
     recipe = RECIPES[name]
-    assert Recipe(**story["recipe"]) == recipe
+    assert record.recipe == recipe
     checkpoints.check_weights(theta, recipe.build_learner().network, SHIPPED / f"{name}.pt")
     assert all(w.isfinite().all() and not w.requires_grad for w in theta.values())
-    facts = ("seed", "iterations", "device", "torch", "wall_seconds", "commit", "data", "evaluation")
-    assert not [fact for fact in facts if story.get(fact) is None]
-    validated, is_unfinished = story["history"][-1]["iteration"], unfinished_file(name).exists()
-    assert validated <= story["iterations"] if is_unfinished else validated == story["iterations"]
-    assert story["iterations"] >= (70_000 if recipe.is_regression else AT_LEAST.get(name, 1))
-    assert story["data"] == story["evaluation"]["data"] == ("sinusoid" if recipe.is_regression else "omniglot")
+    facts = ("seed", "iterations_run", "device", "torch", "wall_seconds", "commit", "data", "evaluation")
+    assert not [fact for fact in facts if getattr(record, fact) is None]
+    validated, is_unfinished = record.history[-1]["iteration"], unfinished_file(name).exists()
+    assert validated <= record.iterations_run if is_unfinished else validated == record.iterations_run
+    assert record.iterations_run >= (70_000 if recipe.is_regression else AT_LEAST.get(name, 1))
+    assert record.data == record.evaluation["data"] == ("sinusoid" if recipe.is_regression else "omniglot")
     best = max if not recipe.is_regression else min
-    assert story["best"]["validation"] == best(row["validation"] for row in story["history"])
-    assert story["iteration"] == story["best"]["iteration"]
+    assert record.best["validation"] == best(row["validation"] for row in record.history)
+    assert record.best_iteration == checkpoints.load(SHIPPED / f"{name}.pt")["iteration"]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if RECIPES[name].is_regression])
 def test_sinusoids_measured_again(name):
-    """Other waves than the story's, so equal up to both intervals."""
-    theta, story = load_shipped(name)
+    """Other waves than the record's, so equal up to both intervals."""
+    theta, record = load_shipped(name)
     again = measure(RECIPES[name], theta, seed=5, test_tasks=300)
-    for step, mse in story["evaluation"]["mse"].items():
-        assert abs(again["mse"][step] - mse) < 1.5 * (again["ci95"][step] + story["evaluation"]["ci95"][step])
+    for step, mse in record.evaluation["mse"].items():
+        assert abs(again["mse"][step] - mse) < 1.5 * (again["ci95"][step] + record.evaluation["ci95"][step])
 
 
 def test_sinusoid_5shot_reaches_the_papers_table_2():
-    evaluation = load_shipped("sinusoid-5shot")[1]["evaluation"]
+    evaluation = load_shipped("sinusoid-5shot")[1].evaluation
     for step, paper in PAPER_MSE["sinusoid-5shot"].items():
         assert evaluation["mse"][str(step)] - evaluation["ci95"][str(step)] < paper
 
@@ -77,9 +77,9 @@ def test_rows_trained_in_full_reach_the_reported_interval():
 def test_omniglot_measured_again(name, characters: Characters):
     if characters.source != "omniglot":
         pytest.skip("Omniglot is not on disk")
-    theta, story = load_shipped(name)
+    theta, record = load_shipped(name)
     again = measure(RECIPES[name], theta, characters, seed=5, test_tasks=150)
-    assert abs(again["accuracy"] - story["evaluation"]["accuracy"]) < 1.5 * (again["ci95"] + story["evaluation"]["ci95"])
+    assert abs(again["accuracy"] - record.evaluation["accuracy"]) < 1.5 * (again["ci95"] + record.evaluation["ci95"])
     assert again["accuracy_by_step"]["0"] < 0.25
 
 
@@ -90,19 +90,20 @@ def test_results_page_says_how_far_20way_has_got():
 
 
 def check_unfinished(name: str, out: Path) -> None:
-    """A shipped unfinished training can be gone on with in `out`, and is the one whose weights and story are shipped."""
-    recipe, (best, story) = RECIPES[name], load_shipped(name)
+    """A shipped unfinished training can be gone on with in `out`, and is the one whose weights and record are shipped."""
+    recipe, (best, record) = RECIPES[name], load_shipped(name)
     take_unfinished(name, out)
     state = load_training(out, pytest.fail)
-    assert Recipe(**state["recipe"]) == recipe
-    check_settings(state, settings_of(story), out)
-    for weights in (state["theta"], state["first_moment"], state["second_moment"]):
-        checkpoints.check_weights(weights, recipe.build_learner().network, out)
-    assert state["iteration"] == story["iterations"] < recipe.meta_iterations
-    assert state["history"] == story["history"] and state["best"] == story["best"]
-    kept = checkpoints.load(out / "weights.pt")
-    assert kept["iteration"] == state["best"]["iteration"]
-    assert all(torch.equal(kept["theta"][key], w) for key, w in best.items())
+    kept = TrainingRecord.from_json(state, out)
+    assert kept.recipe == recipe
+    kept.check_settings(record.settings(), out)
+    for moments in (state["theta"], state["first_moment"], state["second_moment"]):
+        checkpoints.check_weights(moments, recipe.build_learner().network, out)
+    assert state["iteration"] == record.iterations_run < recipe.meta_iterations
+    assert kept.history == record.history and kept.best == record.best
+    weights = checkpoints.load(out / "weights.pt")
+    assert weights["iteration"] == kept.best_iteration
+    assert all(torch.equal(weights["theta"][key], w) for key, w in best.items())
 
 
 def test_unfinished_trainings_can_be_gone_on_with(tmp_path):
@@ -130,7 +131,7 @@ def test_an_installation_has_every_module_and_every_file():
 
 def test_results_page_prints_the_studies():
     """The numbers of "What we found on the way", straight from the shipped results."""
-    adapts = {row["condition"]: row for row in load_study("what-adapts")["rows"]}
+    adapts = {row["condition"]: row for row in load_study("what-adapts").rows}
     test = {what: f"{100 * row['judged']['paper']['accuracy']:.1f}%" for what, row in adapts.items()}
     theta, _ = load_study_weights("what-adapts", "everything")
     c1, c2, c3, c4 = (f"{theta[f'alpha.conv{i}'].item():.2f}".replace("-0.00", "0.00") for i in range(1, 5))
@@ -140,33 +141,33 @@ def test_results_page_prints_the_studies():
     body, head = f"{test['body']} with the body alone", f"{test['head']} with the head alone"
     assert f"{test['last block']}, against {test['everything']} when everything adapts, {body} and {head}" in RESULTS
     for ways in ("5way", "20way"):
-        story = load_shipped(f"omniglot-{ways}-1shot-fast")[1]
-        reached = percent((story["evaluation"]["accuracy"], story["evaluation"]["ci95"]))
-        assert f"reaches {reached}% after {story['iterations']:,}" in RESULTS
-        assert f"the training took {story['cpu_seconds'] / 60:.0f} minutes" in RESULTS
-    seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches")["rows"]}
-    at = {(row["recipe"], row["multiple"], row["steps"]): row["mean"] for row in load_study("alpha-at-test")["rows"]}
+        record = load_shipped(f"omniglot-{ways}-1shot-fast")[1]
+        reached = percent((record.evaluation["accuracy"], record.evaluation["ci95"]))
+        assert f"reaches {reached}% after {record.iterations_run:,}" in RESULTS
+        assert f"the training took {record.cpu_seconds / 60:.0f} minutes" in RESULTS
+    seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches").rows}
+    at = {(row["recipe"], row["multiple"], row["steps"]): row["mean"] for row in load_study("alpha-at-test").rows}
     mean, sums = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
     printed = [seen["query batch", 1], seen["query batch", 15], seen["support", 15]]
     printed += [at[mean, 0.1, 3], at[mean, 1, 3], at[mean, 2, 1], at[sums, 2, 1]]
     for name, protocols in (("loss-scale-5way", ["paper"]), ("loss-scale-20way", ["paper"]), ("order", ["paper"]),
                             ("rotations", ["turned characters", "upright characters"])):  # fmt: skip
-        printed += [row["judged"][protocol]["accuracy"] for row in load_study(name)["rows"] for protocol in protocols]
+        printed += [row["judged"][protocol]["accuracy"] for row in load_study(name).rows for protocol in protocols]
     found = RESULTS[RESULTS.index("## What we found on the way") : RESULTS.index("## Three families")]
     assert not [value for value in printed if f"{100 * value:.1f}" not in found]
     for name in ("loss-scale-5way", "loss-scale-20way"):
-        assert f"after {load_study(name)['iterations']:,}" in found.lower()
+        assert f"after {load_study(name).settings['iterations']:,}" in found.lower()
 
 
 def test_what_the_results_page_says_of_three_families():
     """What a meta-iteration of prototypes takes of MAML's, and what all lose to 45 degrees."""
     shares = []
     for ways in ("5way", "20way"):
-        rows = load_study(f"families-{ways}")["rows"]
+        rows = load_study(f"families-{ways}").rows
         each = {row["condition"]: row["cpu_seconds"] / row["history"][-1]["iteration"] for row in rows}
         shares.append(f"{100 * each['prototypes'] / each['MAML']:.0f}%")
     assert f"takes {shares[0]} of MAML's time at 5 ways and {shares[1]} at 20" in RESULTS
-    mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift")["rows"]}
+    mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift").rows}
     lost = [mean["turned", 0, name] - mean["turned", 45, name] for name in ("MAML", "prototypes", "matching", "memory")]
     assert f"turned by 45 degrees: {100 * min(lost):.1f} to {100 * max(lost):.1f} points" in RESULTS
-    assert f"{load_study('families-5way')['iterations']:,} meta-iterations do not tell who ends higher" in RESULTS
+    assert f"{load_study('families-5way').settings['iterations']:,} meta-iterations do not tell who ends higher" in RESULTS

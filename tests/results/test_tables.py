@@ -11,7 +11,8 @@ from maml_core.results import comparisons, load_shipped, load_study, tables
 from maml_core.results.literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, reported
 from maml_core.results.shipped import SHIPPED
 from maml_core.studies import STUDIES
-from maml_core.studies.registry import TRAINED
+from maml_core.training.record import TrainingRecord
+from tests.small import SMALL
 
 matplotlib.use("Agg")
 
@@ -71,18 +72,18 @@ def test_reproduce_prints_what_is_shipped(capsys):
     for name in (name for name, recipe in RECIPES.items() if not (recipe.is_regression or recipe.variant in READERS)):
         (line,) = (cells(line) for line in out.splitlines() if line.startswith(f"| `{name}` "))
         if (SHIPPED / f"{name}.pt").exists():
-            evaluation = load_shipped(name)[1]["evaluation"]
+            evaluation = load_shipped(name)[1].evaluation
             assert line[2] == f"{100 * evaluation['accuracy']:.1f} ± {100 * evaluation['ci95']:.1f}"
         else:
             assert line[5] == "not trained"
     (mse,) = (cells(line) for line in out.splitlines() if "5 query points a wave" in line)
-    assert mse[2].startswith(f"{load_shipped('sinusoid-5shot')[1]['evaluation']['mse']['1']:.2f} ±")
+    assert mse[2].startswith(f"{load_shipped('sinusoid-5shot')[1].evaluation['mse']['1']:.2f} ±")
     assert tables.literature_table() in out and comparisons.families_table() in out
 
 
 def test_the_table_of_families_has_every_training_beside_its_paper():
     body = [cells(line) for line in comparisons.families_table().splitlines()[2:]]
-    rows = [row for ways in ("5way", "20way") for row in load_study(f"families-{ways}")["rows"]]
+    rows = [row for ways in ("5way", "20way") for row in load_study(f"families-{ways}").rows]
     assert len(body) == len(rows)
     for line, row in zip(body, rows):
         judged, last = row["judged"]["15 queries"], row["history"][-1]
@@ -100,7 +101,7 @@ def test_reproduce_evaluates_again(monkeypatch, capsys, characters):
     def measured(recipe, theta, characters, seed):
         seen[recipe.name] = seed
         if recipe.is_regression:
-            return load_shipped(recipe.name)[1]["evaluation"]
+            return load_shipped(recipe.name)[1].evaluation
         return {"accuracy": 0.5, "ci95": 0.25}
 
     monkeypatch.setattr(commands, "measure", measured)
@@ -113,27 +114,29 @@ def test_reproduce_evaluates_again(monkeypatch, capsys, characters):
 
 def test_an_error_that_was_not_finite_is_a_word_in_the_table():
     """JSON has null for it."""
-    story = {"mse": {"1": 0.5, "5": None, "10": None}, "ci95": {"1": 0.25, "5": None, "10": 0.1}}
-    lines = tables.error_table({"sinusoid-5shot": story}).splitlines()
+    evaluation = {"mse": {"1": 0.5, "5": None, "10": None}, "ci95": {"1": 0.25, "5": None, "10": 0.1}}
+    lines = tables.error_table({"sinusoid-5shot": evaluation}).splitlines()
     (line,) = (cells(line) for line in lines if "5 query points" in line)
     assert line[2:] == ["0.50 ± 0.25", "diverged", "diverged"]
 
 
 def test_the_table_of_variants_is_the_studys(capsys):
     head, _, *body = [cells(line) for line in comparisons.variants_table().splitlines()]
-    assert [line[0] for line in body] == list(TRAINED["variants"].conditions)
+    assert [line[0] for line in body] == list(STUDIES["variants"].answer.conditions)
     for line in body:
-        runs = [row for row in load_study("variants")["rows"] if row["condition"] == line[0]]
+        runs = [row for row in load_study("variants").rows if row["condition"] == line[0]]
         assert line[1:3] == [tables.percent((run["judged"]["paper"]["accuracy"], run["judged"]["paper"]["ci95"])) for run in runs]
-        (ten,) = (r for r in load_study("variants-cost")["rows"] if (r["variant"], r["steps"]) == (line[0], 10))
+        (ten,) = (r for r in load_study("variants-cost").rows if (r["variant"], r["steps"]) == (line[0], 10))
         assert line[head.index("MB, 10 steps")] == f"{ten['peak_mb']:.0f}"
     assert {line[0]: line[-1] for line in body}["iMAML"] == "99.16 ± 0.35"
     assert cli.main(["reproduce"]) == 0 and comparisons.variants_table() in capsys.readouterr().out
 
 
 def test_a_record_is_the_first_validation_that_is_as_good():
-    story = {"history": [{"validation": v} for v in (0.7, 0.91, 0.89, 0.96)], "cpu_by_history": [60, 120, 180, 240.6]}
-    assert [comparisons.minutes_to(story, mark) for mark in (0.5, 0.8, 0.9, 0.95, 0.97)] == ["1.0", "2.0", "2.0", "4.0", "–"]
+    history = [{"validation": v} for v in (0.7, 0.91, 0.89, 0.96)]
+    record = TrainingRecord(recipe=SMALL, history=history, cpu_by_history=[60, 120, 180, 240.6])
+    marks = [comparisons.minutes_to(record, mark) for mark in (0.5, 0.8, 0.9, 0.95, 0.97)]
+    assert marks == ["1.0", "2.0", "2.0", "4.0", "–"]
 
 
 def test_records_fall_from_row_to_row():
@@ -141,9 +144,10 @@ def test_records_fall_from_row_to_row():
     head, _, *body = [cells(line) for line in comparisons.records_table().splitlines()]
     first = [float(line[2]) for line in body[:3]]
     assert first == sorted(first, reverse=True) and first[0] > 50 * first[2]
-    story = load_shipped("omniglot-20way-1shot")[1]
-    at = next(i for i, row in enumerate(story["history"]) if row["validation"] >= 0.8)
-    assert body[0][2] == f"{story['cpu_by_history'][at] / 60:.1f}" and body[0][head.index("meta-iterations")] == f"{story['iterations']:,}"
+    record = load_shipped("omniglot-20way-1shot")[1]
+    at = next(i for i, row in enumerate(record.history) if row["validation"] >= 0.8)
+    assert body[0][2] == f"{record.cpu_by_history[at] / 60:.1f}"
+    assert body[0][head.index("meta-iterations")] == f"{record.iterations_run:,}"
 
 
 def test_standing_sorts_rows_by_length_and_by_the_reported_interval():
@@ -161,7 +165,7 @@ def test_standing_sorts_rows_by_length_and_by_the_reported_interval():
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_is_shipped_with_its_facts(name):
     study = load_study(name)
-    assert study["study"] == name and study["rows"] and study["question"] and study["torch"] and study["commit"]
+    assert study.study == name and study.rows and study.question and study.torch and study.commit
 
 
 def test_every_reported_picture_draws_itself():

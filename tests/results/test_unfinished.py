@@ -81,11 +81,11 @@ def test_it_ends_elsewhere_as_if_nothing_had_happened(tmp_path, monkeypatch, cap
     publish(run=run)
     assert sorted(path.name for path in shipped.rglob("*") if path.is_file()) == [f"{NAME}.json", f"{NAME}.pt"]
     assert "shipped too" not in capsys.readouterr().out
-    assert json.loads((shipped / f"{NAME}.json").read_text())["iterations"] == 12
+    assert json.loads((shipped / f"{NAME}.json").read_text())["iterations_run"] == 12
 
 
 def test_it_can_be_shipped_again_from_where_it_was_taken_to(tmp_path, monkeypatch, shipped):
-    """Even before it is validated there: best theta and story came with it."""
+    """Even before it is validated there: best theta and record came with it."""
     train(stop=7)
     publish()
     best = checkpoints.load(shipped / f"{NAME}.pt")

@@ -383,7 +383,7 @@ def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert cli.main(["study", "navigation", *arguments]) == 0
     found = json.loads(results.read_text())
     assert found["study"] == "navigation" and len(found["rows"]) == 2 * 5 + 2
-    assert [row["iteration"] for row in found["trainings"]] == [1, 2] * len(POLICIES)
+    assert [row["iteration"] for row in found["extra"]["trainings"]] == [1, 2] * len(POLICIES)
     chosen = [(row["condition"], row["alpha"]) for row in found["rows"] if row["chosen"]]
     assert chosen == [("MAML", 0.1)] * 2 + [("first-order MAML", 0.1)] * 2 + [("pretrained", 0.4)] * 2 + [("random", 0.4)]
     assert cli.main(["publish", str(out / "navigation-maml,iterations=2,seed=4")]) == 0
@@ -404,7 +404,7 @@ SHIPPED = ("maml-20", "maml-100", "pretrained-20", "pretrained-100")
 
 def study_row(condition: str, iterations: int, seed: int, alpha: float) -> dict:
     about = {"condition": condition, "iterations": iterations, "seed": seed, "alpha": alpha}
-    (row,) = (row for row in load_study("navigation")["rows"] if {key: row[key] for key in about} == about)
+    (row,) = (row for row in load_study("navigation").rows if {key: row[key] for key in about} == about)
     return row
 
 
@@ -441,10 +441,10 @@ def test_the_shipped_study_is_whole():
     stages = {"MAML": 2, "first-order MAML": 2, "pretrained": 2, "random": 1}
     for condition, number in stages.items():
         alphas = 1 if condition == "first-order MAML" else len(evaluation.ALPHAS)
-        assert sum(row["condition"] == condition for row in found["rows"]) == number * 2 * alphas
-    assert found["goals"] >= 40 and {row["seed"] for row in found["rows"]} == {0, 1}
-    assert all(len(row["return"]) == evaluation.STEPS + 1 for row in found["rows"])
-    assert sum(row["chosen"] for row in found["rows"]) == sum(stages.values()) * 2
+        assert sum(row["condition"] == condition for row in found.rows) == number * 2 * alphas
+    assert found.settings["goals"] >= 40 and {row["seed"] for row in found.rows} == {0, 1}
+    assert all(len(row["return"]) == evaluation.STEPS + 1 for row in found.rows)
+    assert sum(row["chosen"] for row in found.rows) == sum(stages.values()) * 2
 
 
 def test_maml_adapts_in_one_step():
@@ -457,7 +457,7 @@ def test_maml_adapts_in_one_step():
 
 
 def test_first_order_maml_is_judged_at_the_alpha_of_training_only():
-    rows = [row for row in load_study("navigation")["rows"] if row["condition"] == "first-order MAML"]
+    rows = [row for row in load_study("navigation").rows if row["condition"] == "first-order MAML"]
     assert all(row["chosen"] and row["alpha"] == POLICIES["first-order"].alpha for row in rows)
 
 

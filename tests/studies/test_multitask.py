@@ -139,12 +139,14 @@ def test_the_study_in_small_ships_its_averages(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(commands, "STUDY_FOLDER", tmp_path)
     monkeypatch.setattr("maml_core.results.shipped.STUDY_FOLDER", tmp_path)
     monkeypatch.setattr(commands, "load_characters", lambda source: pytest.fail("sine waves need no characters"))
-    monkeypatch.setitem(registry.MEASURED, "multi-task", lambda characters: multitask.multi_task(characters, TINY))
+    in_small = replace(registry.STUDIES["multi-task"], answer=lambda context: multitask.multi_task(context, TINY))
+    monkeypatch.setitem(registry.STUDIES, "multi-task", in_small)
     assert cli.main(["study", "multi-task", "--ship"]) == 0
     study = json.loads((tmp_path / "multi-task.json").read_text())
     assert len(study["rows"]) == 2 * 3 * 3 * 11 and "weights" not in study and "rows in" in capsys.readouterr().out
-    assert {row["generation"] for row in study["by_generation"]} == {1, 2}
-    assert {(row["method"], row["seed"]) for row in study["trainings"]} == {(m, s) for m in METHODS for s in (0, 1)}
+    assert {row["generation"] for row in study["extra"]["by_generation"]} == {1, 2}
+    trainings = {(row["method"], row["seed"]) for row in study["extra"]["trainings"]}
+    assert trainings == {(m, s) for m in METHODS for s in (0, 1)}
     expected, *_ = train_regressors(NETWORK, seeded_generator(0), regimen=TINY)
     theta, recipe = load_study_weights("multi-task", NO_PENALTY)
     assert recipe.network == "sinusoid"
@@ -153,7 +155,7 @@ def test_the_study_in_small_ships_its_averages(tmp_path, monkeypatch, capsys):
 
 
 def shipped(method: str, seed: int = 0) -> dict:
-    return next(t for t in load_study("multi-task")["trainings"] if (t["method"], t["seed"]) == (method, seed))
+    return next(t for t in load_study("multi-task").extra["trainings"] if (t["method"], t["seed"]) == (method, seed))
 
 
 @pytest.mark.parametrize("seed", multitask.SEEDS)
@@ -168,9 +170,10 @@ def test_the_shipped_regressors_have_learned_their_waves(method, seed):
 @pytest.mark.parametrize("method", [L2, TO_THE_MEAN])
 def test_the_shipped_strength_is_the_highest_of_those_tried_below_the_limit(method):
     study = load_study("multi-task")
-    tried = {row["strength"]: row["own_wave_error"] for row in study["tried"] if row["method"] == method}
+    tried = {row["strength"]: row["own_wave_error"] for row in study.extra["tried"] if row["method"] == method}
     assert {shipped(method, seed)["strength"] for seed in multitask.SEEDS} == {min(tried)}
-    assert tried[min(tried)] < study["limit"] and all(e >= study["limit"] for s, e in tried.items() if s > min(tried))
+    limit = study.settings["limit"]
+    assert tried[min(tried)] < limit and all(e >= limit for s, e in tried.items() if s > min(tried))
     assert len(tried) > 1, "a higher one did harm"
 
 
@@ -178,7 +181,7 @@ def test_the_shipped_strength_is_the_highest_of_those_tried_below_the_limit(meth
 def test_the_shipped_average_is_measured_again(method):
     """On other waves, with the alpha that was tuned: within the two intervals."""
     theta, recipe = load_study_weights("multi-task", method)
-    rows = {row["steps"]: row for row in load_study("multi-task")["rows"]
+    rows = {row["steps"]: row for row in load_study("multi-task").rows
             if (row["method"], row["seed"], row["shots"]) == (method, 0, 5)}  # fmt: skip
     learner = replace(recipe.build_learner(), alpha=rows[0]["alpha"])
     scores = evaluate(learner, theta, SinusoidTasks(5, queries=100), (0, 1, 5, 10), seeded_generator(7), 400)
@@ -191,7 +194,7 @@ def test_the_shipped_average_is_measured_again(method):
 
 def test_the_results_page_says_what_the_study_found():
     """Only the average of regressors that were drawn together fine-tunes; the others stay where predicting 0 is."""
-    rows = {(r["method"], r["seed"], r["steps"]): r for r in load_study("multi-task")["rows"] if r["shots"] == 5}
+    rows = {(r["method"], r["seed"], r["steps"]): r for r in load_study("multi-task").rows if r["shots"] == 5}
     page = read_page("docs/results.md")
     generator, zero = seeded_generator(0), []
     for _ in range(24):  # the study's test waves
@@ -200,13 +203,13 @@ def test_the_results_page_says_what_the_study_found():
     paper = SINUSOID[f"multi-task, {TO_THE_MEAN}"][10]
     assert f"after ten steps it is then at {near} and {far} (the paper: {paper})" in page
     assert f"a network that always predicts 0 has {sum(zero) / 24:.2f}" in page
-    trial = {(r["generation"], r["seed"]): r for r in load_study("multi-task")["by_generation"] if r["steps"] == 10}
+    trial = {(r["generation"], r["seed"]): r for r in load_study("multi-task").extra["by_generation"] if r["steps"] == 10}
     one, many = (" and ".join(f"{trial[g, seed]['mean']:.2f}" for seed in multitask.COMPARED_SEEDS) for g in (1, 25))
     assert f"one at a time ends at {one} where 25 at a time end at {many}" in page
     for seed in multitask.SEEDS:
         for method in (NO_PENALTY, L2):
             assert all(rows[method, seed, step]["mean"] == pytest.approx(4.4, abs=0.1) for step in (1, 5, 10))
-        pretrained = next(r for r in load_study("error-against-steps")["rows"]
+        pretrained = next(r for r in load_study("error-against-steps").rows
                           if (r["method"], r["shots"], r["steps"]) == ("pretrained", 5, 10))  # fmt: skip
         assert rows[TO_THE_MEAN, seed, 10]["mean"] - pretrained["mean"] > 0.4, "behind pretraining"
         assert SINUSOID["multi-task, L2"][1] > rows[L2, seed, 1]["mean"] + 2

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from maml_core.learners import READERS
 from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped, load_study, load_study_weights, protocol
 from maml_core.results import shipped as results
-from maml_core.studies import Condition, Study, measurements, run_study
-from maml_core.studies.registry import TRAINED
+from maml_core.results.study_result import StudyResult
+from maml_core.studies import STUDIES, Condition, Study, StudyContext, Trainings, measurements
 from maml_core.tasks import Characters, SinusoidTasks
 from maml_core.tasks.glyphs import draw_glyphs
 from maml_core.training import monitor
@@ -33,19 +34,27 @@ def quick_validation(monkeypatch) -> None:
 
 
 TINY = {"meta_batch": 2, "ways": 3}
-QUIETLY = {"say": lambda text: None, "test_tasks": 20}
-ONE_FACTOR = Study(
-    "Which inner loss?",
+ONE_FACTOR = Trainings(
     {"mean": Condition("omniglot-5way-1shot-mlp", {"inner_loss": "mean", **TINY}),
      "sum": Condition("omniglot-5way-1shot-mlp", TINY)},
     iterations=3,
     validate_every=2,
+    test_tasks=20,
 )  # fmt: skip
+TRAINED = {name: study for name, study in STUDIES.items() if isinstance(study.answer, Trainings)}
+
+
+def study_of(answer=ONE_FACTOR, name: str = "small", **how) -> Study:
+    return Study(name, "Which inner loss?", answer, trains=True, **how)
+
+
+def quietly(characters: Characters | None, out: Path, **how) -> StudyContext:
+    return StudyContext(out=out, characters=lambda: characters, say=lambda text: None, **how)
 
 
 def test_conditions_of_a_study_differ_in_one_factor():
     for name, study in TRAINED.items():
-        recipes = [asdict(condition.build()) for condition in study.conditions.values()]
+        recipes = [asdict(condition.build()) for condition in study.answer.conditions.values()]
         different = {key for recipe in recipes for key in recipe if recipe[key] != recipes[0][key]} - {"name"}
         if name == "variants":  # the first order is one of them, by a field of its own
             different.remove("first_order")
@@ -55,65 +64,69 @@ def test_conditions_of_a_study_differ_in_one_factor():
 
 
 def test_runs_every_condition_on_every_seed_and_goes_on_where_it_was(few_glyphs, tmp_path):
-    result = run_study(ONE_FACTOR, few_glyphs, tmp_path, seeds=(0, 1), **QUIETLY)
-    assert [(row["condition"], row["seed"]) for row in result["rows"]] == [("mean", 0), ("mean", 1), ("sum", 0), ("sum", 1)]
-    for row in result["rows"]:
+    study = study_of()
+    result = study.run(quietly(few_glyphs, tmp_path))
+    assert [(row["condition"], row["seed"]) for row in result.rows] == [("mean", 0), ("mean", 1), ("sum", 0), ("sum", 1)]
+    for row in result.rows:
         assert [entry["iteration"] for entry in row["history"]] == [2, 3]
         assert row["judged"]["paper"]["queries"] == 1 and row["judged"]["15 queries"]["queries"] == 15
         assert row["judged"]["paper"]["inner_loss"] == row["condition"]
-    json.dumps(result)
-    again = run_study(ONE_FACTOR, few_glyphs, tmp_path, seeds=(0,), **QUIETLY)
-    assert [row["judged"] for row in again["rows"]] == [row["judged"] for row in result["rows"] if row["seed"] == 0]
-    longer = run_study(ONE_FACTOR, few_glyphs, tmp_path, seeds=(0,), iterations=5, **QUIETLY)
-    assert [entry["iteration"] for entry in longer["rows"][0]["history"]] == [2, 3, 4, 5]
+    result.save(tmp_path / "small.json")
+    assert StudyResult.load(tmp_path / "small.json") == result
+    again = study.run(quietly(few_glyphs, tmp_path, seeds=(0,)))
+    assert [row["judged"] for row in again.rows] == [row["judged"] for row in result.rows if row["seed"] == 0]
+    longer = study.run(quietly(few_glyphs, tmp_path, seeds=(0,), iterations=5))
+    assert [entry["iteration"] for entry in longer.rows[0]["history"]] == [2, 3, 4, 5]
     with pytest.raises(ValueError, match="past the 4 of this study: move it away"):
-        run_study(ONE_FACTOR, few_glyphs, tmp_path, seeds=(0,), iterations=4, **QUIETLY)
+        study.run(quietly(few_glyphs, tmp_path, seeds=(0,), iterations=4))
 
 
 def test_a_study_is_judged_by_its_protocols(few_glyphs, tmp_path):
     protocols = {"turned": ({"rotations": True}, None), "upright": ({"rotations": False}, 2)}
-    study = replace(ONE_FACTOR, conditions={"sum": ONE_FACTOR.conditions["sum"]}, protocols=protocols, iterations=1)
-    (row,) = run_study(study, few_glyphs, tmp_path, seeds=(0,), **QUIETLY)["rows"]
+    answer = replace(ONE_FACTOR, conditions={"sum": ONE_FACTOR.conditions["sum"]}, protocols=protocols, iterations=1)
+    (row,) = study_of(answer).run(quietly(few_glyphs, tmp_path, seeds=(0,))).rows
     assert row["judged"]["turned"]["accuracy"] != row["judged"]["upright"]["accuracy"]
     assert row["judged"]["upright"]["queries"] == 2
 
 
 def test_the_first_seeds_weights_are_kept_where_they_are_asked_for(few_glyphs, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "STUDY_FOLDER", tmp_path)
-    study = run_study(ONE_FACTOR, few_glyphs, tmp_path, seeds=(2, 3), weights=tmp_path / "small", **QUIETLY)
+    study = study_of(ships=("mean", "sum"))
+    result = study.run(quietly(few_glyphs, tmp_path, seeds=(2, 3), weights=tmp_path / "small"))
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["mean.pt", "sum.pt"]
     theta, recipe = load_study_weights("small", "sum")
     assert recipe.inner_loss == "sum" and recipe.ways == 3
     again = protocol.measure(recipe, theta, few_glyphs, test_tasks=20, by_step=False)
-    assert again["accuracy"] == next(r for r in study["rows"] if r["condition"] == "sum")["judged"]["paper"]["accuracy"]
+    assert again["accuracy"] == next(r for r in result.rows if r["condition"] == "sum")["judged"]["paper"]["accuracy"]
     with pytest.raises(FileNotFoundError, match=r"No weights are shipped for max of the study small \(shipped: mean, sum\)"):
         load_study_weights("small", "max")
 
 
-@pytest.mark.parametrize("variant", TRAINED["variants"].conditions)
+@pytest.mark.parametrize("variant", TRAINED["variants"].answer.conditions)
 def test_the_variants_weights_are_what_was_judged(variant, characters):
     if characters.source != "omniglot":
         pytest.skip("Omniglot is not on disk")
     theta, recipe = load_study_weights("variants", variant)
-    assert recipe == TRAINED["variants"].conditions[variant].build()
-    row = next(r for r in load_study("variants")["rows"] if (r["condition"], r["seed"]) == (variant, 0))
+    assert recipe == TRAINED["variants"].answer.conditions[variant].build()
+    row = next(r for r in load_study("variants").rows if (r["condition"], r["seed"]) == (variant, 0))
     judged, again = row["judged"]["paper"], protocol.measure(recipe, theta, characters, seed=5, test_tasks=50, by_step=False)
     assert abs(again["accuracy"] - judged["accuracy"]) < 1.5 * (again["ci95"] + judged["ci95"])
 
 
 def test_shipped_studies_compare_equal_runs():
     for name, study in TRAINED.items():
-        shipped = load_study(name)
-        assert {row["condition"] for row in shipped["rows"]} == set(study.conditions)
-        assert {row["history"][-1]["iteration"] for row in shipped["rows"]} == {shipped["iterations"]} == {study.iterations}
-        by_condition = {c: sorted(r["seed"] for r in shipped["rows"] if r["condition"] == c) for c in study.conditions}
+        shipped, conditions = load_study(name), study.answer.conditions
+        assert {row["condition"] for row in shipped.rows} == set(conditions)
+        ran, settings = {row["history"][-1]["iteration"] for row in shipped.rows}, shipped.settings
+        assert ran == {settings["iterations"]} == {study.answer.iterations}
+        by_condition = {c: sorted(r["seed"] for r in shipped.rows if r["condition"] == c) for c in conditions}
         assert len({tuple(seeds) for seeds in by_condition.values()}) == 1, "the same seeds on both sides"
-        assert shipped["data"] == "omniglot"
+        assert settings["data"] == "omniglot"
 
 
 def test_what_is_close_has_two_seeds():
     for name in ("loss-scale-5way", "loss-scale-20way", "variants"):
-        assert {row["seed"] for row in load_study(name)["rows"]} == {0, 1}
+        assert {row["seed"] for row in load_study(name).rows} == {0, 1}
 
 
 def test_error_against_steps_is_what_a_plain_loop_measures():
@@ -129,7 +142,7 @@ def test_error_against_steps_is_what_a_plain_loop_measures():
             gradients = torch.autograd.grad(loss, list(own.values()))
             phi = {name: w - 0.01 * g for (name, w), g in zip(own.items(), gradients)}
             errors.append(((network.forward(phi, one.query_x) - one.query_y) ** 2).mean().item())
-    rows = load_study("error-against-steps")["rows"]
+    rows = load_study("error-against-steps").rows
     (row,) = (r for r in rows if (r["method"], r["shots"], r["steps"]) == ("MAML", 5, 1))
     assert sum(errors) / len(errors) == pytest.approx(row["mean"], rel=1e-3)
 
@@ -138,34 +151,34 @@ def test_the_pretrained_network_gets_the_alpha_that_suits_it():
     learner = find_recipe("sinusoid-pretrained").build_learner()
     theta, _ = load_shipped("sinusoid-pretrained")
     alpha = measurements.tuned_alpha(learner, theta, SinusoidTasks(5, queries=10))
-    rows = [row for row in load_study("error-against-steps")["rows"] if row["method"] == "pretrained"]
+    rows = [row for row in load_study("error-against-steps").rows if row["method"] == "pretrained"]
     assert alpha in measurements.ALPHAS and alpha == next(row["alpha"] for row in rows if row["shots"] == 5)
 
 
-def test_measurements_need_omniglot(few_glyphs):
+def test_measurements_need_omniglot(few_glyphs, tmp_path):
     for measure in (measurements.query_batches, measurements.alpha_at_test):
         for characters in (few_glyphs, None):
             with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
-                measure(characters)
+                measure(quietly(characters, tmp_path))
 
 
-def test_query_batches_and_alphas_in_small(characters, monkeypatch):
+def test_query_batches_and_alphas_in_small(characters, monkeypatch, tmp_path):
     if characters.source != "omniglot":
         pytest.skip("Omniglot is not on disk")
     monkeypatch.setattr(measurements, "TEST_TASKS", 25)
     monkeypatch.setattr(measurements, "QUERIES", (1, 2))
     monkeypatch.setattr(measurements, "MULTIPLES", (0, 1))
-    rows = {(row["sees"], row["queries"]): row["mean"] for row in measurements.query_batches(characters)["rows"]}
+    context = quietly(characters, tmp_path)
+    rows = {(row["sees"], row["queries"]): row["mean"] for row in measurements.query_batches(context).rows}
     assert len(rows) == 6 and rows["query batch", 1] > rows["support", 1] > 0.8
-    rows = {(row["recipe"], row["multiple"], row["steps"]): row for row in measurements.alpha_at_test(characters)["rows"]}
+    rows = {(row["recipe"], row["multiple"], row["steps"]): row for row in measurements.alpha_at_test(context).rows}
     none, trained = (rows["omniglot-5way-1shot", multiple, 3] for multiple in (0, 1))
     assert none["mean"] < 0.35 and none["alpha"] == 0 and trained["mean"] > 0.9 and trained["alpha"] == 0.4
 
 
 def test_command_line_writes_the_results(tmp_path, monkeypatch, capsys, few_glyphs):
-    monkeypatch.setitem(commands.TRAINED, "order", ONE_FACTOR)
+    monkeypatch.setitem(STUDIES, "order", study_of(name="order"))
     monkeypatch.setattr(commands, "load_characters", lambda source: few_glyphs)
-    monkeypatch.setattr(commands, "run_study", lambda *arguments, **options: run_study(*arguments, **options, test_tasks=20))
     results = tmp_path / "order.json"
     places = ["--out", str(tmp_path / "runs"), "--results", str(results)]
     assert cli.main(["study", "order", "--iterations", "1", "--seeds", "3", *places]) == 0
@@ -180,9 +193,8 @@ def test_a_trial_leaves_the_shipped_results_alone(tmp_path, monkeypatch, few_gly
     package = tmp_path / "package"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands, "STUDY_FOLDER", package)
-    monkeypatch.setitem(commands.TRAINED, "variants", replace(ONE_FACTOR, ships=True))
+    monkeypatch.setitem(STUDIES, "variants", study_of(name="variants", ships=("mean", "sum")))
     monkeypatch.setattr(commands, "load_characters", lambda source: few_glyphs)
-    monkeypatch.setattr(commands, "run_study", lambda *arguments, **options: run_study(*arguments, **options, test_tasks=20))
     assert cli.main(["study", "variants", "--iterations", "1", "--seeds", "3", *["--ship"] * ship]) == 0
     assert (tmp_path / "runs" / "studies" / "variants.json").exists() is not ship
     shipped = sorted(str(path.relative_to(package)) for path in package.rglob("*.*"))

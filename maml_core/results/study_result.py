@@ -1,0 +1,54 @@
+"""What a study found, in one form for all studies; files of earlier versions are brought into it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..training import checkpoints
+from ..util.checks import readable_schema
+
+SCHEMA = 2  # of what `to_json` returns; 1 had no number
+# What schema 1 had beside the rows, among its settings.
+_EXTRA = ("tried", "trainings", "by_generation", "best", "best_ci95")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """A study's question and what answers it.
+
+    rows:      what was measured, a row for each point
+    settings:  what all rows share, by name: iterations, tasks, data and so on
+    extra:     what else was measured, by name
+    torch, commit:  with what it was run
+    """
+
+    schema: int = SCHEMA
+    study: str
+    question: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, Any]]
+    extra: dict[str, Any] = field(default_factory=dict)
+    torch: str | None = None
+    commit: str | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> "StudyResult":
+        """The result in a file that `save` wrote, of this schema or an earlier one; ValueError for a newer one."""
+        content = json.loads(path.read_text())
+        if readable_schema(content, SCHEMA, path) == 1:
+            content = _from_schema_1({"study": path.stem} | content)
+        return cls(**content)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all. Raises OSError where it cannot be written."""
+        checkpoints.save(asdict(self), path)
+
+
+def _from_schema_1(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 1 as schema 2: everything stood on one level."""
+    extra = {key: content[key] for key in _EXTRA if key in content}
+    own = {f.name for f in fields(StudyResult)}
+    settings = {key: value for key, value in content.items() if key not in own and key not in extra}
+    return {key: content[key] for key in own & content.keys()} | {"schema": SCHEMA, "settings": settings, "extra": extra}

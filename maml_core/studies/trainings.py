@@ -1,0 +1,113 @@
+"""Studies that train: conditions that differ in one factor, equally long, on the same seeds, and how they are judged.
+
+A training that two studies share is run once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..episodes import TaskDistribution
+from ..networks import Weights
+from ..recipes import Recipe, find_recipe
+from ..results.protocol import measure
+from ..tasks.characters import Characters
+from ..training import checkpoints
+from ..training.checkpoints import CHECKPOINT
+from ..training.loop import Settings, train
+from ..training.record import TrainingRecord
+from .study import Findings, StudyContext
+
+# How trained weights are judged: changes to the recipe, and query points per class (None: the recipe's own).
+Protocol = tuple[dict[str, Any], int | None]
+AS_IN_THE_PAPER: dict[str, Protocol] = {"paper": ({}, None), "15 queries": ({}, 15)}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One side of a comparison: a recipe by name, and what is changed of it."""
+
+    recipe: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Recipe:
+        return replace(find_recipe(self.recipe), **self.changes)
+
+    def folder(self, seed: int) -> str:
+        """Where its training lies, by what it is, so that studies find each other's."""
+        return ",".join([self.recipe, *(f"{key}={value}" for key, value in self.changes.items()), f"seed={seed}"])
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Trains every condition on every seed, going on where one was begun, and judges the best theta of each.
+
+    conditions: {label: Condition}; iterations: meta-iterations of each; protocols: how the weights are judged, on
+    `test_tasks` tasks
+
+    Rows are a training each, with its history and its accuracies. Its weights are the first seed's.
+    """
+
+    conditions: dict[str, Condition]
+    iterations: int
+    validate_every: int
+    protocols: Mapping[str, Protocol] = field(default_factory=lambda: AS_IN_THE_PAPER)
+    test_tasks: int = 600
+
+    def __call__(self, context: StudyContext) -> Findings:
+        """Raises ValueError where a folder holds a training that is longer already."""
+        iterations = self.iterations if context.iterations is None else context.iterations
+        characters, rows, weights = context.characters(), [], {}
+        for label, condition in self.conditions.items():
+            recipe = condition.build()
+            train_part, held_out = (
+                characters.split(part, recipe.split).to(context.device) for part in ("train", "validation")
+            )
+            tasks, validation = recipe.build_training_tasks(train_part), recipe.build_tasks(held_out)
+            for seed in context.seeds:
+                out = context.out / condition.folder(seed)
+                context.say(f"{label}, seed {seed}: {out}")
+                settings = self._settings(context, iterations, seed, out, characters)
+                record = _train(recipe, tasks, validation, out, settings)
+                best = checkpoints.load(out / "weights.pt")
+                weights.setdefault(label, best)
+                row = {"condition": label, "seed": seed, "recipe": recipe.name}
+                rows.append(row | _told(record) | {"judged": self._judge(recipe, best["theta"], characters)})
+        settings = {"iterations": iterations, "tasks": self.test_tasks, "data": characters.source}
+        return Findings(rows, settings, weights=weights)
+
+    def _settings(
+        self, context: StudyContext, iterations: int, seed: int, out: Path, characters: Characters
+    ) -> Settings:
+        return Settings(
+            iterations=iterations, seed=seed, device=context.device, engine=context.engine, say=context.say,
+            resume=(out / CHECKPOINT).exists(), validate_every=self.validate_every, again="the same study.",
+            metadata={"data": characters.source, **context.metadata},
+        )  # fmt: skip
+
+    def _judge(self, recipe: Recipe, theta: Weights, characters: Characters) -> dict[str, dict[str, Any]]:
+        return {
+            name: measure(
+                replace(recipe, **changes), theta, characters, 0, self.test_tasks, queries=queries, by_step=False
+            )
+            for name, (changes, queries) in self.protocols.items()
+        }
+
+
+def _train(
+    recipe: Recipe, tasks: TaskDistribution, validation: TaskDistribution, out: Path, settings: Settings
+) -> TrainingRecord:
+    record = TrainingRecord.from_json(train(recipe, tasks, validation, out, settings), out)
+    if record.iterations_run != settings.iterations:
+        raise ValueError(
+            f"{out} has gone on to meta-iteration {record.iterations_run:,}, past the {settings.iterations:,} of this "
+            "study: move it away, or ask for as many --iterations."
+        )
+    return record
+
+
+def _told(record: TrainingRecord) -> dict[str, Any]:
+    """What a row says of its training."""
+    names = ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "torch", "history")
+    return {name: getattr(record, name) for name in names}

@@ -1,0 +1,123 @@
+"""A training's record: what it says, and files of other versions of maml_core."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from maml_core import __main__ as cli
+from maml_core.recipes import find_recipe
+from maml_core.results import load_shipped
+from maml_core.results import shipped as results
+from maml_core.training import checkpoints
+from maml_core.training.checkpoints import CHECKPOINT, PREVIOUS
+from maml_core.training.record import TrainingRecord
+from tests.small import SMALL, small_train
+
+NAME = "sinusoid-5shot"
+# What a training of 30 meta-iterations, the best of which was 20, left behind before there was a schema.
+OLD = {
+    "recipe": {
+        "name": NAME, "network": "sinusoid", "ways": 1, "shots": 5, "alpha": 0.01, "inner_steps": 1,
+        "test_steps": [0, 1, 5, 10], "meta_batch": 4, "meta_iterations": 70000, "queries": None, "inner_loss": "mean",
+        "first_order": False, "rotations": True, "split": "characters",
+    },
+    "seed": 3,
+    "wall_seconds": 12.5,
+    "history": [
+        {"iteration": 10, "loss": 4.0, "validation": 3.5, "ci95": 0.3},
+        {"iteration": 20, "loss": 3.6, "validation": 3.0, "ci95": 0.2},
+        {"iteration": 30, "loss": 3.5, "validation": 3.25, "ci95": 0.2},
+    ],
+    "best": {"iteration": 20, "validation": 3.0, "ci95": 0.2},
+    "device": "cpu",
+    "torch": "2.15.0",
+    "data": "sinusoid",
+    "commit": "3823b76",
+    "cpu_seconds": 6.0,
+    "cpu_by_history": [2.0, 4.0, 6.0],
+    "iterations": 30,
+}  # fmt: skip
+
+
+def old_run(out: Path) -> Path:
+    """The folder of such a training, with the tensors of one that is run now."""
+    state = small_train(out, 30, recipe=TrainingRecord.from_json(OLD, "").recipe, seed=3, metadata={"data": "sinusoid"})
+    tensors = {key: state[key] for key in state.keys() - asdict(TrainingRecord(recipe=SMALL)).keys()}
+    facts = {key: value for key, value in OLD.items() if key != "history"}
+    best = {**facts, "theta": checkpoints.load(out / "weights.pt")["theta"], "iterations": 10, "iteration": 20}
+    checkpoints.save({**OLD, **tensors}, out / CHECKPOINT)
+    checkpoints.save(best, out / "weights.pt")
+    checkpoints.save(OLD, out / "history.json")
+    for path in (out / CHECKPOINT, out / "weights.pt"):
+        assert "schema" not in checkpoints.load(path)
+    return out
+
+
+def test_a_record_survives_json_and_tells_best_from_run(tmp_path):
+    state = small_train(tmp_path, 30, metadata={"data": "sinusoid", "commit": "abc", "processes": 1})
+    record = results.load_record(tmp_path / "history.json")
+    assert record == TrainingRecord.from_json(json.loads(json.dumps(record.to_json())), "")
+    assert record == replace(TrainingRecord.from_json(state, ""), wall_seconds=record.wall_seconds)
+    assert (record.schema, record.recipe, record.data, record.commit, record.processes) == (2, SMALL, "sinusoid", "abc", 1)
+    assert record.iterations_run == 30 == record.history[-1]["iteration"]
+    lowest = min(record.history, key=lambda row: row["validation"])
+    assert record.best_iteration == lowest["iteration"] == checkpoints.load(tmp_path / "weights.pt")["iteration"]
+    assert TrainingRecord(recipe=SMALL).best_iteration is None
+
+
+def test_a_file_of_an_earlier_version_is_read():
+    record = TrainingRecord.from_json(OLD | {"iteration": 20, "evaluation": {"mse": {"1": 3.1}}}, "")
+    assert record.recipe == replace(find_recipe(NAME), meta_batch=4, inner_loss="mean", test_steps=(0, 1, 5, 10))
+    assert (record.schema, record.iterations_run, record.best_iteration) == (2, 30, 20)
+    assert (record.seed, record.precision, record.processes, record.commit) == (3, "float32", None, "3823b76")
+    assert record.history == OLD["history"] and record.evaluation == {"mse": {"1": 3.1}}
+    assert "iterations" not in record.to_json() and "iteration" not in record.to_json()
+    assert TrainingRecord.from_json({"recipe": OLD["recipe"]}, "").cpu_seconds is None, "they were not counted yet"
+
+
+def test_a_training_of_an_earlier_version_is_gone_on_with(tmp_path, capsys):
+    out = old_run(tmp_path / "old")
+    assert cli.main(["train", NAME, "--resume", "--out", str(out), "--engine", "eager", "--iterations", "30"]) == 0
+    assert "already at meta-iteration 30, so there is nothing to do up to 30." in capsys.readouterr().out
+    more = ["--engine", "eager", "--iterations", "40", "--validate-every", "10"]
+    assert cli.main(["train", NAME, "--resume", "--out", str(out), *more]) == 0
+    record = results.load_record(out / "history.json")
+    assert (record.schema, record.iterations_run, record.seed) == (2, 40, 3) and record.cpu_seconds > 6
+    assert record.history[:3] == OLD["history"] and record.history[3]["iteration"] == 40
+    straight = small_train(tmp_path / "straight", 40, recipe=record.recipe, seed=3)
+    assert torch.equal(checkpoints.load(out / CHECKPOINT)["theta"]["w1"], straight["theta"]["w1"])
+
+
+def test_a_training_of_an_earlier_version_is_published(tmp_path, monkeypatch, capsys):
+    out = old_run(tmp_path / "old")
+    monkeypatch.setattr(results, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(results, "measure", lambda recipe, *_, **__: {
+        "recipe": recipe.name, "mse": {"1": 0.5}, "ci95": {"1": 0.1}, "tasks": 600, "data": "sinusoid",
+    })  # fmt: skip
+    assert cli.main(["publish", str(out)]) == 0
+    assert "It is at meta-iteration 30 of 70,000" in capsys.readouterr().out
+    record = load_shipped(NAME)[1]
+    assert (record.schema, record.iterations_run, record.best_iteration) == (2, 30, 20)
+    assert record.history == OLD["history"] and record.evaluation["mse"] == {"1": 0.5}
+    assert cli.main(["evaluate", NAME, "--weights", str(out / "weights.pt"), "--tasks", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["iterations"] == 20
+    assert cli.main(["train", NAME, "--resume", "--out", str(tmp_path / "taken"), "--iterations", "30"]) == 0
+    assert "Going on from the training that the package ships, at meta-iteration 30" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["train {name} --resume --out {out}", "publish {out}",
+                                     "evaluate {name} --weights {out}/weights.pt --tasks 2"])  # fmt: skip
+def test_a_training_of_a_newer_version_is_refused_and_stays(tmp_path, capsys, command):
+    """It could mean something else by the same names; what it wrote is not touched."""
+    small_train(tmp_path, 10, recipe=find_recipe(NAME))
+    for name in (CHECKPOINT, "weights.pt"):
+        newer = checkpoints.load(tmp_path / name) | {"schema": 3}
+        checkpoints.save(newer, tmp_path / name, tmp_path / PREVIOUS)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert cli.main(command.format(name=NAME, out=tmp_path).split()) == 2
+    said = capsys.readouterr().err
+    assert "was written by a newer maml_core (its schema is 3, and this version reads up to 2): update maml_core." in said
+    assert str(tmp_path) in said and {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
