@@ -1,4 +1,4 @@
-"""What a study found, in one form for all studies; files of earlier versions are brought into it."""
+"""The result of a study, in one form for all studies; files of earlier versions are migrated to it."""
 
 import json
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from ..training import checkpoints
 from ..util.checks import readable_schema
 
 SCHEMA = 2  # of what `to_json` returns; 1 had no number
-# What schema 1 had beside the rows, among its settings.
+# Measured values that schema 1 stored among the settings.
 _EXTRA = ("tried", "trainings", "by_generation", "best", "best_ci95")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """A study's question and what answers it.
+    """A study's question and its answer.
 
     rows:      what was measured, a row for each point
     settings:  what all rows share, by name: iterations, tasks, data and so on
     extra:     what else was measured, by name
-    torch, commit:  with what it was run
+    torch, commit:  the versions it ran with
     """
 
     schema: int = SCHEMA
@@ -42,12 +42,12 @@ class StudyResult:
         return cls(**content)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all. Raises OSError where it cannot be written."""
+        """Write it as JSON, atomically. Raises OSError where it cannot be written."""
         checkpoints.save(asdict(self), path)
 
 
 def _from_schema_1(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema 1 as schema 2: everything stood on one level."""
+    """Schema 1 as schema 2: it stored everything at the top level."""
     extra = {key: content[key] for key in _EXTRA if key in content}
     own = {f.name for f in fields(StudyResult)}
     settings = {key: value for key, value in content.items() if key not in own and key not in extra}

@@ -1,4 +1,4 @@
-"""A study: one question, one way to run it, one form of result. All of them are in `registry.STUDIES`."""
+"""A study: one question, one way to run it, one form of result. `registry.STUDIES` has them all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from ..training import checkpoints
 
 @dataclass(frozen=True, kw_only=True)
 class StudyContext:
-    """Where and how studies run; each takes from it what it needs.
+    """Where and how a study runs; each study takes what it needs.
 
-    out:         folder of the trainings, which are gone on with
-    characters:  loads all of them, when it is called
-    seeds, iterations, device, engine:  of the trainings; iterations None means as many as the study's own
-    weights:     folder of the weights that go with the results; None keeps none
-    metadata:    is noted with trainings and results, such as the commit
-    say:         hears what there is to tell
+    out:         folder of the training runs, which are resumed where they exist
+    characters:  loads all characters when it is called
+    seeds, iterations, device, engine:  of the training runs; iterations None means the study's own number
+    weights:     folder to save the study's weights in; None saves none
+    metadata:    stored with training runs and results, such as the commit
+    say:         receives progress messages
     """
 
     out: Path
@@ -38,7 +38,7 @@ class StudyContext:
 
 @dataclass(frozen=True)
 class Findings:
-    """What answers a study's question: rows, settings and extra of its StudyResult, and checkpoints by condition."""
+    """The answer to a study's question: rows, settings and extra of its StudyResult, and checkpoints by condition."""
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
@@ -48,11 +48,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class Study:
-    """One question and what finds the answer.
+    """One question and the function that answers it.
 
     answer:  measures, or trains and measures
-    trains:  whether it leaves trainings below the context's `out`
-    ships:   the conditions whose weights go with the results, for `load_study_weights`
+    trains:  whether it writes training runs below the context's `out`
+    ships:   the conditions whose weights are saved with the results, for `load_study_weights`
     """
 
     name: str
@@ -62,7 +62,7 @@ class Study:
     ships: tuple[str, ...] = ()
 
     def run(self, context: StudyContext) -> StudyResult:
-        """Answer the question, and keep the weights. Raises ValueError where it cannot run in this context."""
+        """Answer the question and save the weights. Raises ValueError where something is missing, such as Omniglot."""
         found = self.answer(context)
         for condition in self.ships if context.weights else ():
             checkpoints.save(found.weights[condition], context.weights / weights_name(condition))

@@ -1,6 +1,6 @@
-"""Studies that train: conditions that differ in one factor, equally long, on the same seeds, and how they are judged.
+"""Studies that train: conditions that differ in one factor, equally long and on the same seeds, and their evaluation.
 
-A training that two studies share is run once.
+A training run that two studies share is run once.
 """
 
 from collections.abc import Mapping
@@ -41,12 +41,12 @@ class Condition:
 
 @dataclass(frozen=True)
 class Trainings:
-    """Trains every condition on every seed, going on where one was begun, and judges the best theta of each.
+    """Train every condition on every seed, resuming runs that exist, and evaluate the best theta of each.
 
-    conditions: {label: Condition}; iterations: meta-iterations of each; protocols: how the weights are judged, on
+    conditions: {label: Condition}; iterations: meta-iterations of each; protocols: how the weights are evaluated, on
     `test_tasks` tasks
 
-    Rows are a training each, with its history and its accuracies. Its weights are the first seed's.
+    Each row is a training run, with its history and its accuracies. The weights are the first seed's.
     """
 
     conditions: dict[str, Condition]
@@ -56,7 +56,7 @@ class Trainings:
     test_tasks: int = 600
 
     def __call__(self, context: StudyContext) -> Findings:
-        """Raises ValueError where a folder holds a training that is longer already."""
+        """Raises ValueError where a folder holds a run that is longer already."""
         iterations = self.iterations if context.iterations is None else context.iterations
         characters, rows, weights = context.characters(), [], {}
         for label, condition in self.conditions.items():
@@ -108,6 +108,6 @@ def _train(
 
 
 def _told(record: TrainingRecord) -> dict[str, Any]:
-    """What a row says of its training."""
+    """What a row says about its training run."""
     names = ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "torch", "history")
     return {name: getattr(record, name) for name in names}

@@ -39,7 +39,7 @@ class Settings:
     resume:          go on with the training in the folder
     validate_every:  meta-iterations between validations
     shard:           of several processes all train, and the first one writes and speaks
-    metadata:        more of a TrainingRecord: data, commit, processes
+    metadata:        fields of the TrainingRecord that the caller knows: data, commit, processes
     say:             hears what there is to tell
     again:           how to go on, said when the training is stopped
     """

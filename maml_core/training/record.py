@@ -1,4 +1,4 @@
-"""What is known of a training, in one form for all who read it; files of earlier versions are brought into it."""
+"""The record of a training run, in one form for every reader; files of earlier versions are migrated to it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -13,7 +13,7 @@ SCHEMA = 2  # of what `to_json` returns; 1 had no number
 
 @dataclass(kw_only=True)
 class TrainingRecord:
-    """A training's settings and results, as its checkpoints, `history.json` and the shipped JSON files hold them.
+    """Settings and results of a training run, as in its checkpoints, `history.json` and the shipped JSON files.
 
     recipe, seed, data, precision:      decide the training; data is "omniglot", "glyphs", "mini-imagenet" or "sinusoid"
     device, processes, torch, commit:   where and with what it ran
@@ -21,9 +21,9 @@ class TrainingRecord:
     history:          a row for each validation: iteration, loss (mean since the row before), validation, ci95
     best:             the iteration, validation and ci95 of the best theta; None before the first validation
     wall_seconds:     of everything
-    cpu_seconds:      of the meta-iterations alone, cpu_by_history the same by row of the history; None and empty where
-                      an older version did not count them
-    evaluation, evaluation_15_queries:  what `measure` found on test tasks, where they were judged
+    cpu_seconds:      of the meta-iterations alone; None where an earlier version did not measure it
+    cpu_by_history:   cpu_seconds at each row of the history
+    evaluation, evaluation_15_queries:  what `measure` found on test tasks; None before the run is published
     """
 
     schema: int = SCHEMA
@@ -46,14 +46,14 @@ class TrainingRecord:
 
     @property
     def best_iteration(self) -> int | None:
-        """The meta-iteration of the best theta, which is the one that is shipped; None before the first validation."""
+        """The meta-iteration of the best theta, the one that is shipped; None before the first validation."""
         return self.best and self.best["iteration"]
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: Path | str) -> "TrainingRecord":
-        """The record in a JSON file, or in a checkpoint beside its tensors, of this schema or an earlier one.
+        """Read the record from the content of a JSON file or a checkpoint, whose tensors are left out.
 
-        source: where it was found, for messages. Raises ValueError for a newer schema.
+        source: the file, for messages. Raises ValueError for a newer schema.
         """
         if readable_schema(content, SCHEMA, source) == 1:
             content = _from_schema_1(content)
@@ -69,7 +69,7 @@ class TrainingRecord:
         return asdict(self.recipe) | {"seed": self.seed, "data": self.data, "precision": self.precision}
 
     def check_settings(self, ours: Mapping[str, Any], path: Path, remedy: str = "choose another --out") -> None:
-        """ValueError, naming both values of each, if the settings asked for are not those of this training in `path`.
+        """ValueError, with both values of each, if the settings asked for differ from those of this run in `path`.
 
         ours: of what `settings` returns; what is left out may be anything. remedy: what to do with other settings.
         """
