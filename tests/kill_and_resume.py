@@ -16,6 +16,7 @@ import signal
 import struct
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,12 +25,12 @@ from statistics import median
 from typing import IO, Any
 
 import torch
+from tqdm import tqdm
 
 from maml_core.episodes import Episodes
 from maml_core.recipes import find_recipe
 from maml_core.training import checkpoints, loop, monitor
 from maml_core.util import atomic_files
-from maml_core.util.progress import _Silent
 
 RECIPE = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
 ITERATIONS, VALIDATE_EVERY = 50, 15
@@ -61,7 +62,8 @@ def run_training(out: Path, resume: bool, counter_file: Path, death: Death | Non
     """What a process does: train, and die if that is planned."""
     torch.set_num_threads(1)
     checkpoints.EVERY, monitor.VALIDATION_TASKS = EVERY, 25
-    loop.progress = lambda *arguments, **settings: _Silent(None)  # a killed tqdm leaves semaphores behind
+    tqdm.set_lock(threading.RLock())  # a killed process would leave the semaphores of tqdm's own lock behind
+    loop.progress = lambda *arguments, **settings: tqdm(disable=True)
     if death and death.call is not None:
         die_while_writing(death)
     with counter_file.open("r+b") as file, mmap.mmap(file.fileno(), 8) as counter:

@@ -3,19 +3,17 @@
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such lock: nothing keeps two processes apart
-    fcntl = None
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"  # there only while a process has the folder
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None], previous: Path | None = None) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], previous: Path | None = None) -> None:
     """Write a temporary file, flush it to disk, rename it: readers of `path` see the old content or the new, never a part.
 
     previous: where the old content is kept, written atomically as well.
@@ -68,29 +66,25 @@ def remove_parts(folder: Path) -> None:
 def sole_user(folder: Path, wait: float = 0.0) -> Iterator[bool]:
     """Hold an advisory lock on a folder: yields True, or False if another process has it.
 
-    wait: seconds to wait until it is free. The lock is on the folder itself: it leaves no file behind and ends with its
-    process, however that ends. Where the system has no locks, it always yields True.
+    wait: seconds to wait until it is free. The lock is a file in the folder, which is removed with it. It ends with its
+    process, however that ends: the file that a killed process leaves behind locks nobody out. Where there is no such
+    folder, or nothing can be written into it, it always yields True.
     """
-    if fcntl is None or not folder.is_dir():
+    if not folder.is_dir():
         yield True
         return
-    handle = os.open(folder, os.O_RDONLY)
+    lock = FileLock(folder / LOCK)
     try:
-        yield _lock(handle, wait)
+        lock.acquire(timeout=wait)
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError):
+        yield True
+        return
+    try:
+        yield True
     finally:
-        os.close(handle)
-
-
-def _lock(handle: int, wait: float) -> bool:
-    end = time.monotonic() + wait
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                return False
-            time.sleep(0.05)
-        except OSError:  # some network file systems have no locks
-            return True
-        else:
-            return True
+        with suppress(OSError):
+            os.unlink(lock.lock_file)  # before the release: a process that opened it meanwhile sees that, and makes a new one
+        lock.release()

@@ -657,12 +657,12 @@ def test_without_pillow_a_sentence_names_it(root, monkeypatch):
 
 
 def test_the_command_line_without_pillow(tmp_path):
-    """A process of its own, in which nothing beyond torch and numpy can be imported; the folders of all characters."""
+    """A process of its own, with the package's own dependencies only; the folders of all characters."""
     for part, names in omniglot_tree.PARTS.items():
         for name in names:
             (tmp_path / part / name).mkdir(parents=True)
     code = (
-        "import sys; sys.modules.update(dict.fromkeys(['PIL', 'torchvision', 'tqdm', 'matplotlib']));"
+        "import sys; sys.modules.update(dict.fromkeys(['PIL', 'torchvision', 'matplotlib']));"
         "from maml_core.__main__ import main; sys.exit(main(['evaluate', 'omniglot-5way-1shot', '--tasks', '2']))"
     )
     environment = os.environ | {"MAML_DATA": str(tmp_path), "MAML_DOWNLOAD": "0"}
@@ -701,7 +701,7 @@ def test_real_background_characters_come_first(real):
     tree = data_root() / "omniglot-py"
     start = 0
     for part, count in (("images_background", 964), ("images_evaluation", 659)):
-        folders = sorted((f"{path.parent.name}/{path.name}" for path in (tree / part).glob("*/character*")))
+        folders = sorted(f"{path.parent.name}/{path.name}" for path in (tree / part).glob("*/character*"))
         if not folders:
             pytest.skip("the cache of Omniglot is on disk, its pictures are not")
         assert len(folders) == count
