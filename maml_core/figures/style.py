@@ -1,6 +1,7 @@
 """The house style: one colour per concept, Okabe and Ito's and Paul Tol's, which colour-blind readers can tell apart."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,38 +40,14 @@ COLOURS = {
     "support only": "#009E73",
 }
 
-# Readable at the 800 pixels of a column, and on white in JupyterLab's dark theme too.
-RC = {
-    "figure.dpi": 100,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 100,
-    "savefig.facecolor": "white",
-    "axes.facecolor": "white",
-    "axes.grid": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "font.size": 10,
-    "lines.linewidth": 2,
-}
-
-# For lines that stand for no concept, such as four waves in one picture.
-CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+STYLE = Path(__file__).with_name("maml.mplstyle")  # all that is no colour of a concept
 
 
 def use_style() -> None:
     """Set matplotlib's defaults for a whole notebook or script."""
-    import matplotlib
+    import matplotlib.style
 
-    matplotlib.rcParams.update(RC)
-    matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=CYCLE)
+    matplotlib.style.use(STYLE)
 
 
 def draw_band(

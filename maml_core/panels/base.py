@@ -16,7 +16,7 @@ from functools import wraps
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ..engine.products import fastest
-from ..figures.style import RC
+from ..figures.style import STYLE
 from ..networks import Weights
 
 _DRAWING = threading.RLock()
@@ -57,7 +57,7 @@ class Panel(widgets.VBox):
         rows = [widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap")), self.image, self.text]
         super().__init__(rows)
         self._moving: list[Artist] = []
-        with matplotlib.rc_context(RC):
+        with matplotlib.style.context(STYLE):
             figure = Figure(figsize=size, dpi=100, layout="constrained")
             self._canvas = FigureCanvasAgg(figure)
             self.build(figure)
