@@ -1,11 +1,16 @@
 """What the command line takes: python -m maml_core COMMAND ..."""
 
 import argparse
+from collections.abc import Collection
+from dataclasses import fields
 from pathlib import Path
+from types import NoneType
+from typing import get_args
 
 from ..engine.precision import PRECISIONS
 from ..learners.adapting import CHOICES as ADAPTING
 from ..learners.registry import LEARNERS
+from ..recipes import SCHEDULES, Recipe
 from ..studies.registry import STUDIES
 from ..tasks.characters import SPLITS
 from ..training.autotune import ENGINES
@@ -19,6 +24,46 @@ DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
   python -m maml_core evaluate omniglot-5way-1shot     the weights that come with the package
   python -m maml_core reproduce                        the paper's tables with our column beside it
 """
+
+
+# The changes to a recipe: an option for each of these fields, whose type and name it takes from there.
+CHANGES = {
+    "ways": "N, classes in a task",
+    "shots": "K, support points per class",
+    "queries": "query points per class (default K)",
+    "split": "of the characters: as the paper's code, or by alphabet",
+    "rotations": "characters turned or upright, in training and at test",
+    "alpha": "size of an inner step",
+    "inner_steps": "inner steps in meta-training",
+    "variant": "of MAML, or another family (default maml)",
+    "adapts": "what adapts in the inner loop",
+    "inner_loss": "sum over the support points divided by K, or their mean",
+}
+TRAINING_CHANGES = CHANGES | {
+    "first_order": "drop the second derivatives",
+    "meta_batch": "tasks in a meta-iteration",
+    "meta_learning_rate": "Adam's learning rate for theta",
+    "schedule": "of that learning rate: cosine lets it fall to 0 over the recipe's meta-iterations",
+    "clip": "largest absolute value in a meta-gradient (default: any)",
+    "averaging": "how much of theta's running average a meta-iteration keeps, such as 0.998 (default: no average)",
+    "turned_classes": "a character in each of its four orientations as a class of its own, in training",
+    "jitter": "turn, move and scale every picture a little, in training",
+}
+CHOICES: dict[str, Collection[str]] = {
+    "split": SPLITS, "variant": LEARNERS, "adapts": ADAPTING, "inner_loss": ("sum", "mean"), "schedule": SCHEDULES,
+}  # fmt: skip
+
+
+def _add_changes(parser: argparse.ArgumentParser, helps: dict[str, str]) -> None:
+    """An option for each of these fields of Recipe, None where it is not given: --alpha 0.1, or --jitter and --no-jitter."""
+    group = parser.add_argument_group("changes to the recipe")
+    for field in (field for field in fields(Recipe) if field.name in helps):
+        flag, told = f"--{field.name.replace('_', '-')}", helps[field.name]
+        kind = next(one for one in get_args(field.type) or (field.type,) if one is not NoneType)
+        if kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=told)
+        else:
+            group.add_argument(flag, type=kind, choices=tuple(CHOICES.get(field.name, ())) or None, help=told)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,19 +80,6 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--data", choices=("auto", "omniglot", "glyphs"),
                         help="auto: Omniglot from disk, else downloaded, else made-up glyphs (default)")  # fmt: skip
     common.add_argument("--no-download", action="store_true", help="never fetch Omniglot from the network")
-    overrides = common.add_argument_group("changes to the recipe")
-    overrides.add_argument("--alpha", type=float, help="size of an inner step")
-    overrides.add_argument("--ways", type=int, help="N, classes in a task")
-    overrides.add_argument("--shots", type=int, help="K, support points per class")
-    overrides.add_argument("--queries", type=int, help="query points per class (default K)")
-    overrides.add_argument("--split", choices=tuple(SPLITS), help="of the characters: as the paper's code, or by alphabet")
-    overrides.add_argument("--no-rotations", dest="rotations", action="store_const", const=False,
-                           help="characters upright, in training and at test")  # fmt: skip
-    overrides.add_argument("--inner-steps", type=int, help="inner steps in meta-training")
-    overrides.add_argument("--variant", choices=tuple(LEARNERS), help="of MAML, or another family (default maml)")
-    overrides.add_argument("--adapts", choices=tuple(ADAPTING), help="what adapts in the inner loop")
-    overrides.add_argument("--inner-loss", choices=("sum", "mean"),
-                           help="sum over the support points divided by K, or their mean")  # fmt: skip
 
     go = commands.add_parser("train", parents=[common], help="meta-train a recipe",
                              description="Meta-train a recipe; weights and history go to --out.")  # fmt: skip
@@ -59,14 +91,12 @@ def build_parser() -> argparse.ArgumentParser:
     go.add_argument("--engine", choices=ENGINES, default="auto",
                     help="auto: graph on a GPU; on a CPU compiled where that is won back")  # fmt: skip
     go.add_argument("--precision", choices=PRECISIONS,
-                    help="of matrix products (default float32, or the checkpoint's; bf16 where the processor has it)")  # fmt: skip
+                    help="of matrix products (default float32, or the checkpoint's; "
+                         "bf16 where the processor has it)")  # fmt: skip
     go.add_argument("--chunk-tasks", type=int, metavar="N",
                     help="tasks at a time; less memory, the same gradient (default: as fits)")  # fmt: skip
     go.add_argument("--validate-every", type=int, default=1000, metavar="N", help="meta-iterations (default 1000)")
-    go.add_argument("--first-order", action="store_const", const=True, help="drop the second derivatives")
-    go.add_argument("--meta-batch", type=int, help="tasks in a meta-iteration")
-    go.add_argument("--clip", type=float, metavar="LIMIT",
-                    help="largest absolute value in a meta-gradient (default: any)")  # fmt: skip
+    _add_changes(go, TRAINING_CHANGES)
 
     judge = commands.add_parser("evaluate", parents=[common], help="adapt to new test tasks and measure",
                                 description="Evaluate the shipped weights, or --weights, on test tasks.")  # fmt: skip
@@ -74,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--tasks", type=int, default=600, help="test tasks (default 600, as the paper)")
     judge.add_argument("--part", choices=("test", "validation", "train"), default="test", help="of the characters")
     judge.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_changes(judge, CHANGES)
 
     table = commands.add_parser("reproduce", help="the paper's tables with our results beside it",
                                 description="Print the paper's Tables 1 and 2 with our results beside it.")  # fmt: skip
@@ -82,7 +113,8 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument("--seed", type=int, default=1, help="of the tasks for --evaluate (default 1; the shipped: 0)")
 
     study = commands.add_parser("study", help="one question: trainings that differ in one factor, or a measurement",
-                                description="Run a study anew and write its results as JSON. " + ", ".join(STUDIES))  # fmt: skip
+                                description="Run a study anew and write its results as JSON. "
+                                            + ", ".join(STUDIES))  # fmt: skip
     study.add_argument("study", metavar="STUDY", choices=STUDIES, help=" | ".join(STUDIES))
     study.add_argument("--iterations", type=int, help="meta-iterations of each training (default: the shipped study's)")
     study.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one training each (default 0 1)")

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import torch
 from maml_core import __main__ as cli
 from maml_core.cli import commands
 from maml_core.cli import training as train_command
-from maml_core.recipes import RECIPES
+from maml_core.cli.arguments import CHANGES, build_parser
+from maml_core.recipes import RECIPES, Recipe
 from maml_core.results import shipped as results
 from maml_core.tasks import Characters
 from maml_core.tasks.glyphs import draw_glyphs
@@ -101,6 +103,46 @@ def test_train_on_characters_then_evaluate(folder, capsys):
     assert cli.main(evaluate) == 0
     out = capsys.readouterr().out
     assert f"accuracy after  3 steps: {100 * result['accuracy']:6.2f}%" in out and "95% interval" in out
+
+
+# Recipe's fields without an option: they make another recipe, or say how long its schedule is (--iterations may be fewer).
+NO_OPTION = {"name", "network", "test_steps", "test_queries", "meta_iterations"}
+OTHERS = {
+    "ways": 7, "shots": 3, "queries": 9, "split": "alphabets", "rotations": False, "alpha": 0.05, "inner_steps": 2,
+    "variant": "anil", "adapts": "head", "inner_loss": "mean", "first_order": True, "meta_batch": 3,
+    "meta_learning_rate": 0.02, "schedule": "cosine", "clip": 5.0, "averaging": 0.9, "turned_classes": True, "jitter": True,
+}  # fmt: skip
+
+
+def options(values: dict[str, object]) -> list[str]:
+    """Each value as somebody would type it."""
+    flags = {name: f"--{name.replace('_', '-')}" for name in values}
+    return [
+        flags[name].replace("--", "--no-" if value is False else "--") if isinstance(value, bool) else f"{flags[name]}={value}"
+        for name, value in values.items()
+    ]
+
+
+def test_every_change_to_a_recipe_has_an_option():
+    assert {field.name for field in fields(Recipe)} == NO_OPTION | OTHERS.keys()
+    plain = RECIPES["omniglot-20way-1shot"]
+    given = build_parser().parse_args(["train", plain.name, *options(OTHERS)])
+    assert commands._changed(plain, given) == replace(plain, **OTHERS)
+    back = {name: not value for name, value in OTHERS.items() if isinstance(value, bool)}
+    given = build_parser().parse_args(["train", plain.name, *options(back)])
+    assert commands._changed(replace(plain, **OTHERS), given) == replace(plain, **(OTHERS | back))
+    assert commands._changed(plain, build_parser().parse_args(["train", plain.name])) == plain
+
+
+def test_an_evaluation_takes_what_counts_at_test():
+    """Training's own changes are no options of `evaluate`, which would have no use for them."""
+    plain = RECIPES["omniglot-20way-1shot"]
+    test = {name: value for name, value in OTHERS.items() if name in CHANGES}
+    given = build_parser().parse_args(["evaluate", plain.name, *options(test)])
+    assert commands._changed(plain, given) == replace(plain, **test)
+    for option in options({name: value for name, value in OTHERS.items() if name not in test}):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args(["evaluate", plain.name, option])
 
 
 def test_changes_to_the_recipe_reach_the_tasks(folder, capsys, monkeypatch, few_glyphs):
