@@ -27,7 +27,7 @@ JOBS ?= 2
 # Slow cells are an error: a reader waits for them too. Seconds.
 CELL_TIMEOUT = 120
 
-.PHONY: help lab test notebooks figures docs bench bench-panels clean
+.PHONY: help lab lint check test lock notebooks figures docs bench bench-panels clean
 
 ifeq ($(filter auto cpu cuda,$(TORCH)),)
 $(error TORCH is "$(TORCH)", but it can be auto, cpu or cuda)
@@ -39,10 +39,13 @@ endif
 
 help:
 	@echo "make lab          open the notebooks in JupyterLab (the first call installs everything into .venv)"
+	@echo "make lint         look for mistakes without running anything (ruff and mypy): seconds"
+	@echo "make check        lint, and the tests of the core: under a minute"
 	@echo "make test         run the tests, every notebook (comparing its outputs with the saved ones), and a browser through them"
 	@echo "make notebooks    execute the notebooks and save their outputs"
 	@echo "make figures      draw the figures anew"
 	@echo "make docs         fill the results into README.md and docs/"
+	@echo "make lock         note the version of every installed package in requirements.lock"
 	@echo "make bench        time the training beside other MAML libraries (installs them into .venv-bench)"
 	@echo "make bench-panels time the panels in a browser, from key press to new picture"
 	@echo "make clean        remove .venv, .venv-bench and caches; data/ and runs/ stay"
@@ -56,6 +59,18 @@ lab: .venv/.installed
 	exec $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_FLAGS)
 
+# Rules, layout and the files that mypy reads are in pyproject.toml.
+lint: .venv/.installed
+	$(RUN) -m ruff check --quiet
+	$(RUN) -m ruff format --check --quiet
+	$(RUN) -m mypy
+
+# What one wants every minute: the tests of the files beside maml.py, none of which compiles, trains or needs a browser.
+CHECKED = tests/test_maml.py tests/test_episodes.py tests/test_networks.py tests/test_second_order.py \
+  tests/test_evaluation.py tests/engine/test_contract.py
+check: lint
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) $(CHECKED)
+
 # Two processes take one file of tests after the other, the longest first, with a thread each.
 test: .venv/.installed
 	@start=$$(date +%s); status=0; \
@@ -63,6 +78,13 @@ test: .venv/.installed
 	  --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) tests/browser tests/test_rerun.py notebooks tests || status=$$?; \
 	echo "Tests and notebooks took $$(($$(date +%s) - start)) s."; \
 	exit $$status
+
+# The tested environment, whichever build of torch is in it: without the build's suffix, as in 2.15.0+cpu, and without the GPU
+# libraries, whose versions torch's CUDA build fixes itself.
+lock: .venv/.installed
+	@{ echo "# Written by make lock. To install the tested versions: pip install -c requirements.lock -r requirements.txt"; \
+	  $(RUN) -m pip freeze --exclude-editable | sed 's/+.*//' | grep -Ev '^(nvidia-|cuda-|triton==)'; } > requirements.lock.part
+	@mv requirements.lock.part requirements.lock
 
 notebooks: .venv/.installed
 	$(RUN) notebooks/execute.py
@@ -81,7 +103,7 @@ bench-panels: .venv/.installed
 	$(RUN) -m tests.browser.latency
 
 clean:
-	rm -rf .venv .venv-bench .pytest_cache .hypothesis build dist *.egg-info notebooks/.ipynb_checkpoints
+	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info notebooks/.ipynb_checkpoints
 	find maml_core tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last, so that a failed or interrupted installation is taken up again.

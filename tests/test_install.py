@@ -133,6 +133,13 @@ def test_an_index_that_is_not_needed_is_not_asked(build, monkeypatch):
     build.choose("cuda", "http://127.0.0.1:9", 5, None)
 
 
+def test_the_lock_has_every_pinned_version_and_no_build_of_torch():
+    pinned = re.findall(r"^[\w-]+==\S+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    locked = (ROOT / "requirements.lock").read_text()
+    assert set(pinned) <= set(locked.split()), "make lock writes it anew"
+    assert "+" not in locked and "nvidia-" not in locked
+
+
 # From here on: the Makefile itself, in a copy whose .venv has a Python that installs nothing.
 
 PYTHON = f"""#!/bin/sh
