@@ -1,8 +1,9 @@
 """Is a side's gradient right? No side is timed before this is known.
 
-Float32 alone cannot tell, and bfloat16 still less: a single ReLU that rounding puts on the other side of its corner moves a task's gradient by
-a percent or more, in the plain loop too. So sides are compared in float64, where every side comes within 1e-12; and
-in float32 on *calm* tasks, whose gradient stays the same when theta is shaken by as much as float32 rounds.
+Float32 alone cannot tell, and bfloat16 still less: a single ReLU that rounding puts on the other side of its corner moves
+a task's gradient by a percent or more, in the plain loop too. So sides are compared in float64, where every side comes
+within 1e-12; and in float32 on *calm* tasks, whose gradient stays the same when theta is shaken by as much as float32
+rounds.
 """
 
 from dataclasses import dataclass

@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("--only", choices=WAYS_TO_RUN, help="measure in this process")
     only = parser.parse_args().only
     if only:
-        print("%.1f %.1f" % measure(only))
+        print(*(f"{megabytes:.1f}" for megabytes in measure(only)))
         return 0
     print(f"| what | MB after {EARLY:,} | MB after {LATE:,} | grown by |\n|---|---|---|---|")
     for what in WAYS_TO_RUN:

@@ -7,7 +7,7 @@ second the query set.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -57,6 +57,19 @@ class TaskDistribution(Protocol):
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """`tasks` tasks drawn independently, with no randomness but the generator's."""
+        ...
+
+
+@runtime_checkable
+class TasksFromNumbers(TaskDistribution, Protocol):
+    """p(T) whose tasks are a function of uniform random numbers, so that sampling them can be part of a compiled graph."""
+
+    def count(self, tasks: int) -> int:
+        """How many numbers `tasks` tasks take."""
+        ...
+
+    def build(self, numbers: Tensor, tasks: int) -> Episodes:
+        """The tasks that `count(tasks)` numbers of [0, 1) stand for."""
         ...
 
 

@@ -1,9 +1,9 @@
 """Meta-test: adapt to new tasks and judge the adapted weights, by number of inner steps.
 
 And what batch norm sees at the query: three ways to judge the same adapted weights on the same pictures. The paper's code
-normalizes the query pictures together (the paper does not say so), and with K queries per class that batch has the make-up of
-the support set: a network is told something about a picture by the pictures beside it. This is called transduction. The other
-two ways answer for each query picture on its own.
+normalizes the query pictures together (the paper does not say so), and with K queries per class that batch has the make-up
+of the support set: a network is told something about a picture by the pictures beside it. This is called transduction. The
+other two ways answer for each query picture on its own.
 """
 
 from collections.abc import Iterable
@@ -51,12 +51,14 @@ def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str 
 def point_scores(output: Tensor, y: Tensor) -> Tensor:
     """What a point contributes to the reported figure, [T, B]: 1 if classified right, or the squared error.
 
-    Of targets [T, B, ...] it is the mean squared error over what comes after B. Raises ValueError for outputs of another shape.
+    Of targets [T, B, ...] it is the mean squared error over what comes after B. Raises ValueError for outputs of another
+    shape.
     """
     if y.is_floating_point():
         if output.shape != y.shape:
             raise ValueError(
-                f"Evaluation takes the squared error, and outputs {list(output.shape)} differ in shape from targets {list(y.shape)}."
+                f"Evaluation takes the squared error, and outputs {list(output.shape)} differ in shape from targets "
+                f"{list(y.shape)}."
             )
         return ((output - y) ** 2).flatten(2).mean(-1) if y.ndim > 2 else (output - y) ** 2
     return (output.argmax(-1) == y).float()

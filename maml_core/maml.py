@@ -98,7 +98,7 @@ def adapt(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int | N
     x: [T, N*K, ...], y: [T, N*K].
     """
     last = learner.steps if steps is None else steps
-    for _, phi in zip(range(last + 1), inner_loop(learner, theta, x, y)):
+    for _, phi in zip(range(last + 1), inner_loop(learner, theta, x, y)):  # noqa: B007
         pass
     return phi
 
@@ -152,5 +152,6 @@ def chunked(
     tasks = len(episodes)
     size = chunk or tasks
     parts = [gradient(theta, episodes[start : start + size]) for start in range(0, tasks, size)]
-    mean = {name: sum(part[name] for part, _ in parts) / tasks for name in theta}
+    (first, _), *others = parts
+    mean = {name: sum((part[name] for part, _ in others), first[name]) / tasks for name in theta}
     return mean, torch.cat([losses for _, losses in parts])

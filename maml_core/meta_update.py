@@ -1,7 +1,7 @@
 """One meta-iteration, Algorithm 2's body: a meta-gradient (lines 4 to 9), and theta's step along it (line 10).
 
 State goes in and comes out, and nothing but tensors decides a step, so that a whole meta-iteration can be one compiled
-graph; `torch.optim.Adam`, which keeps its state inside and changes weights in place, cannot. The tests hold ours against it.
+graph; `torch.optim.Adam`, which keeps its state inside and changes weights in place, cannot. Tests compare ours with it.
 """
 
 import math
@@ -128,7 +128,7 @@ def scheduled(learning_rate: float, steps: Tensor, horizon: int | None) -> float
 def averaged(average: Weights, theta: Weights, decay: float, steps: Tensor) -> Weights:
     """The running average with theta of one step more in it.
 
-    It keeps `decay` of what it was, and less in the beginning, steps / (9 + steps), so that it soon forgets where theta began.
+    It keeps `decay` of what it was, and less in the beginning, steps / (9 + steps), so that it soon forgets theta's start.
     """
     kept = (steps / (9 + steps)).clamp(max=decay)
     return {name: torch.lerp(w, average[name], kept.to(w.dtype)) for name, w in theta.items()}

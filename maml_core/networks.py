@@ -29,14 +29,15 @@ class Network:
     """A network as the inner loop sees it; your own needs the same four things.
 
     init:     generator -> weights, without the task axis
-    forward:  (weights, x [T, B, ...]) -> outputs [T, B] or [T, B, N]
+    forward:  (weights, x [T, B, ...]) -> outputs [T, B] or [T, B, N]; with batch norm also seen=n: only the first n points
+              make its statistics
     loss:     (outputs, y [T, B]) -> the loss of each point [T, B]
     ways:     N, classes told apart (regression: 1)
     frozen:   weights that are meta-learned but not adapted in the inner loop
     """
 
     init: Callable[[torch.Generator], Weights]
-    forward: Callable[[Weights, Tensor], Tensor]
+    forward: Callable[..., Tensor]
     loss: Callable[[Tensor, Tensor], Tensor]
     ways: int = 1
     frozen: frozenset[str] = frozenset()

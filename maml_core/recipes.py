@@ -52,7 +52,7 @@ class Recipe:
     adapts:           which weights adapt in the inner loop, one of adapting.CHOICES
     schedule:         of the learning rate: "constant", or "cosine", from meta_learning_rate to 0 in meta_iterations
     clip:             the largest absolute value in a meta-gradient (None: any), as the code has on mini-ImageNet
-    averaging:        what a meta-iteration keeps of theta's running average, which is then validated and shipped; None: none
+    averaging:        what a meta-iteration keeps of theta's running average, which is validated and shipped; None: none
     turned_classes:   in training, a character in each of its four orientations is a class of its own
     jitter:           in training, every picture is turned, moved and scaled a little
     """
@@ -143,14 +143,17 @@ class Recipe:
         queries = self.queries if queries is None else queries
         if self.is_regression:
             return SinusoidTasks(self.shots, queries, tells_wave=self.network == "oracle")
-        if self.data == "mini-imagenet":
+        if self.data == "mini-imagenet" and isinstance(characters, Pictures):
             return ImageTasks(characters, self.ways, self.shots, queries)
-        return CharacterTasks(characters.images, self.ways, self.shots, queries, self.rotations)
+        if self.data == "omniglot" and isinstance(characters, Characters):
+            return CharacterTasks(characters.images, self.ways, self.shots, queries, self.rotations)
+        raise ValueError(f"{self.name} learns {self.data}: its pictures must be given, not {type(characters).__name__}.")
 
     def build_training_tasks(self, characters: Characters | Pictures | None = None) -> TaskDistribution:
         """p(T) to train on: that of `build_tasks`, with what the recipe adds to it in training alone."""
         tasks = self.build_tasks(characters)
-        tasks = replace(tasks, turned_classes=True) if self.turned_classes else tasks
+        if self.turned_classes and isinstance(tasks, CharacterTasks):
+            tasks = replace(tasks, turned_classes=True)
         return JitteredTasks(tasks) if self.jitter else tasks
 
 
@@ -188,8 +191,8 @@ def _fast(ways: int, meta_batch: int, meta_iterations: int) -> Recipe:
 def _best(recipe: Recipe, meta_iterations: int) -> Recipe:
     """The fast recipe for longer, against overfitting: turned characters as classes of their own, and jittered pictures."""
     name = recipe.name.replace("fast", "best")
-    against = {"averaging": 0.998, "turned_classes": True, "jitter": True}
-    return replace(recipe, name=name, meta_iterations=meta_iterations, **against)
+    recipe = replace(recipe, name=name, meta_iterations=meta_iterations)
+    return replace(recipe, averaging=0.998, turned_classes=True, jitter=True)
 
 
 def _alphabets(recipe: Recipe) -> Recipe:

@@ -28,9 +28,9 @@ def adapt(
     frozen: frozenset[str] = frozenset(),
     first_order: bool = False,
 ) -> Weights:
-    """The inner step of section 2.2, `steps` times, for one task: theta -> phi. x [N*K, ...], y [N*K]; no task axis anywhere.
+    """The inner step of section 2.2, `steps` times, for one task: theta -> phi; no task axis anywhere.
 
-    theta must require gradients; those named in `frozen` are used but not adapted.
+    x [N*K, ...], y [N*K]. theta must require gradients; those named in `frozen` are used but not adapted.
     """
     phi = theta
     for _ in range(steps):
@@ -54,7 +54,7 @@ def meta_gradient(
 ) -> Weights:
     """The gradient of (1/T) sum_i L_i(phi_i) with respect to theta: Algorithm 2, lines 4 to 10."""
     theta = {name: w.detach().requires_grad_() for name, w in theta.items()}
-    meta_loss = 0.0
+    meta_loss = torch.zeros(())
     for task in episodes:  # for all T_i
         phi = adapt(inner_loss, theta, task.support_x, task.support_y, alpha, steps, frozen, first_order)
         meta_loss = meta_loss + outer_loss(phi, task.query_x, task.query_y) / len(episodes)

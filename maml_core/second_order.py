@@ -46,8 +46,7 @@ def hvp_double_backward(loss: LossOfVector, theta: Tensor, v: Tensor) -> Tensor:
 
 def hvp_forward_over_reverse(loss: LossOfVector, theta: Tensor, v: Tensor) -> Tensor:
     """H v as the directional derivative of grad L along v: forward over reverse, no second graph to keep."""
-    _, product = torch.func.jvp(torch.func.grad(loss), (theta,), (v,))
-    return product
+    return torch.func.jvp(torch.func.grad(loss), (theta,), (v,))[1]
 
 
 def hvp_central_difference(loss: LossOfVector, theta: Tensor, v: Tensor, epsilon: float) -> Tensor:

@@ -31,7 +31,8 @@ def cells_that_read_characters(notebook: NotebookNode) -> list[int]:
 
 def _run(statements: Iterable[ast.stmt], tainted: set[str]) -> bool:
     """Follow the statements, updating `tainted` as they bind names; whether any of them reads a tainted name."""
-    return any([_step(statement, tainted) for statement in statements])  # a list: every statement has to be followed
+    reads = [_step(statement, tainted) for statement in statements]  # a list: every statement has to be followed
+    return any(reads)
 
 
 def _step(statement: ast.stmt, tainted: set[str]) -> bool:

@@ -1,6 +1,7 @@
 """The benchmark's own machinery; the peers are not installed here, and need not be."""
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -109,7 +110,7 @@ def test_other_processes_are_noticed() -> None:
 def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(driver, "peaks", lambda device: peaks(device, size=512, repeats=3))
     out = tmp_path / "benchmark.json"
-    driver.main("--workloads S --sides eager plain --rounds 2 --seconds 0 --sweeps --out".split() + [str(out)])
+    driver.main(shlex.split(f"--workloads S --sides eager plain --rounds 2 --seconds 0 --sweeps --out {shlex.quote(str(out))}"))
     written = json.loads(out.read_text())
     assert [row["implementation"] for row in written["rows"]] == ["maml_core eager", "plain loop"]
     for row in written["rows"]:

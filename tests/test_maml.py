@@ -1,7 +1,7 @@
 """The task axis against the loop over tasks, in float64."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import pytest
 import torch
@@ -33,10 +33,8 @@ def case(request) -> Case:
 
 def draw(case: Case, characters, generator, tasks: int = 3):
     """Float64 episodes, and weights large enough for every derivative to matter."""
-    if case.network.ways == 1:
-        distribution = SinusoidTasks(5)
-    else:
-        distribution = CharacterTasks(characters.images, case.network.ways, 1)
+    ways = case.network.ways
+    distribution = SinusoidTasks(5) if ways == 1 else CharacterTasks(characters.images, ways, 1)
     theta = {name: w.double() for name, w in case.network.init(generator).items()}
     if case.network is not CASES["conv"].network:
         theta = {name: w + 0.2 * torch.randn(w.shape, generator=generator, dtype=w.dtype) for name, w in theta.items()}
@@ -94,8 +92,8 @@ def test_second_order_is_really_second_order(case, characters, generator):
     episodes, theta = draw(case, characters, generator)
     second, _ = maml.meta_gradient(Learner(case.network, case.alpha), theta, episodes)
     first, _ = maml.meta_gradient(Learner(case.network, case.alpha, first_order=True), theta, episodes)
-    flat = lambda g: torch.cat([v.flatten() for v in g.values()])
-    assert (flat(second) - flat(first)).norm() > 0.01 * flat(second).norm()
+    second, first = (torch.cat([g.flatten() for g in gradient.values()]) for gradient in (second, first))
+    assert (second - first).norm() > 0.01 * second.norm()
 
 
 def test_meta_gradient_against_finite_differences(generator):

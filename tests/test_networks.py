@@ -86,7 +86,9 @@ def test_stacked_weights_equal_shared_weights(network, shape, generator):
 
 
 def test_sizes_are_the_papers():
-    count = lambda network: sum(w.numel() for w in network.init(torch.Generator().manual_seed(0)).values())
+    def count(network: networks.Network) -> int:
+        return sum(w.numel() for w in network.init(torch.Generator().manual_seed(0)).values())
+
     assert count(networks.sinusoid_network()) == (1 * 40 + 40) + (40 * 40 + 40) + (40 + 1)
     assert count(networks.conv_network(5)) == 9 * 64 + 3 * 9 * 64 * 64 + 4 * 64 + 64 * 5 + 5
     weights = 784 * 256 + 256 * 128 + 128 * 64 + 64 * 64 + 64 * 5

@@ -119,7 +119,8 @@ def test_evaluation_draws_as_many_tasks_as_asked_for(steps, test_tasks, batch):
 WAYS = st.sampled_from([1, 1, 1, 1, 1, 1, -1, 0, 2])
 TRAIN = {
     "alpha": SIZES, "clip": SIZES, "shots": NUMBERS, "queries": NUMBERS, "ways": WAYS, "seed": NUMBERS,
-    "meta-batch": NUMBERS, "chunk-tasks": NUMBERS, "validate-every": NUMBERS, "iterations": st.sampled_from([1, 2, 1, 2, 1, 2, 0, -1]),
+    "meta-batch": NUMBERS, "chunk-tasks": NUMBERS, "validate-every": NUMBERS,
+    "iterations": st.sampled_from([1, 2, 1, 2, 1, 2, 0, -1]),
 }  # fmt: skip
 EVALUATE = {"alpha": SIZES, "shots": NUMBERS, "queries": NUMBERS, "ways": WAYS, "seed": NUMBERS}
 EVALUATE |= {"tasks": st.one_of(st.integers(2, 6), st.integers(2, 6), st.sampled_from([1, 0, -3, -(10**20)]))}

@@ -47,7 +47,7 @@ def test_products_agree_with_the_explicit_hessian(problem, generator):
 
 
 def test_central_difference_on_a_cubic_has_the_error_of_theory():
-    """L = sum theta^3: grad is quadratic, so the central difference is exact but for rounding; theta^4 errs by 4 eps^2 v^3."""
+    """L = sum theta^3: grad is quadratic, so the central difference errs by rounding only; theta^4 errs by 4 eps^2 v^3."""
     theta = torch.tensor([1.0, -2.0], dtype=torch.float64)
     v = torch.tensor([0.5, 1.0], dtype=torch.float64)
     cubic = second_order.hvp_central_difference(lambda t: (t**3).sum(), theta, v, 0.1)

@@ -55,7 +55,7 @@ CHOICES: dict[str, Collection[str]] = {
 
 
 def _add_changes(parser: argparse.ArgumentParser, helps: dict[str, str]) -> None:
-    """An option for each of these fields of Recipe, None where it is not given: --alpha 0.1, or --jitter and --no-jitter."""
+    """An option for each of these fields of Recipe, None where it is not given: --alpha 0.1, or --jitter or --no-jitter."""
     group = parser.add_argument_group("changes to the recipe")
     for field in (field for field in fields(Recipe) if field.name in helps):
         flag, told = f"--{field.name.replace('_', '-')}", helps[field.name]

@@ -37,7 +37,7 @@ class Console:
     def __init__(self, stream: TextIO | None) -> None:
         self.closed_from_the_start = stream is None
         # The lowest free descriptor is the closed one, so that no checkpoint gets it and C code's messages with it.
-        self.stream: Any = open(os.devnull, "w", encoding="utf-8") if stream is None else stream
+        self.stream: Any = open(os.devnull, "w", encoding="utf-8") if stream is None else stream  # noqa: SIM115
         self.failure: OSError | None = None
         if hasattr(self.stream, "reconfigure"):
             self._attempt(lambda: self.stream.reconfigure(errors=ERRORS))

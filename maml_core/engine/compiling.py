@@ -34,7 +34,7 @@ def compile_whole(function: Callable[..., Any], device: str = "cpu") -> Callable
         function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     # The C++ wrapper calls kernel after kernel without Python in between.
-    options = {"post_grad_custom_pre_pass": Rewrite(), "cpp_wrapper": device == "cpu"}
+    options: dict[str, Any] = {"post_grad_custom_pre_pass": Rewrite(), "cpp_wrapper": device == "cpu"}
     compiled, proven = torch.compile(own, fullgraph=True, dynamic=False, options=options), False
 
     def call(*arguments: Any) -> Any:

@@ -72,8 +72,8 @@ def _check_tasks(episodes: Episodes, asked: int) -> None:
         x, y = getattr(episodes, f"{part}_x"), getattr(episodes, f"{part}_y")
         if len(x) != asked or len(y) != asked:
             raise ValueError(
-                f"The task distribution was asked for {asked} tasks, and its {part} set has {len(x)} in x and {len(y)} in y: "
-                "the first axis is the task axis T."
+                f"The task distribution was asked for {asked} tasks, and its {part} set has {len(x)} in x and {len(y)} in "
+                "y: the first axis is the task axis T."
             )
         if x.shape[:2] != y.shape[:2]:
             raise ValueError(
@@ -87,8 +87,8 @@ def _check_labels(network: Network, episodes: Episodes) -> None:
     for name, y in (("support_y", episodes.support_y), ("query_y", episodes.query_y)):
         if network.ways > 1 and (y.is_floating_point() or y.ndim != 2):
             raise ValueError(
-                f"{name} is {y.dtype} {_shape(y)} and the network tells {network.ways} classes apart: labels must be integers "
-                "[T, B]; of one-hot labels, take y.argmax(-1)."
+                f"{name} is {y.dtype} {_shape(y)} and the network tells {network.ways} classes apart: labels must be "
+                "integers [T, B]; of one-hot labels, take y.argmax(-1)."
             )
 
 
@@ -96,7 +96,8 @@ def _check_outputs(learner: Learner, outputs: Tensor, y: Tensor) -> None:
     expected, ways = y.shape[:2], learner.network.ways
     if outputs.shape[:2] != expected:
         raise ValueError(
-            f"The network's forward returned {_shape(outputs)}, expected {_shape(y, 2)[:-1]}, ...]: T tasks with B points each."
+            f"The network's forward returned {_shape(outputs)}, expected {_shape(y, 2)[:-1]}, ...]: T tasks with B "
+            "points each."
         )
     if y.is_floating_point():
         return
@@ -104,8 +105,9 @@ def _check_outputs(learner: Learner, outputs: Tensor, y: Tensor) -> None:
         raise ValueError(f"The network's forward returned {_shape(outputs)} for labels, expected a score for each class: [T, B, N].")
     if learner.inner_loss == "sum" and outputs.shape[2] != ways:
         raise ValueError(
-            f"The network has {outputs.shape[2]} outputs and says ways={ways}: the inner loss, a sum over points divided by K, "
-            f"is `ways` times the mean. Give Network(..., ways={outputs.shape[2]}), or take inner_loss=\"mean\"."
+            f"The network has {outputs.shape[2]} outputs and says ways={ways}: the inner loss, a sum over "
+            f"points divided by K, is `ways` times the mean. "
+            f"Give Network(..., ways={outputs.shape[2]}), or take inner_loss=\"mean\"."
         )
     _check_range(y, outputs.shape[2])
 
@@ -127,8 +129,8 @@ def _checked_loss(network: Network, outputs: Tensor, y: Tensor) -> Tensor:
     if losses.shape != y.shape[:2]:
         remedy = "take reduction=\"none\"" if losses.ndim == 0 else "make outputs and y alike, and average over what comes after B"
         raise ValueError(
-            f"The loss {given} is {_shape(losses) if losses.ndim else 'a scalar'}, expected one for each point, {_shape(y, 2)}: "
-            f"{remedy}."
+            f"The loss {given} is {_shape(losses) if losses.ndim else 'a scalar'}, expected one for each point, "
+            f"{_shape(y, 2)}: {remedy}."
         )
     return losses
 

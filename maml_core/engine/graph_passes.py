@@ -14,6 +14,7 @@ Both are exact, and leave the rest of the graph alone. `Rewrite` is handed to `t
 import torch
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch.fx import Graph, Node
+from torch.fx.node import Argument
 
 aten = torch.ops.aten
 
@@ -34,10 +35,10 @@ class Rewrite(CustomGraphPass):
 
 
 def _is_transpose(node: Node) -> bool:
-    return node.target == aten.permute.default and list(node.args[1]) == [0, 2, 1]
+    return node.target == aten.permute.default and isinstance(node.args[1], list | tuple) and [*node.args[1]] == [0, 2, 1]
 
 
-def _call(graph: Graph, operator: torch._ops.OpOverload, *arguments: object) -> Node:
+def _call(graph: Graph, operator: torch._ops.OpOverload, *arguments: Argument) -> Node:
     """A new node that knows its shape and strides, which later passes read from it."""
     node = graph.call_function(operator, arguments)
     node.meta["val"] = operator(*torch.fx.map_arg(arguments, lambda n: n.meta["val"]))
@@ -60,7 +61,7 @@ def _transpose(graph: Graph, product: Node) -> Node:
 
 def _share(graph: Graph, product: Node) -> None:
     """stack(A_i w) -> stack(A_i) w where the second factor is one matrix, expanded along the task axis."""
-    left, right = product.args
+    left, right = (factor for factor in product.args if isinstance(factor, Node))
     a, w = left.meta["val"], right.meta["val"]
     tasks, rows, inner = a.shape
     if w.stride(0) != 0 or a.stride(0) != rows * a.stride(1):

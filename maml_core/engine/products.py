@@ -76,7 +76,7 @@ def choose_way(device: str = "cpu", wish: str = "auto") -> str:
 
 
 def fastest_way(speeds: dict[str, Speed]) -> str:
-    """The way that a float32 product should take: oneDNN where it is clearly faster and as exact, else torch's own choice."""
+    """The way that a float32 product should take: oneDNN where it is clearly faster and as exact, else torch's choice."""
     onednn, mkl = speeds["onednn"], speeds["mkl"]
     return "onednn" if onednn.is_exact and onednn.gflops >= MARGIN * mkl.gflops else "mkl"
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..episodes import Episodes, TaskDistribution
+from ..episodes import Episodes, TaskDistribution, TasksFromNumbers
 from ..maml import Learner, chunked
 from ..meta_update import MetaUpdate, Moments, State, meta_iteration
 from ..networks import Weights
@@ -162,7 +162,9 @@ class MetaTrainer:
         def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
             return learner.gradient_of_sum(theta, episodes)
 
-        self.engine, self.block, self._replay, self._compiled_block = engine, 1, None, None
+        self.engine, self.block = engine, 1
+        self._replay: Callable[[], Tensor] | None = None
+        self._compiled_block: Callable[..., tuple[State, Tensor]] | None = None
         self._gradient_of_sum = gradient
         device = self.generator.device.type
         if engine == "compiled" and self.chunk is None and self.shard.world == 1:
@@ -192,7 +194,7 @@ class MetaTrainer:
 
     def _draw(self, size: int) -> Tensor | list[Episodes]:
         """What `size` meta-batches are made of: random numbers [size, count], or the episodes themselves."""
-        if hasattr(self.tasks, "build"):
+        if isinstance(self.tasks, TasksFromNumbers):
             shape = (size, self.tasks.count(self.meta_batch))
             numbers = torch.rand(shape, generator=self.generator, device=self.generator.device)
             if not self._checked:
@@ -209,7 +211,7 @@ class MetaTrainer:
 
     def _block_of_iterations(self) -> Callable[..., tuple[State, Tensor]]:
         learner, tasks, meta_batch, update = self.learner, self.tasks, self.meta_batch, self.update
-        builds = hasattr(tasks, "build")
+        build = tasks.build if isinstance(tasks, TasksFromNumbers) else None
 
         def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
             return chunked(learner.gradient_of_sum, theta, episodes)
@@ -217,7 +219,7 @@ class MetaTrainer:
         def block(state: State, drawn: Any) -> tuple[State, Tensor]:
             losses = []
             for part in drawn:
-                episodes = tasks.build(part, meta_batch) if builds else part
+                episodes = build(part, meta_batch) if build else part
                 state, loss = meta_iteration(gradient, update, state, episodes)
                 losses.append(loss)
             return state, torch.stack(losses)

@@ -1,6 +1,7 @@
-"""`make figures`: draw every picture of README.md and docs/ and the fallbacks of chapter 3, from shipped weights and results.
+"""`make figures`: draw every picture of README.md and docs/ and the fallbacks of chapter 3.
 
-Pictures that show Omniglot need its images; without them they are left as they are, and a line says so.
+They come from the shipped weights and results. Pictures that show Omniglot need its images; without them they are left
+as they are, and a line says so.
 """
 
 from collections.abc import Iterator

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 MARKERS = {MAML: "o", "prototypes": "s", "matching": "^", "memory": "D", EQUAL_COLUMNS: "o"}
 LABELS = {
-    "shots": "shots K at test", "ways": "ways N at test", "turned": "turned by, degrees", "stroke": "strokes wider by, pixels",
+    "shots": "shots K at test", "ways": "ways N at test",
+    "turned": "turned by, degrees", "stroke": "strokes wider by, pixels",
 }  # fmt: skip
 FINDINGS = {
     "shots": "More shots: all gain, MAML most", "ways": "Other ways: two know no limit",

@@ -3,8 +3,8 @@
     everything   MAML
     head         the last layer alone: ANIL, "almost no inner loop" (Raghu et al. 2020, arXiv 1909.09157)
     body         all but the last layer: BOIL (Oh et al. 2021, arXiv 2008.08882)
-    last block   the layer before the last one alone, which is where a network with an alpha for each layer to learn comes to
-                 take its step (chapter 4)
+    last block   the layer before the last one alone, which is where a network with an alpha for each layer to learn comes
+                 to take its step (chapter 4)
 
 All else is meta-learned and frozen in the inner loop, as batch norm's beta is anyway. Layers are told by the number at the
 end of a weight's name: conv4 and beta4 belong to layer 4.

@@ -13,6 +13,7 @@ values [T, N*K, d]: the memory. Tokens carry no positions, since the support set
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ class Memory(Reader):
     """Reads the support set into keys and values, from which `recall` answers."""
 
     def read(self, phi: Weights, h: Tensor, labels: Tensor) -> Weights:
-        tokens, memory = torch.cat([h, labels], -1), {}
+        tokens = torch.cat([h, labels], -1)
+        memory: Weights = {}
         for i in BLOCKS:
             memory |= {f"keys{i}": product(tokens, phi[f"key{i}"]), f"values{i}": product(tokens, phi[f"value{i}"])}
             tokens = look(phi | memory, tokens, i)
@@ -52,7 +54,7 @@ def recall(weights: Weights, h: Tensor, ways: int) -> Tensor:
     return linear(tokens, weights["out"], weights["bias"])
 
 
-def memory(network: Network, *settings: float | int | str | bool) -> Memory:
+def memory(network: Network, *settings: Any) -> Memory:
     """The classifier's body, two blocks of attention, and a last layer of their own."""
 
     def more(generator: torch.Generator, features: int) -> Weights:

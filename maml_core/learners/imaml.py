@@ -32,6 +32,8 @@ class IMAML(Learner):
         at_least(1, solves=self.solves)
 
     def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
+        if start is None:
+            raise ValueError("iMAML's step is pulled towards theta: start must be theta for every task, not None.")
         gradient = support_gradient(self, phi, x, y)
         pulled = {name: g + self.strength * (phi[name] - start[name]) for name, g in gradient.items()}
         return phi | {name: phi[name] - self.alpha * g for name, g in pulled.items()}
@@ -47,7 +49,7 @@ class IMAML(Learner):
 
         def damped(v: Weights) -> Weights:
             """(I + H / strength) v, each task's own: the sum's Hessian has a block for every task and nothing between."""
-            _, product = torch.func.jvp(lambda weights: support_gradient(self, weights, x, y), (phi,), (v,))
+            product = torch.func.jvp(lambda weights: support_gradient(self, weights, x, y), (phi,), (v,))[1]
             return {name: v[name] + product[name] / self.strength for name in v}
 
         g, losses = torch.func.grad(query_loss, has_aux=True)(phi)

@@ -5,6 +5,7 @@
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,13 +49,13 @@ def match(weights: Weights, h: Tensor) -> Tensor:
     return product(attention, weights["labels"]).clamp_min(1e-12).log()
 
 
-def prototypes(network: Network, *settings: float | int | str | bool) -> Prototypes:
+def prototypes(network: Network, *settings: Any) -> Prototypes:
     """The classifier's body, and a last layer that is read off the support set."""
     body, embed = take_body(network)
     return Prototypes(replace(body, forward=answer_once_read(body, network.forward, HEAD[0])), *settings, embed=embed)
 
 
-def matching(network: Network, *settings: float | int | str | bool) -> Matching:
+def matching(network: Network, *settings: Any) -> Matching:
     """The classifier's body, a factor for the cosines, and no last layer."""
 
     def sharpness(generator: torch.Generator, features: int) -> Weights:

@@ -8,7 +8,7 @@ Support and query set are embedded apart, each with batch norm's statistics of i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class Reader(Learner):
     belong to gradients, are without meaning. One step reads everything, and further ones find nothing new.
     """
 
-    embed: Embed | None = None
+    embed: Embed = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

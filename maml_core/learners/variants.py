@@ -5,7 +5,7 @@
     Meta-SGD      Li et al. 2017 (1707.09835)      an alpha for every weight, meta-learned
     MAML++        Antoniou et al. 2019 (1810.09502)  a loss after every step, an alpha for every layer and step
     Reptile       Nichol et al. 2018 (1803.02999)  towards the adapted weights: no gradient through a gradient
-    iMAML         Rajeswaran et al. 2019 (1909.04630)  implicit differentiation at the end of the inner loop (learners/imaml.py)
+    iMAML         Rajeswaran et al. 2019 (1909.04630)  implicit differentiation at the inner loop's end (learners/imaml.py)
 
 What a variant meta-learns besides theta is kept with theta, under names such as "alpha.w1", and is frozen in the
 inner loop: Adam, engines and checkpoints treat it as any other weight.
@@ -29,7 +29,7 @@ def adapt_head_only(network: Network) -> Network:
 
 
 def adapt_everything(network: Network) -> Network:
-    """Reptile and iMAML learn from where the adapted weights are, so nothing can stay where it was: batch norm's beta, too."""
+    """Reptile and iMAML learn from where the adapted weights are, so every weight must adapt, batch norm's beta too."""
     return replace(network, frozen=frozenset())
 
 
@@ -101,8 +101,8 @@ class MAMLPlusPlus(LearnedAlphas):
 
 def _together(episodes: Episodes) -> tuple[Tensor, Tensor]:
     """Support and query points as one set."""
-    pairs = ((episodes.support_x, episodes.query_x), (episodes.support_y, episodes.query_y))
-    return tuple(torch.cat(pair, 1) for pair in pairs)
+    x, y = (episodes.support_x, episodes.query_x), (episodes.support_y, episodes.query_y)
+    return torch.cat(x, 1), torch.cat(y, 1)
 
 
 @dataclass(frozen=True)

@@ -8,5 +8,6 @@ from .quadratics import PlanePanel
 from .sinusoid import SinusoidPanel
 
 __all__ = [
-    "AlphaPanel", "DrawingPanel", "EpisodePanel", "FamiliesPanel", "NavigationPanel", "Panel", "PlanePanel", "SinusoidPanel",
+    "AlphaPanel", "DrawingPanel", "EpisodePanel", "FamiliesPanel", "NavigationPanel", "Panel", "PlanePanel",
+    "SinusoidPanel",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables beyond the paper's own: variants, three families, policies, records, speed. As Markdown, from what was measured."""
+"""Tables beyond the paper's own, as Markdown from what was measured: variants, three families, policies, records, speed."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -67,7 +67,7 @@ def families_table() -> str:
     return markdown(["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body)
 
 
-# 20-way 1-shot, from the paper's recipe on: what was changed, and the training that shows it (of "what-adapts" a condition).
+# 20-way 1-shot, from the paper's recipe on: what was changed, and the training that shows it (or condition of what-adapts).
 RECORDS = {
     "the paper's recipe: five steps of everything, sum / K": "omniglot-20way-1shot",
     "one step, an alpha learned for each layer, mean loss, a learning rate of 4e-3 that falls to 0": "everything",

@@ -61,7 +61,7 @@ def accuracy_table(rows: Iterable[Row] | None = None) -> str:
 
 
 def standing(rows: Iterable[Row] | None = None) -> str:
-    """Where the rows that have a number beside them stand, as a Markdown list: in full or not, within its interval or not."""
+    """Where the rows with a number beside them stand, as a Markdown list: in full or not, within the interval or not."""
     beside = [row for row in (accuracy_rows() if rows is None else rows) if row.short is not None]
     groups = {
         "In full, and within the reported interval or above": [r for r in beside if r.iterations >= r.of and r.short == 0],

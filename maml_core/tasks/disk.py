@@ -3,8 +3,8 @@
 import os
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
+from zipfile import BadZipFile, ZipFile
 from zipfile import Path as ZipMember
-from zipfile import ZipFile
 
 # Dot files and AppleDouble's "._x.png"; "__MACOSX"; Synology's "@eaDir", QNAP's "@Recycle"; "#recycle"; "$RECYCLE.BIN";
 # "~snapshot". No data set that we read uses such names.
@@ -46,7 +46,8 @@ def listing(place: Path) -> Listing:
     """
     if place.is_dir():
         return {path.name: listing(path) if path.is_dir() else path for path in entries(place)}
-    archive, found = ZipFile(place), {}
+    archive = ZipFile(place)
+    found: Listing = {}
     for name in sorted(archive.namelist()):
         parts = PurePosixPath(name).parts
         if any(is_leftover(part) for part in parts):
@@ -54,6 +55,9 @@ def listing(place: Path) -> Listing:
         *folders, last = parts
         here = found
         for folder in folders:
-            here = here.setdefault(folder, {})
+            below = here.setdefault(folder, {})
+            if not isinstance(below, dict):
+                raise BadZipFile(f"{place} has {folder} as a file and as a folder.")
+            here = below
         here.setdefault(last, {} if name.endswith("/") else ZipMember(archive, name))
     return found

@@ -148,7 +148,7 @@ def _trees_of(root: Path, part: str) -> Iterator[Tree]:
             yield tree
 
 
-def _unwrapped(found: Listing) -> Listing:
+def _unwrapped(found: Listing) -> dict[str, Listing]:
     """Without an archive's own folder around the alphabets, once or twice."""
     folders = {name: inside for name, inside in found.items() if isinstance(inside, dict)}
     return _unwrapped(*folders.values()) if len(folders) == 1 and not _alphabets() & set(folders) else folders
@@ -165,9 +165,11 @@ def _together(root: Path) -> Iterator[Tree]:
             yield Tree(folder, _characters(found), expected, (PAPER, SIZE), remedy)
 
 
-def _characters(alphabets: Listing) -> dict[str, list[File]]:
+def _characters(alphabets: dict[str, Listing]) -> dict[str, list[File]]:
     return {
-        f"{alphabet}/{name}": [file for ending, file in files.items() if ending.lower().endswith(".png")]
+        f"{alphabet}/{name}": [
+            file for ending, file in files.items() if ending.lower().endswith(".png") and not isinstance(file, dict)
+        ]
         for alphabet, characters in alphabets.items()
         for name, files in characters.items() if isinstance(files, dict)
     }  # fmt: skip

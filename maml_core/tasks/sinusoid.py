@@ -46,7 +46,8 @@ class SinusoidTasks:
 
     def draw_waves(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Amplitudes and phases (radians) of `tasks` waves, each [T, 1]."""
-        return tuple(_between(*ends, _rand((tasks, 1), generator)) for ends in (AMPLITUDE, PHASE))
+        amplitude = _between(*AMPLITUDE, _rand((tasks, 1), generator))
+        return amplitude, _between(*PHASE, _rand((tasks, 1), generator))
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """`tasks` new waves: support_x [T, K, 1], support_y [T, K], query_x [T, Q, 1], query_y [T, Q]."""

@@ -139,13 +139,15 @@ class NotebookPage:
         """The places of the cells that show a live panel."""
         return self.page.evaluate(
             f"() => {CELLS}.map((c, i) => [c, i]).filter(([c]) => c.model.type == 'code' && c.model.outputs.toJSON()"
-            ".some(o => o.data && o.data['application/vnd.jupyter.widget-view+json'] && o.data['image/png'])).map(([, i]) => i)"
+            ".some(o => o.data && o.data['application/vnd.jupyter.widget-view+json'] && o.data['image/png']))"
+            ".map(([, i]) => i)"
         )
 
     def panel(self, cell: int) -> "PanelView":
         """The panel in a cell, scrolled to."""
         self.page.evaluate(
-            "i => { const n = window.jupyterapp.shell.currentWidget.content; n.activeCellIndex = i; n.scrollToItem(i, 'start') }",
+            "i => { const n = window.jupyterapp.shell.currentWidget.content;"
+            " n.activeCellIndex = i; n.scrollToItem(i, 'start') }",
             cell,
         )
         self.page.wait_for_timeout(300)  # JupyterLab scrolls in steps
@@ -184,7 +186,8 @@ class PanelView:
     def count_pictures(self) -> None:
         """Count the pictures that come from now on; `pictures_since` says how many."""
         self.image.evaluate(
-            "img => { img.came = 0; new MutationObserver(all => { img.came += all.length }).observe(img, {attributeFilter: ['src']}) }"
+            "img => { img.came = 0; new MutationObserver(all => { img.came += all.length })"
+            ".observe(img, {attributeFilter: ['src']}) }"
         )
 
     def pictures_since(self) -> int:

@@ -72,7 +72,8 @@ def measure(panel: PanelView, name: str) -> str:
     times = {label: back_and_forth(panel, handle) for label, handle in handles.items()}
     each = ", ".join(f"{label} {median(values):.0f}" for label, values in times.items())
     overall = median(value for values in times.values() for value in values)
-    return f"| {name} | {overall:.0f} | {each} | {drag(panel, next(handles[name] for name in ('alpha', 'steps', 'K') if name in handles))} |"
+    dragged = next(handles[label] for label in ("alpha", "steps", "K") if label in handles)
+    return f"| {name} | {overall:.0f} | {each} | {drag(panel, dragged)} |"
 
 
 def back_and_forth(panel: PanelView, handle: Locator) -> list[float]:

@@ -69,17 +69,22 @@ FIT = {
     "frozen bias": (replace(CLASSES, frozen=frozenset({"b"})), Tasks(labels)),
 }
 REFUSED = {
-    "a loss for every output": (replace(VECTORS, loss=squared_error), Tasks(several_outputs), r"\[2, 7, 3\].*expected one .*\[2, 7\]"),
+    "a loss for every output": (
+        replace(VECTORS, loss=squared_error), Tasks(several_outputs), r"\[2, 7, 3\].*expected one .*\[2, 7\]"
+    ),
     "a scalar loss": (replace(REGRESSION, loss=F.mse_loss), Tasks(one_output), 'a scalar.*reduction="none"'),
     "a loss for every task": (
         replace(REGRESSION, loss=lambda p, y: ((p - y) ** 2).mean(-1)), Tasks(one_output), r"is \[2\], expected .*\[2, 7\]"
     ),
-    "targets with one more axis": (REGRESSION, Tasks(lambda x: one_output(x)[..., None]), r"outputs \[2, 7\] and y \[2, 7, 1\]"),
+    "targets with one more axis": (
+        REGRESSION, Tasks(lambda x: one_output(x)[..., None]), r"outputs \[2, 7\] and y \[2, 7, 1\]"
+    ),
     "outputs with one more axis": (
         replace(REGRESSION, forward=lambda w, x: first_output(w, x)[..., None]), Tasks(one_output), r"outputs \[2, 7, 1\]"
     ),
     "a forward without the task axis": (
-        replace(REGRESSION, forward=lambda w, x: first_output(w, x).flatten()), Tasks(one_output), r"returned \[14\], expected \[2, 7"
+        replace(REGRESSION, forward=lambda w, x: first_output(w, x).flatten()), Tasks(one_output),
+        r"returned \[14\], expected \[2, 7"
     ),
     "one-hot labels": (
         replace(CLASSES, loss=lambda p, y: -(p.log_softmax(-1) * y).sum(-1)),
@@ -90,10 +95,16 @@ REFUSED = {
     "labels beyond the outputs": (CLASSES, Tasks(lambda x: labels(x) + 1), "from 1 to 3.*3 outputs"),
     "ways left at 1": (replace(CLASSES, ways=1), Tasks(labels), r"3 outputs and says ways=1.*Network\(\.\.\., ways=3\)"),
     "other ways than outputs": (replace(CLASSES, ways=5), Tasks(labels), "3 outputs and says ways=5"),
-    "frozen that is no weight": (replace(CLASSES, frozen=frozenset({"bias"})), Tasks(labels), "frozen names 'bias'.*did you mean"),
+    "frozen that is no weight": (
+        replace(CLASSES, frozen=frozenset({"bias"})), Tasks(labels), "frozen names 'bias'.*did you mean"
+    ),
     "another number of tasks": (REGRESSION, Tasks(one_output, returned=5), "asked for 4 tasks.*has 5 in x"),
-    "targets of other points": (REGRESSION, Tasks(lambda x: one_output(x)[:, 1:]), r"y is \[4, 6\] and support_x \[4, 7, 4\]"),
-    "no Episodes": (REGRESSION, type("Loose", (), {"sample": lambda self, tasks, generator: (1, 2)})(), "return Episodes, not tuple"),
+    "targets of other points": (
+        REGRESSION, Tasks(lambda x: one_output(x)[:, 1:]), r"y is \[4, 6\] and support_x \[4, 7, 4\]"
+    ),
+    "no Episodes": (
+        REGRESSION, type("Loose", (), {"sample": lambda self, tasks, generator: (1, 2)})(), "return Episodes, not tuple"
+    ),
 }  # fmt: skip
 
 

@@ -362,7 +362,7 @@ def test_chunks_are_equal_and_fit():
 
 def test_chunks_fit_the_gpu(monkeypatch):
     for free, expected in ((80 << 30, 32), (1 << 30, 4), (1 << 20, 1)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 << 30))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 80 << 30))
         assert choose_chunk(CONV, "cuda") == expected
 
 

@@ -158,7 +158,7 @@ def test_eager_steps_and_blocks_know_the_same_schedule():
 
 
 def test_the_average_weighs_iterates_as_its_closed_form_says():
-    """Each iterate by what its step let in and later steps have kept, in float64; kept: steps / (9 + steps), at most decay."""
+    """Each iterate by what its step let in and later steps have kept, in float64. kept: steps / (9 + steps) up to decay."""
     generator, decay = seeded(0), 0.6
     iterates = [torch.randn(3, generator=generator, dtype=torch.float64) for _ in range(21)]
     average = {"w": iterates[0]}

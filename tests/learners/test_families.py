@@ -1,4 +1,4 @@
-"""Learners that read the support set (learners/metric.py, learners/attention.py) against loops and closed forms, in float64."""
+"""Learners that read the support set (learners/metric.py, attention.py) against loops and closed forms, in float64."""
 
 import math
 from dataclasses import dataclass, replace

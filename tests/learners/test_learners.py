@@ -124,7 +124,7 @@ def build(name: str, network: Network = conv_network(WAYS, filters=2), **setting
 
 
 def build_exact(name: str) -> Learner:
-    """The learner as its oracle has it: iMAML's conjugate gradients go on to the end, on weights that are soon perturbed."""
+    """The learner as its oracle has it: iMAML's conjugate gradients go to the end, on weights that are soon perturbed."""
     if name != "imaml":
         return build(name)
     return build(name, conv_network(WAYS, filters=1), strength=STRENGTH, solves=60)

@@ -1,4 +1,4 @@
-"""The pen and the panel to draw on: pictures as Omniglot's, strokes as they were drawn, probabilities as a loop has them."""
+"""The pen and the panel to draw on: pictures as Omniglot's, strokes as drawn, probabilities as a loop has them."""
 
 import sys
 from types import ModuleType, SimpleNamespace

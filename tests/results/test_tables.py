@@ -140,7 +140,7 @@ def test_a_record_is_the_first_validation_that_is_as_good():
 
 
 def test_records_fall_from_row_to_row():
-    """Each change that is listed brings 20-way 1-shot to 80% sooner, up to the longer trainings; the numbers are the files'."""
+    """Each change that is listed brings 20-way 1-shot to 80% sooner, up to the longer trainings, by the files' numbers."""
     head, _, *body = [cells(line) for line in comparisons.records_table().splitlines()]
     first = [float(line[2]) for line in body[:3]]
     assert first == sorted(first, reverse=True) and first[0] > 50 * first[2]
