@@ -37,9 +37,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def check_sides(
-    workload: Workload, sides: list[Side], compile_once: bool = False
-) -> list[tuple[Side, dict[str, Any]]]:
+def check_sides(workload: Workload, sides: list[Side], compile_once: bool = False) -> list[tuple[Side, dict[str, Any]]]:
     """Each side with its gradient's errors; one that is wrong ends the run."""
     print(f"{workload.name}: looking for calm tasks, and checking gradients on them", flush=True)
     check = GradientCheck(workload)
@@ -78,7 +76,12 @@ def measure(workload: Workload, options: argparse.Namespace, peak: dict[str, flo
     rows = []
     for (side, errors), clock in zip(checked, clocks):
         row = {"workload": workload.name, "recipe": recipe.name, "data": workload.data, "tasks": recipe.meta_batch}
-        row |= {"steps": recipe.inner_steps, "implementation": side.name, "detail": side.detail, "precision": side.precision}
+        row |= {
+            "steps": recipe.inner_steps,
+            "implementation": side.name,
+            "detail": side.detail,
+            "precision": side.precision,
+        }
         row |= {"device": workload.device.type, "median_ms": clock.median, "quartiles_ms": clock.quartiles}
         row |= {"best_ms": clock.best, "rounds": rounds, "others_cores": others.cores}
         row |= {"gflop": flop / 1e9, "floor_fraction": flop / 1e6 / peak[side.precision] / clock.median}
@@ -93,7 +96,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     if options.quick:
         options.rounds, options.seconds = 1, 0
     peak = peaks(options.device)
-    print("Matrix products, GFLOP/s at best: " + ", ".join(f"{way} {gflops:.0f}" for way, gflops in peak.items()), flush=True)
+    print(
+        "Matrix products, GFLOP/s at best: " + ", ".join(f"{way} {gflops:.0f}" for way, gflops in peak.items()), flush=True
+    )
     result = {"machine": describe_machine(options.device), "peak_gflops": peak, "rows": [], "sweeps": []}
     for name in options.workloads:
         workload = build_workload(name, options.device)

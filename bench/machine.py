@@ -70,7 +70,10 @@ def peaks(device: str, size: int | None = None, repeats: int = 12) -> dict[str, 
 
     "float32" is the best of what is float32 here: on a CPU MKL, and oneDNN where it does not round to bfloat16.
     """
-    found = {way: _peak(device, way, size, repeats) for way in (("mkl", "onednn", "bf16") if device == "cpu" else ("mkl", "bf16"))}
+    found = {
+        way: _peak(device, way, size, repeats)
+        for way in (("mkl", "onednn", "bf16") if device == "cpu" else ("mkl", "bf16"))
+    }
     exact = [way for way in ("mkl", "onednn") if choose_way(device, way) == way]
     return {"float32": max(found[way] for way in exact)} | found
 

@@ -87,9 +87,7 @@ def reference_gradient(workload: Workload, theta: Weights, episodes: Episodes) -
     else:
         outer = reference.mean_cross_entropy(forward)
         inner = reference.sum_over_shots(forward, learner.network.ways) if learner.inner_loss == "sum" else outer
-    return reference.meta_gradient(
-        inner, outer, theta, episodes, learner.alpha, learner.steps, learner.network.frozen
-    )
+    return reference.meta_gradient(inner, outer, theta, episodes, learner.alpha, learner.steps, learner.network.frozen)
 
 
 def tasks_at_a_time(chunk: int | None) -> str:

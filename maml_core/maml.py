@@ -132,9 +132,7 @@ def gradient_of_sum(learner: Learner, theta: Weights, episodes: Episodes) -> tup
     return torch.func.grad(objective, has_aux=True)(theta)
 
 
-def meta_gradient(
-    learner: Learner, theta: Weights, episodes: Episodes, chunk: int | None = None
-) -> tuple[Weights, Tensor]:
+def meta_gradient(learner: Learner, theta: Weights, episodes: Episodes, chunk: int | None = None) -> tuple[Weights, Tensor]:
     """The gradient of the meta-objective with respect to theta, and the query losses [T].
 
     chunk: this many tasks at a time (the last may be fewer), for memory and caches; the gradient is the same.

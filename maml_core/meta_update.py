@@ -82,9 +82,7 @@ SCHEDULES = ("constant", "cosine")  # of the learning rate: as in the paper; fal
 GradientOf = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
 
 
-def meta_iteration(
-    gradient_of: GradientOf, update: MetaUpdate, state: State, episodes: Episodes
-) -> tuple[State, Tensor]:
+def meta_iteration(gradient_of: GradientOf, update: MetaUpdate, state: State, episodes: Episodes) -> tuple[State, Tensor]:
     """Lines 4 to 10 of Algorithm 2 on a meta-batch of T tasks: the new state, and the mean query loss, a scalar.
 
     gradient_of: (theta, episodes) -> the meta-gradient and the tasks' query losses [T] (`maml.meta_gradient`)
@@ -101,7 +99,10 @@ def no_moments(theta: Weights) -> Moments:
 
 
 def adam(
-    theta: Weights, gradient: Weights, moments: Moments, learning_rate: float | Tensor,
+    theta: Weights,
+    gradient: Weights,
+    moments: Moments,
+    learning_rate: float | Tensor,
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> tuple[Weights, Moments]:
     """One step of Algorithm 1 of Kingma and Ba (2015), epsilon 1e-8: new weights and new moments."""

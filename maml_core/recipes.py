@@ -83,16 +83,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
-        if self.network not in NETWORKS:
-            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, not {self.network!r}.")
-        if self.variant not in LEARNERS:
-            raise ValueError(f"variant must be one of {', '.join(LEARNERS)}, not {self.variant!r}.")
-        if self.adapts not in ADAPTING:
-            raise ValueError(f"adapts must be one of {', '.join(ADAPTING)}, not {self.adapts!r}.")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}.")
-        if self.split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {self.split!r}.")
+        choices = {"network": NETWORKS, "variant": LEARNERS, "adapts": ADAPTING, "schedule": SCHEDULES, "split": SPLITS}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
         counts = ("ways", "shots", "queries", "test_queries", "meta_batch", "meta_iterations")
         at_least(1, **{name: getattr(self, name) for name in counts})
         at_least(0, inner_steps=self.inner_steps)

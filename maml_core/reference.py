@@ -35,9 +35,7 @@ def adapt(
     phi = theta
     for _ in range(steps):
         names = [name for name in phi if name not in frozen]
-        gradient = torch.autograd.grad(
-            loss(phi, x, y), [phi[name] for name in names], create_graph=not first_order
-        )
+        gradient = torch.autograd.grad(loss(phi, x, y), [phi[name] for name in names], create_graph=not first_order)
         phi = phi | {name: phi[name] - alpha * g for name, g in zip(names, gradient)}
     return phi
 

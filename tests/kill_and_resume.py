@@ -67,9 +67,7 @@ def run_training(out: Path, resume: bool, counter_file: Path, death: Death | Non
     if death and death.call is not None:
         die_while_writing(death)
     with counter_file.open("r+b") as file, mmap.mmap(file.fileno(), 8) as counter:
-        settings = loop.Settings(
-            iterations=ITERATIONS, resume=resume, validate_every=VALIDATE_EVERY, say=lambda text: None
-        )
+        settings = loop.Settings(iterations=ITERATIONS, resume=resume, validate_every=VALIDATE_EVERY, say=lambda text: None)
         loop.train(RECIPE, Counted(counter), RECIPE.build_tasks(), out, settings)
 
 
@@ -166,7 +164,9 @@ class Harness:
             death = Death(seconds=self.random.uniform(0.2, 1.0) * self.seconds)
         drawn, killed = self.run(out, death=death)  # one that was over before its time has come is not counted
         path = out / checkpoints.CHECKPOINT
-        unreadable = sum(not is_readable(file) for file in (path, out / checkpoints.PREVIOUS, out / "weights.pt") if file.exists())
+        unreadable = sum(
+            not is_readable(file) for file in (path, out / checkpoints.PREVIOUS, out / "weights.pt") if file.exists()
+        )
         kept = checkpoints.load(path)["iteration"] if path.exists() and not unreadable else 0
         self.run(out, resume=path.exists())
         left_over = [file.name for file in out.iterdir() if file.suffix == ".part"]

@@ -110,7 +110,9 @@ def test_other_processes_are_noticed() -> None:
 def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(driver, "peaks", lambda device: peaks(device, size=512, repeats=3))
     out = tmp_path / "benchmark.json"
-    driver.main(shlex.split(f"--workloads S --sides eager plain --rounds 2 --seconds 0 --sweeps --out {shlex.quote(str(out))}"))
+    driver.main(
+        shlex.split(f"--workloads S --sides eager plain --rounds 2 --seconds 0 --sweeps --out {shlex.quote(str(out))}")
+    )
     written = json.loads(out.read_text())
     assert [row["implementation"] for row in written["rows"]] == ["maml_core eager", "plain loop"]
     for row in written["rows"]:
@@ -160,7 +162,9 @@ def test_each_precision_is_judged_against_its_like() -> None:
     rows = [row("O", "maml_core compiled", 40), row("O", "maml_core compiled bf16", 25)]
     rows += [row("O", "jax", 100), row("O", "jax bf16", 80), row("O", "torchopt MetaSGD", 400)]
     judged = {(goal["precision"], goal["against"]): goal for goal in report.goals(rows, "cpu")}
-    assert judged["float32", "jax"]["ratio"] == pytest.approx(0.4) and judged["bf16", "jax bf16"]["ratio"] == pytest.approx(25 / 80)
+    assert judged["float32", "jax"]["ratio"] == pytest.approx(0.4) and judged["bf16", "jax bf16"]["ratio"] == pytest.approx(
+        25 / 80
+    )
     assert not judged["float32", "the measured peak"]["reached"] and judged["bf16", "the measured peak"]["reached"]
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in speed_table(rows).splitlines()]
     assert ["**maml_core, compiled**", "", "40", "", ""] in table and ["JAX, bf16 factors", "", "80", "", ""] in table

@@ -78,9 +78,7 @@ def test_stacked_weights_equal_shared_weights(network, shape, generator):
     x = torch.rand(3, 7, *shape, generator=generator)
     each = [network.init(generator) for _ in range(3)]
     each = [w | {name: each[0][name] for name in network.frozen} for w in each]
-    stacked = {
-        name: each[0][name] if name in network.frozen else torch.stack([w[name] for w in each]) for name in each[0]
-    }
+    stacked = {name: each[0][name] if name in network.frozen else torch.stack([w[name] for w in each]) for name in each[0]}
     alone = torch.cat([network.forward(w, x[i : i + 1]) for i, w in enumerate(each)])
     torch.testing.assert_close(network.forward(stacked, x), alone)
 

@@ -149,6 +149,8 @@ def test_what_chapter_1_cites_line_by_line_is_in_the_code() -> None:
         text = re.sub(r"\s+", "", text)
         for fragment in fragments:
             if fragment not in files:
-                assert not [part for part in re.sub(r"\s+", "", fragment).split("...") if part.strip(",)") not in text], fragment
+                assert not [part for part in re.sub(r"\s+", "", fragment).split("...") if part.strip(",)") not in text], (
+                    fragment
+                )
                 cited += 1
     assert len(rows) == 8 and cited >= 7

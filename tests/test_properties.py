@@ -43,10 +43,16 @@ def outcome(make) -> tuple[object, str]:
 
 
 @QUICK
-@given(shots=st.integers(-2, 12), queries=st.none() | st.integers(-2, 12), tasks=st.integers(-2, 5), seed=st.integers(0, 99))
+@given(
+    shots=st.integers(-2, 12), queries=st.none() | st.integers(-2, 12), tasks=st.integers(-2, 5), seed=st.integers(0, 99)
+)
 def test_waves_come_in_the_shapes_asked_for(shots, queries, tasks, seed):
     made, refusal = outcome(lambda: SinusoidTasks(shots, queries).sample(tasks, seeded_generator(seed)))
-    wrong = [name for name, value in (("shots", shots), ("queries", queries), ("tasks", tasks)) if value is not None and value < 1]
+    wrong = [
+        name
+        for name, value in (("shots", shots), ("queries", queries), ("tasks", tasks))
+        if value is not None and value < 1
+    ]
     if wrong:
         assert any(name in refusal for name in wrong)
         return

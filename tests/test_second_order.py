@@ -43,7 +43,9 @@ def test_products_agree_with_the_explicit_hessian(problem, generator):
     scale = exact.norm()
     assert (second_order.hvp_double_backward(support, theta, v) - exact).norm() < 1e-13 * scale
     assert (second_order.hvp_forward_over_reverse(support, theta, v) - exact).norm() < 1e-13 * scale
-    assert (second_order.hvp_central_difference(support, theta, v / v.norm(), 1e-5) * v.norm() - exact).norm() < 1e-6 * scale
+    assert (
+        second_order.hvp_central_difference(support, theta, v / v.norm(), 1e-5) * v.norm() - exact
+    ).norm() < 1e-6 * scale
 
 
 def test_central_difference_on_a_cubic_has_the_error_of_theory():

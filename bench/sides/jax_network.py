@@ -89,9 +89,7 @@ def task_loss(learner: Learner, theta: Weights, task: Task, convolution: Convolu
     return loss(phi, query_x, query_y)
 
 
-def meta_gradient(
-    learner: Learner, theta: Weights, episodes: Task, chunk: int | None, convolution: Convolution
-) -> Weights:
+def meta_gradient(learner: Learner, theta: Weights, episodes: Task, chunk: int | None, convolution: Convolution) -> Weights:
     """grad_theta (1/T) sum_i L_i(phi_i); episodes [T, ...].
 
     chunk: tasks under one vmap; chunks follow one another in a scan that adds up their gradients. None: all.

@@ -43,9 +43,7 @@ class Ours:
         network = replace(learner.network, init=lambda _: {name: w.clone() for name, w in theta.items()})
         execution = Execution(engine=self.engine, precision=self.precision, chunk=self.chunk, block=self.block)
         learner, meta_batch = replace(learner, network=network), self.workload.recipe.meta_batch
-        return MetaTrainer(
-            learner, tasks, generator, meta_batch, update=MetaUpdate(learning_rate), execution=execution
-        )
+        return MetaTrainer(learner, tasks, generator, meta_batch, update=MetaUpdate(learning_rate), execution=execution)
 
     def gradient(self, theta: Weights, episodes: Episodes) -> dict[str, Tensor]:
         """The meta-gradient, by the same code that is timed."""

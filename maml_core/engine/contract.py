@@ -102,12 +102,14 @@ def _check_outputs(learner: Learner, outputs: Tensor, y: Tensor) -> None:
     if y.is_floating_point():
         return
     if outputs.ndim != 3:
-        raise ValueError(f"The network's forward returned {_shape(outputs)} for labels, expected a score for each class: [T, B, N].")
+        raise ValueError(
+            f"The network's forward returned {_shape(outputs)} for labels, expected a score for each class: [T, B, N]."
+        )
     if learner.inner_loss == "sum" and outputs.shape[2] != ways:
         raise ValueError(
             f"The network has {outputs.shape[2]} outputs and says ways={ways}: the inner loss, a sum over "
             f"points divided by K, is `ways` times the mean. "
-            f"Give Network(..., ways={outputs.shape[2]}), or take inner_loss=\"mean\"."
+            f'Give Network(..., ways={outputs.shape[2]}), or take inner_loss="mean".'
         )
     _check_range(y, outputs.shape[2])
 
@@ -127,7 +129,9 @@ def _checked_loss(network: Network, outputs: Tensor, y: Tensor) -> Tensor:
     except (RuntimeError, IndexError, TypeError) as error:
         raise ValueError(f"The loss {given} failed: {str(error).strip().splitlines()[0]}") from error
     if losses.shape != y.shape[:2]:
-        remedy = "take reduction=\"none\"" if losses.ndim == 0 else "make outputs and y alike, and average over what comes after B"
+        remedy = (
+            'take reduction="none"' if losses.ndim == 0 else "make outputs and y alike, and average over what comes after B"
+        )
         raise ValueError(
             f"The loss {given} is {_shape(losses) if losses.ndim else 'a scalar'}, expected one for each point, "
             f"{_shape(y, 2)}: {remedy}."
@@ -137,4 +141,3 @@ def _checked_loss(network: Network, outputs: Tensor, y: Tensor) -> Tensor:
 
 def _shape(tensor: Tensor, axes: int | None = None) -> str:
     return str(list(tensor.shape[:axes]))
-

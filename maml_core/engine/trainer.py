@@ -1,9 +1,9 @@
 """The engines that run a meta-iteration (`meta_update.meta_iteration`), Algorithm 2 from line 3 to line 10:
 
-  eager      operator by operator
-  compiled   as one graph without Python: the whole meta-iteration, several in a row, where the meta-batch is one
-             chunk; where it is split into chunks, the gradient of a chunk
-  graph      on a GPU, sampling and Adam included, recorded as a CUDA graph and launched by one call
+eager      operator by operator
+compiled   as one graph without Python: the whole meta-iteration, several in a row, where the meta-batch is one
+           chunk; where it is split into chunks, the gradient of a chunk
+graph      on a GPU, sampling and Adam included, recorded as a CUDA graph and launched by one call
 """
 
 import time

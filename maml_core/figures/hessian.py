@@ -23,7 +23,9 @@ def draw_error_against_epsilon(ax: "Axes", epsilons: Sequence[float], errors: Se
     ax.legend()
 
 
-def draw_agreement(axes: Sequence["Axes"], alphas: Sequence[float], cosines: Sequence[float], norms: Sequence[float], training_alpha: float) -> None:
+def draw_agreement(
+    axes: Sequence["Axes"], alphas: Sequence[float], cosines: Sequence[float], norms: Sequence[float], training_alpha: float
+) -> None:
     """Cosine between first-order and full meta-gradient, and the ratio of their lengths, against alpha."""
     for ax, values, label in zip(axes, (cosines, norms), ("cosine of the angle", "length, first order / full")):
         ax.semilogx(alphas, values, "o-", ms=4, color=COLOURS["first order"])

@@ -59,7 +59,9 @@ def draw_learned_alphas(axes: "Sequence[Axes]", meta_sgd: Weights, layered: Weig
 
     meta_sgd, layered: their trained theta; alpha: where both started.
     """
-    alphas = {name.removeprefix("alpha."): w.flatten().tolist() for name, w in meta_sgd.items() if name.startswith("alpha.")}
+    alphas = {
+        name.removeprefix("alpha."): w.flatten().tolist() for name, w in meta_sgd.items() if name.startswith("alpha.")
+    }
     axes[0].boxplot(list(alphas.values()), tick_labels=list(alphas), showfliers=False, whis=(2.5, 97.5),
                     medianprops={"color": COLOURS["meta-sgd"], "lw": 2})  # fmt: skip
     axes[0].tick_params(axis="x", labelrotation=45)

@@ -26,7 +26,9 @@ def _layers(network: Network) -> list[list[str]]:
             continue
         number = re.search(r"\d+$", name)
         if number is None:
-            raise ValueError(f"The weight {name!r} has no number at its end, so its layer is not known: call it {name}1, say.")
+            raise ValueError(
+                f"The weight {name!r} has no number at its end, so its layer is not known: call it {name}1, say."
+            )
         layers.setdefault(number[0], []).append(name)
     return list(layers.values())
 

@@ -1,7 +1,7 @@
 """Metric-based learners: an embedding is meta-learned, and a task is learned by comparing with its support set.
 
-    prototypical networks   Snell, Swersky, Zemel 2017 (1703.05175)   the nearest class mean
-    matching networks       Vinyals et al. 2016 (1606.04080)          attention over the support points
+prototypical networks   Snell, Swersky, Zemel 2017 (1703.05175)   the nearest class mean
+matching networks       Vinyals et al. 2016 (1606.04080)          attention over the support points
 """
 
 from dataclasses import replace

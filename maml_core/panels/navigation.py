@@ -65,7 +65,9 @@ class NavigationPanel(Panel):
         goals = torch.tensor([place[:2]]).expand(2, 2)
         if place != self._place:
             generator = torch.Generator().manual_seed(self._seed)
-            self._noises = [draw_noise(1, self.TRAJECTORIES, generator).expand(2, -1, -1, -1) for _ in range(self.STEPS + 1)]
+            self._noises = [
+                draw_noise(1, self.TRAJECTORIES, generator).expand(2, -1, -1, -1) for _ in range(self.STEPS + 1)
+            ]
             self._place, self._seen = place, [roll_out(self._policy, self._theta, goals, self._noises[0])]
         if (place, alpha) != self._begun:
             self._begun, self._phi, self._seen = (place, alpha), self._theta, self._seen[:1]
@@ -86,4 +88,6 @@ class NavigationPanel(Panel):
             lines["goal"].set_data([self.goal_x.value], [self.goal_y.value])
             lines["title"].set_text(f"{name}: return {returns[0][i]:.1f} → {returns[-1][i]:.1f}")
             numbers.append(f"{name}: " + " → ".join(f"{value[i]:.2f}" for value in returns))
-        return f"average return of {self.TRAJECTORIES} trajectories ({self.DRAWN} are drawn), by steps. " + "; ".join(numbers)
+        return f"average return of {self.TRAJECTORIES} trajectories ({self.DRAWN} are drawn), by steps. " + "; ".join(
+            numbers
+        )

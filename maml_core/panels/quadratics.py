@@ -30,9 +30,7 @@ class PlanePanel(Panel):
         self.curvature_2 = float_slider("curvature 2", 0.8, 0.02, 2.4, 0.02)
         self.theta_1 = float_slider("theta 1", 0.5, -SIDE, SIDE, 0.1)
         self.theta_2 = float_slider("theta 2", -1.0, -SIDE, SIDE, 0.1)
-        super().__init__(
-            [self.alpha, self.steps, self.curvature_1, self.curvature_2, self.theta_1, self.theta_2], (8, 4.2)
-        )
+        super().__init__([self.alpha, self.steps, self.curvature_1, self.curvature_2, self.theta_1, self.theta_2], (8, 4.2))
 
     def build(self, figure: Figure) -> None:
         plane, bars = figure.subplots(1, 2, width_ratios=[1.5, 1])

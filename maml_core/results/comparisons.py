@@ -64,7 +64,9 @@ def families_table() -> str:
             each = row["cpu_seconds"] / row["history"][-1]["iteration"]
             body.append([row["condition"], in_words(f"{ways}-1shot"), f"{row['seed']}", f"{beside} ({method})",
                          percent(paper), percent(many), f"{study.settings['iterations']:,}", f"{each:.2f} s"])  # fmt: skip
-    return markdown(["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body)
+    return markdown(
+        ["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body
+    )
 
 
 # 20-way 1-shot, from the paper's recipe on: what was changed, and the training that shows it (or condition of what-adapts).

@@ -69,7 +69,9 @@ def families_shift(context: StudyContext) -> Findings:
                 known[key] = _measure(label, test, **setting)
             if known[key]:
                 mean, ci95 = known[key]
-                rows.append({"axis": axis, "value": value, "learner": label, "mean": round(mean, 5), "ci95": round(ci95, 5)})
+                rows.append(
+                    {"axis": axis, "value": value, "learner": label, "mean": round(mean, 5), "ci95": round(ci95, 5)}
+                )
     return Findings(rows, {"trained_at": TRAINED_AT, "tasks": TEST_TASKS, "queries": 1})
 
 

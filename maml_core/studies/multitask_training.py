@@ -130,9 +130,7 @@ def train_regressors(
         for step in range(0, regimen.steps, regimen.block):
             unit = torch.rand((regimen.block, len(amplitude), regimen.points), generator=generator)
             x = low + (X_RANGE[1] - low) * unit
-            theta, moments = descend(
-                theta, moments, x, amplitude, phase, centre, pull, rates[step : step + regimen.block]
-            )
+            theta, moments = descend(theta, moments, x, amplitude, phase, centre, pull, rates[step : step + regimen.block])
         trained = {name: torch.cat([trained[name], w]) if trained else w for name, w in theta.items()}
     return trained, *waves
 

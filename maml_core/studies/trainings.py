@@ -77,9 +77,7 @@ class Trainings:
         settings = {"iterations": iterations, "tasks": self.test_tasks, "data": characters.source}
         return Findings(rows, settings, weights=weights)
 
-    def _settings(
-        self, context: StudyContext, iterations: int, seed: int, out: Path, characters: Characters
-    ) -> Settings:
+    def _settings(self, context: StudyContext, iterations: int, seed: int, out: Path, characters: Characters) -> Settings:
         return Settings(
             iterations=iterations, seed=seed, device=context.device, engine=context.engine, say=context.say,
             resume=(out / CHECKPOINT).exists(), validate_every=self.validate_every, again="the same study.",
@@ -88,9 +86,7 @@ class Trainings:
 
     def _judge(self, recipe: Recipe, theta: Weights, characters: Characters) -> dict[str, dict[str, Any]]:
         return {
-            name: measure(
-                replace(recipe, **changes), theta, characters, 0, self.test_tasks, queries=queries, by_step=False
-            )
+            name: measure(replace(recipe, **changes), theta, characters, 0, self.test_tasks, queries=queries, by_step=False)
             for name, (changes, queries) in self.protocols.items()
         }
 

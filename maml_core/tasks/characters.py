@@ -117,7 +117,9 @@ class CharacterTasks:
         # The largest of independent random numbers are a uniform choice without replacement.
         chosen = rand(tasks, characters * (4 if self.turned_classes else 1)).topk(self.ways).indices  # [T, N]
         chosen, quarters = chosen % characters, chosen // characters
-        drawn = rand(tasks, self.ways, drawings).topk(self.shots + query_points(self.shots, self.queries)).indices  # [T, N, K+Q]
+        drawn = (
+            rand(tasks, self.ways, drawings).topk(self.shots + query_points(self.shots, self.queries)).indices
+        )  # [T, N, K+Q]
         x = self.images[chosen[..., None], drawn]  # [T, N, K+Q, 28, 28]
         if self.rotations and not self.turned_classes:
             quarters = torch.randint(4, (tasks, self.ways), generator=generator, device=device)

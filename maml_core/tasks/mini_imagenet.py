@@ -156,6 +156,8 @@ class ImageTasks:
         chosen = rand(tasks, len(counts)).topk(self.ways).indices  # [T, N]
         order = rand(tasks, self.ways, int(counts.max()))
         there = torch.arange(order.shape[-1], device=images.device) < counts[chosen][..., None]
-        drawn = torch.where(there, order, -1.0).topk(self.shots + query_points(self.shots, self.queries)).indices  # [T, N, K+Q]
+        drawn = (
+            torch.where(there, order, -1.0).topk(self.shots + query_points(self.shots, self.queries)).indices
+        )  # [T, N, K+Q]
         starts = counts.cumsum(0) - counts
         return class_episodes(images[starts[chosen][..., None] + drawn].float() / 255, self.shots)

@@ -40,9 +40,7 @@ def stroke(x: Tensor, pixels: float) -> Tensor:
     return F.avg_pool2d(fine, FINE).view(x.shape)
 
 
-def jitter(
-    x: Tensor, generator: torch.Generator, degrees: float = 10, pixels: float = 2, scale: float = 0.1
-) -> Tensor:
+def jitter(x: Tensor, generator: torch.Generator, degrees: float = 10, pixels: float = 2, scale: float = 0.1) -> Tensor:
     """Each of the pictures x [..., S, S] turned, moved and scaled a little, each in its own way (bilinear).
 
     Drawn uniformly: up to `degrees` either way, up to `pixels` down and across, and a factor within 1 - scale .. 1 + scale.

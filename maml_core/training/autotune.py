@@ -25,7 +25,10 @@ def choose_engine(recipe: Recipe, iterations: int, engine: str = "auto", device:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
     on_gpu = device.startswith("cuda")
     if engine == "auto" and recipe.variant == "imaml" and not recipe.is_regression:
-        return "eager", "Engine: eager (iMAML through a conv net was still compiling after six minutes; --engine compiled waits)."
+        return (
+            "eager",
+            "Engine: eager (iMAML through a conv net was still compiling after six minutes; --engine compiled waits).",
+        )
     if engine == "graph" and not on_gpu:
         raise ValueError("--engine graph records a CUDA graph: add --device cuda, or choose compiled.")
     if engine == "eager":

@@ -122,7 +122,9 @@ class Training:
         if resume:
             self._resume()
         elif self.writes and any((self.out / name).exists() for name in (CHECKPOINT, "weights.pt")):
-            raise ValueError(f"{self.out} already holds a training: add --resume to go on with it, or choose another --out.")
+            raise ValueError(
+                f"{self.out} already holds a training: add --resume to go on with it, or choose another --out."
+            )
         if self.writes:
             check_writable(self.out / CHECKPOINT, "choose another --out")
         try:
@@ -135,7 +137,9 @@ class Training:
         if self.writes:
             remove_parts(self.out)
         try:
-            with closing(progress(None, self.recipe.name, iterations, show=self.writes, initial=self.trainer.iteration)) as bar:
+            with closing(
+                progress(None, self.recipe.name, iterations, show=self.writes, initial=self.trainer.iteration)
+            ) as bar:
                 if self.trainer.iteration < iterations:
                     self.trainer.prepare(self.say)
                 wish.gently = True

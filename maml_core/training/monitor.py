@@ -72,7 +72,9 @@ def check_finite(recipe: Recipe, trainer: MetaTrainer, losses: Tensor, kept: int
         return
     at = trainer.iteration - (len(losses) - int(bad[0]) - 1 if len(bad) else 0)
     what = "loss" if len(bad) else "meta-gradient"
-    keeps = f"The last good checkpoint, of meta-iteration {kept:,}, is in {out}." if kept else "No checkpoint was written yet."
+    keeps = (
+        f"The last good checkpoint, of meta-iteration {kept:,}, is in {out}." if kept else "No checkpoint was written yet."
+    )
     raise Diverged(
         f"The {what} of {recipe.name} is no longer finite at meta-iteration {at:,}: the inner step alpha = {recipe.alpha} "
         f"is most likely too large. Lower --alpha, or clip the meta-gradient with --clip 10. {keeps}"

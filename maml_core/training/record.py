@@ -47,7 +47,7 @@ class TrainingRecord:
     @property
     def best_iteration(self) -> int | None:
         """The meta-iteration of the best theta, the one that is shipped; None before the first validation."""
-        return self.best and self.best["iteration"]
+        return self.best["iteration"] if self.best else None
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: Path | str) -> "TrainingRecord":

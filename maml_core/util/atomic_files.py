@@ -86,5 +86,7 @@ def sole_user(folder: Path, wait: float = 0.0) -> Iterator[bool]:
         yield True
     finally:
         with suppress(OSError):
-            os.unlink(lock.lock_file)  # before the release: a process that opened it meanwhile sees that, and makes a new one
+            os.unlink(
+                lock.lock_file
+            )  # before the release: a process that opened it meanwhile sees that, and makes a new one
         lock.release()

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 
-def progress(
-    items: Iterable | None, label: str, total: int | None = None, show: bool = True, initial: int = 0
-) -> tqdm:
+def progress(items: Iterable | None, label: str, total: int | None = None, show: bool = True, initial: int = 0) -> tqdm:
     """`items` with a bar on stderr; without stderr, or with `show=False`, the same items without a bar.
 
     The result can be iterated, or advanced from `initial` by `update(n)` if `items` is None.

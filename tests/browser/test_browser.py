@@ -97,7 +97,9 @@ losses = meta_train(trainer, 10_000_000)"""
 
 
 def test_interrupt_keeps_what_was_trained(scratch: Callable[[list[str]], NotebookPage]) -> None:
-    opened = scratch([LIVE, "assert 10_000_000 > len(losses) == trainer.iteration > 0", "assert len(meta_train(trainer, 5)) == 5"])
+    opened = scratch(
+        [LIVE, "assert 10_000_000 > len(losses) == trainer.iteration > 0", "assert len(meta_train(trainer, 5)) == 5"]
+    )
     opened.run_all()
     # The bar's line tells that meta-iterations run; only then is there something to keep.
     opened.page.locator(".jp-OutputArea", has_text="loss ").first.wait_for(timeout=60_000)
@@ -109,7 +111,9 @@ def test_interrupt_keeps_what_was_trained(scratch: Callable[[list[str]], Noteboo
     assert opened.errors == []
 
 
-def test_a_dragged_slider_shows_its_newest_position(scratch: Callable[[list[str]], NotebookPage], screenshots: Path) -> None:
+def test_a_dragged_slider_shows_its_newest_position(
+    scratch: Callable[[list[str]], NotebookPage], screenshots: Path
+) -> None:
     """On a narrow window, with keys that come faster than a slow panel draws: it skips, and ends where the slider is."""
     slow = (
         "import time\nfrom maml_core.panels import PlanePanel\n\nclass SlowPanel(PlanePanel):\n    def update(self):\n"

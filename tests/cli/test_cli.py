@@ -118,7 +118,9 @@ def options(values: dict[str, object]) -> list[str]:
     """Each value as somebody would type it."""
     flags = {name: f"--{name.replace('_', '-')}" for name in values}
     return [
-        flags[name].replace("--", "--no-" if value is False else "--") if isinstance(value, bool) else f"{flags[name]}={value}"
+        flags[name].replace("--", "--no-" if value is False else "--")
+        if isinstance(value, bool)
+        else f"{flags[name]}={value}"
         for name, value in values.items()
     ]
 
@@ -165,7 +167,9 @@ def test_changes_to_the_recipe_reach_the_tasks(folder, capsys, monkeypatch, few_
 def test_where_characters_come_from(monkeypatch, capsys, few_glyphs, arguments, expected):
     """--data and --no-download reach `load_characters`; a fallback to glyphs is said on stderr."""
     asked = []
-    monkeypatch.setattr(commands, "load_characters", lambda source, download: asked.append((source, download)) or few_glyphs)
+    monkeypatch.setattr(
+        commands, "load_characters", lambda source, download: asked.append((source, download)) or few_glyphs
+    )
     assert cli.main(["evaluate", "omniglot-5way-1shot", "--tasks", "2", "--json", *arguments]) == 0
     assert asked == [expected]
     out, err = capsys.readouterr()

@@ -201,7 +201,9 @@ def test_parameters_of_a_module_are_taken_without_their_graph_and_stay_as_they_w
         assert torch.equal(w, before[name])
 
 
-@pytest.mark.parametrize("name", ["sinusoid-5shot", "omniglot-5way-1shot", "omniglot-20way-1shot", "omniglot-5way-1shot-memory"])
+@pytest.mark.parametrize(
+    "name", ["sinusoid-5shot", "omniglot-5way-1shot", "omniglot-20way-1shot", "omniglot-5way-1shot-memory"]
+)
 def test_the_recipes_pass(name, characters):
     recipe = RECIPES[name]
     tasks = recipe.build_tasks(None if recipe.is_regression else characters.split("train"))

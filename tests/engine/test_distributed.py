@@ -83,7 +83,9 @@ def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
     assert process.returncode != 0
     kept = checkpoints.load(out / "checkpoint.pt")["iteration"]
     assert "maml_core: Another process of this training has ended" in said
-    advice = f"-m maml_core train sinusoid-5shot --iterations 100000 --engine eager --validate-every 50 --resume --out {out}\n"
+    advice = (
+        f"-m maml_core train sinusoid-5shot --iterations 100000 --engine eager --validate-every 50 --resume --out {out}\n"
+    )
     assert re.search(rf"Stopped at meta-iteration {kept:,}; go on with this command:\n  \S+ {re.escape(advice)}", said)
 
     assert said.count("Training sinusoid-5shot") == 1  # the first process speaks for all
@@ -96,7 +98,9 @@ def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
 
     # One process goes on from there.
     command[command.index("100000")] = str(kept + 10)
-    done = subprocess.run([sys.executable, *command, "--resume"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, *command, "--resume"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert f"Going on after meta-iteration {kept:,}." in done.stdout
     assert checkpoints.load(out / "checkpoint.pt")["iteration"] == kept + 10

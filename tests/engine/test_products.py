@@ -169,7 +169,9 @@ def test_the_engines_sentence_tells_what_was_chosen(tmp_path, machine):
 
 def test_bf16_is_refused_where_it_is_made_up(machine, tasks):
     machine(156, 152, bf16=30)
-    with pytest.raises(ValueError, match="no fast bfloat16 products .30 GFLOP/s, float32 has 156.: leave --precision bf16 out"):
+    with pytest.raises(
+        ValueError, match="no fast bfloat16 products .30 GFLOP/s, float32 has 156.: leave --precision bf16 out"
+    ):
         conv_trainer(tasks, precision="bf16")
     with pytest.raises(ValueError, match="tf32 is for GPUs"):
         conv_trainer(tasks, precision="tf32")
@@ -193,11 +195,30 @@ def test_bf16_rounds_the_factors_of_products_and_nothing_else(machine, tasks, re
     trainer = make_trainer(learner, tasks, torch.Generator().manual_seed(0), 2, precision="bf16")
     with Watch():
         trainer.step()
-    assert "bmm" in seen and seen <= {"_to_copy", "bmm", "mm", "add", *VIEWS}  # add: a factor's gradients, where it is used twice
+    assert "bmm" in seen and seen <= {
+        "_to_copy",
+        "bmm",
+        "mm",
+        "add",
+        *VIEWS,
+    }  # add: a factor's gradients, where it is used twice
     assert all(w.dtype == torch.float32 for w in trainer.theta.values())
 
 
-VIEWS = {"view", "_unsafe_view", "reshape", "expand", "transpose", "t", "permute", "detach", "select", "unsqueeze", "clone", "alias"}
+VIEWS = {
+    "view",
+    "_unsafe_view",
+    "reshape",
+    "expand",
+    "transpose",
+    "t",
+    "permute",
+    "detach",
+    "select",
+    "unsqueeze",
+    "clone",
+    "alias",
+}
 
 
 def test_bf16s_meta_gradient_points_the_same_way(machine, tasks):

@@ -386,8 +386,10 @@ def test_batch_norm_under_vmap_has_the_right_second_derivative(generator):
 
     def curvature(normalize, points, along):
         """A directional derivative of the gradient of a nonlinear function of what is normalized: [P, F]."""
+
         def slope(points):
             return torch.func.grad(lambda p: torch.tanh(normalize(p)).pow(3).sum())(points)
+
         return torch.func.grad(lambda p: (slope(p) * along).sum())(points)
 
     def builtin(p):

@@ -146,7 +146,9 @@ def test_without_ipycanvas_the_recorded_example_stays(monkeypatch):
     monkeypatch.setattr(canvas, "Canvas", None)
     theta, record = load_shipped("omniglot-5way-1shot")
     panel = DrawingPanel(record.recipe.build_learner(), theta)
-    assert any("pip install ipycanvas" in getattr(child, "value", "") for child in panel.children if child is not panel.image)
+    assert any(
+        "pip install ipycanvas" in getattr(child, "value", "") for child in panel.children if child is not panel.image
+    )
     before = panel.image.value
     panel.recorded.value = 4
     assert panel.image.value != before and panel.probabilities().argmax() == 4

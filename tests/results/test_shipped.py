@@ -121,7 +121,9 @@ def test_an_installation_has_every_module_and_every_file():
     """`pip install git+...` copies what pyproject.toml names; a checkout that is edited in place would not miss it."""
     root = Path(__file__).resolve().parent.parent.parent
     tools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
-    packages = {path.parent.relative_to(root).as_posix().replace("/", ".") for path in root.glob("maml_core/**/__init__.py")}
+    packages = {
+        path.parent.relative_to(root).as_posix().replace("/", ".") for path in root.glob("maml_core/**/__init__.py")
+    }
     assert set(tools["packages"]) == packages
     named = {path for pattern in tools["package-data"]["maml_core"] for path in (root / "maml_core").glob(pattern)}
     assert named >= {path for path in SHIPPED.rglob("*") if path.is_file()}

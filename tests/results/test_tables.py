@@ -125,7 +125,9 @@ def test_the_table_of_variants_is_the_studys(capsys):
     assert [line[0] for line in body] == list(STUDIES["variants"].answer.conditions)
     for line in body:
         runs = [row for row in load_study("variants").rows if row["condition"] == line[0]]
-        assert line[1:3] == [tables.percent((run["judged"]["paper"]["accuracy"], run["judged"]["paper"]["ci95"])) for run in runs]
+        assert line[1:3] == [
+            tables.percent((run["judged"]["paper"]["accuracy"], run["judged"]["paper"]["ci95"])) for run in runs
+        ]
         (ten,) = (r for r in load_study("variants-cost").rows if (r["variant"], r["steps"]) == (line[0], 10))
         assert line[head.index("MB, 10 steps")] == f"{ten['peak_mb']:.0f}"
     assert {line[0]: line[-1] for line in body}["iMAML"] == "99.16 ± 0.35"

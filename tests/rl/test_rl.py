@@ -51,7 +51,9 @@ def noises(generator):
 def always(action: tuple[float, float]) -> Network:
     """A policy that asks for one action wherever it is, nearly without noise."""
     outputs = torch.tensor([*action, -30.0, -30.0])
-    return Network(lambda generator: {}, lambda weights, x: outputs.expand(*x.shape[:-1], 4), policy.negative_log_likelihood)
+    return Network(
+        lambda generator: {}, lambda weights, x: outputs.expand(*x.shape[:-1], 4), policy.negative_log_likelihood
+    )
 
 
 # The robots.

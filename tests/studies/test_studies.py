@@ -98,7 +98,9 @@ def test_the_first_seeds_weights_are_kept_where_they_are_asked_for(few_glyphs, t
     assert recipe.inner_loss == "sum" and recipe.ways == 3
     again = protocol.measure(recipe, theta, few_glyphs, test_tasks=20, by_step=False)
     assert again["accuracy"] == next(r for r in result.rows if r["condition"] == "sum")["judged"]["paper"]["accuracy"]
-    with pytest.raises(FileNotFoundError, match=r"No weights are shipped for max of the study small \(shipped: mean, sum\)"):
+    with pytest.raises(
+        FileNotFoundError, match=r"No weights are shipped for max of the study small \(shipped: mean, sum\)"
+    ):
         load_study_weights("small", "max")
 
 
@@ -109,7 +111,10 @@ def test_the_variants_weights_are_what_was_judged(variant, characters):
     theta, recipe = load_study_weights("variants", variant)
     assert recipe == TRAINED["variants"].answer.conditions[variant].build()
     row = next(r for r in load_study("variants").rows if (r["condition"], r["seed"]) == (variant, 0))
-    judged, again = row["judged"]["paper"], protocol.measure(recipe, theta, characters, seed=5, test_tasks=50, by_step=False)
+    judged, again = (
+        row["judged"]["paper"],
+        protocol.measure(recipe, theta, characters, seed=5, test_tasks=50, by_step=False),
+    )
     assert abs(again["accuracy"] - judged["accuracy"]) < 1.5 * (again["ci95"] + judged["ci95"])
 
 

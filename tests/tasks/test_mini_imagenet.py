@@ -82,7 +82,9 @@ def test_episodes_hold_each_picture_once_and_its_own_class(tree):
 def test_every_picture_is_drawn_sooner_or_later(tree):
     """Those of the larger class as well, which others do not have as many of."""
     part = MiniImageNet(tree).split("test")
-    marked = Pictures(torch.arange(len(part.images), dtype=torch.uint8).view(-1, 1, 1, 1), part.counts)  # picture = its number
+    marked = Pictures(
+        torch.arange(len(part.images), dtype=torch.uint8).view(-1, 1, 1, 1), part.counts
+    )  # picture = its number
     seen: set[int] = set()
     for seed in range(4):
         episodes = ImageTasks(marked, 5, 8, 9).sample(4, seeded(seed))
@@ -150,7 +152,10 @@ def test_recipe_is_the_papers():
     recipe = find_recipe("mini-imagenet-5way-1shot")
     assert (recipe.alpha, recipe.inner_steps, recipe.test_steps[-1], recipe.meta_batch) == (0.01, 5, 10, 4)
     assert (recipe.queries, recipe.test_queries, recipe.clip, recipe.inner_loss) == (15, 1, 10.0, "sum")
-    assert sum(w.numel() for w in recipe.build_network().init(seeded(0)).values()) == 9 * 3 * 32 + 3 * 9 * 32 * 32 + 4 * 32 + 800 * 5 + 5
+    assert (
+        sum(w.numel() for w in recipe.build_network().init(seeded(0)).values())
+        == 9 * 3 * 32 + 3 * 9 * 32 * 32 + 4 * 32 + 800 * 5 + 5
+    )
 
 
 def test_train_and_evaluate_end_to_end(tree, tmp_path, monkeypatch, capsys):

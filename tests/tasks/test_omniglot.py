@@ -646,7 +646,7 @@ def test_pictures_are_turned_upright(tmp_path):
 
 
 def test_without_pillow_a_sentence_names_it(root, monkeypatch):
-    """"auto" does not pass over it, and a cache needs none."""
+    """ "auto" does not pass over it, and a cache needs none."""
     images = load_omniglot(root)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     assert torch.equal(load_omniglot(root), images)
