@@ -5,6 +5,7 @@ what is chosen, and docs/choices.md has the table.
 """
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from .episodes import TaskDistribution, query_points
@@ -83,7 +84,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
-        choices = {"network": NETWORKS, "variant": LEARNERS, "adapts": ADAPTING, "schedule": SCHEDULES, "split": SPLITS}
+        choices: dict[str, Collection[str]] = {
+            "network": NETWORKS,
+            "variant": LEARNERS,
+            "adapts": ADAPTING,
+            "schedule": SCHEDULES,
+            "split": SPLITS,
+        }
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
