@@ -17,7 +17,7 @@ from .engine.products import choose_way
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, inner_loop
 from .networks import Network, Weights
-from .util.checks import at_least
+from .util.checks import at_least, one_of
 
 # The key is what the statistics are taken over.
 SEES = ("query batch", "support and one query", "support")
@@ -31,8 +31,7 @@ def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str 
       "support and one query"  the support set and the one picture in question
       "support"                the support set only
     """
-    if sees not in SEES:
-        raise ValueError(f"sees must be one of {', '.join(SEES)}, not {sees!r}.")
+    one_of(SEES, sees=sees)
     if sees == "query batch":
         return network.forward(phi, episodes.query_x)
     support, query = episodes.support_x, episodes.query_x

@@ -5,7 +5,6 @@ what is chosen, and docs/choices.md has the table.
 """
 
 import difflib
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from .episodes import TaskDistribution, query_points
@@ -19,7 +18,7 @@ from .tasks.characters import SPLITS, Characters, CharacterTasks
 from .tasks.mini_imagenet import ImageTasks, Pictures
 from .tasks.shifted import JitteredTasks
 from .tasks.sinusoid import SinusoidTasks
-from .util.checks import at_least, fraction, positive
+from .util.checks import at_least, fraction, one_of, positive
 
 # The paper's largest meta-batch has 3,200 points: this is there to catch a slip of the keyboard.
 MOST_POINTS = 1_000_000
@@ -84,16 +83,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
-        choices: dict[str, Collection[str]] = {
-            "network": NETWORKS,
-            "variant": LEARNERS,
-            "adapts": ADAPTING,
-            "schedule": SCHEDULES,
-            "split": SPLITS,
-        }
-        for name, known in choices.items():
-            if (value := getattr(self, name)) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
+        one_of(NETWORKS, network=self.network)
+        one_of(LEARNERS, variant=self.variant)
+        one_of(ADAPTING, adapts=self.adapts)
+        one_of(SCHEDULES, schedule=self.schedule)
+        one_of(SPLITS, split=self.split)
         counts = ("ways", "shots", "queries", "test_queries", "meta_batch", "meta_iterations")
         at_least(1, **{name: getattr(self, name) for name in counts})
         at_least(0, inner_steps=self.inner_steps)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..results.comparisons import families_table, navigation_table, speed_rows, speed_table, variants_table
+from ..results.comparisons import families_table, navigation_table, records_table, speed_rows, speed_table, variants_table
 from ..results.shipped import SHIPPED, load_study, load_study_weights
 from ..results.tables import accuracy_table, as_cell, error_table, literature_table, percent
 from ..studies.multitask import COMPARED_SEEDS, SEEDS
@@ -136,6 +136,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "literature-table": literature_table,
     "families-table": families_table,
     "variants-table": variants_table,
+    "records-table": records_table,
     "speed-table": speed_table,
     "speed-machine": machine,
     "speed-ours": partial(speed, "maml_core compiled", "O"),

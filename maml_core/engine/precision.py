@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
+from ..util.checks import one_of
 from .products import check_bf16, going
 
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -12,8 +13,7 @@ PRECISIONS = ("float32", "tf32", "bf16")
 
 def check_precision(precision: str, device: str) -> None:
     """ValueError for a precision that is unknown, or that products on this device ("cpu", "cuda") do not have."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+    one_of(PRECISIONS, precision=precision)
     if device == "cpu" and precision == "tf32":
         raise ValueError("precision tf32 is for GPUs: take float32, or bf16 where the processor has it.")
     if device == "cpu" and precision == "bf16":

@@ -16,6 +16,7 @@ from dataclasses import replace
 import torch
 
 from ..networks import Network
+from ..util.checks import one_of
 
 
 def _layers(network: Network) -> list[list[str]]:
@@ -46,8 +47,7 @@ def adapting(network: Network, what: str) -> Network:
 
     Raises ValueError for another word, and for a network whose layers cannot be told by the names of its weights.
     """
-    if what not in CHOICES:
-        raise ValueError(f"adapts must be one of {', '.join(CHOICES)}, not {what!r}.")
+    one_of(CHOICES, adapts=what)
     if what == "everything":
         return network
     layers = _layers(network)

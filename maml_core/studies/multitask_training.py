@@ -11,7 +11,7 @@ from ..engine.compiling import compile_whole
 from ..meta_update import Moments, adam, no_moments
 from ..networks import Network, Weights
 from ..tasks.sinusoid import X_RANGE, SinusoidTasks, wave
-from ..util.checks import at_least, positive
+from ..util.checks import at_least, one_of, positive
 from ..util.progress import progress
 
 NO_PENALTY, L2, TO_THE_MEAN = "no regularization", "L2", "regularized to the mean theta"
@@ -112,8 +112,7 @@ def train_regressors(
     and points depend on nothing but the generator and the regimen. Raises ValueError for another method, a strength below
     0, or one that has no method.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}.")
+    one_of(METHODS, method=method)
     at_least(0, strength=strength)
     if strength and method == NO_PENALTY:
         raise ValueError(f"strength must be 0 with {NO_PENALTY!r}, not {strength}.")

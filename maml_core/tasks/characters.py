@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..episodes import Episodes, query_points
-from ..util.checks import at_least
+from ..util.checks import at_least, one_of
 from .glyphs import draw_glyphs
 from .omniglot import load_omniglot
 from .sampling import check_classes, class_episodes
@@ -40,11 +40,9 @@ class Characters:
         split. "alphabets" is Omniglot's own: 964 background characters (869 / 95) against 659 from alphabets that
         training never sees. (Glyphs have no alphabets; for them it is just another split.)
         """
-        if by not in SPLITS:
-            raise ValueError(f"by must be one of {', '.join(SPLITS)}, not {by!r}.")
+        one_of(SPLITS, by=by)
         sizes = SPLITS[by]
-        if part not in sizes:
-            raise ValueError(f"part must be one of {', '.join(sizes)}, not {part!r}.")
+        one_of(sizes, part=part)
         order = list(range(len(self.images)))
         if by == "characters":
             random.Random(1).shuffle(order)

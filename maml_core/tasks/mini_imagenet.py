@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..episodes import Episodes, query_points
 from ..networks import SIZE
-from ..util.checks import at_least
+from ..util.checks import at_least, one_of
 from ..util.progress import progress
 from .disk import data_root, entries
 from .pictures import need_pillow, read_picture
@@ -64,8 +64,7 @@ class MiniImageNet:
 
     def split(self, part: str, by: str = "characters") -> Pictures:
         """One part: "train", "validation" or "test"; there is only one split, whatever `by` says."""
-        if part not in FOLDERS:
-            raise ValueError(f"part must be one of {', '.join(FOLDERS)}, not {part!r}.")
+        one_of(FOLDERS, part=part)
         if part not in self._parts:
             name = FOLDERS[part]
             listed = _in_table(self.root / f"{name}.csv") if self._has_tables else _in_folders(self.root / name)

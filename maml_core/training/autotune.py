@@ -4,6 +4,7 @@ import torch
 
 from ..engine.compiling import NO_COMPILER, has_compiler
 from ..recipes import Recipe
+from ..util.checks import one_of
 
 ENGINES = ("auto", "eager", "compiled", "graph")
 
@@ -21,8 +22,7 @@ PICTURE_BYTES = 4_000_000
 
 def choose_engine(recipe: Recipe, iterations: int, engine: str = "auto", device: str = "cpu") -> tuple[str, str]:
     """The engine's name, and a sentence that says why."""
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
+    one_of(ENGINES, engine=engine)
     on_gpu = device.startswith("cuda")
     if engine == "auto" and recipe.variant == "imaml" and not recipe.is_regression:
         return (

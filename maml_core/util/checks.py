@@ -1,7 +1,7 @@
 """Validate numeric arguments and name the bad one; refuse files of a newer version."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +36,10 @@ def readable_schema(content: Mapping[str, Any], newest: int, source: Path | str)
             "update maml_core."
         )
     return schema
+
+
+def one_of(known: Collection[str], **choices: str) -> None:
+    """ValueError for the first choice that is not among the known ones; it lists them."""
+    for name, value in choices.items():
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
