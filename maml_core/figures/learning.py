@@ -20,7 +20,7 @@ def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = Non
     ax.set(xlabel="meta-iterations", ylabel="validation accuracy, %", xlim=(0, None))
 
 
-# By what a recipe's name ends in; 5-shot is dashed.
+# By what a recipe's name ends in; 5-shot is dashed, the best recipe dotted.
 VARIANTS = {
     "-sum": COLOURS["inner sum"], "-first-order": COLOURS["first order"], "-mlp": COLOURS["mlp"],
     "-alphabets": COLOURS["alphabets"], "-fast": COLOURS["last block"],
@@ -34,7 +34,9 @@ def draw_learning_curves(ax: "Axes", records: Mapping[str, TrainingRecord]) -> N
     for label, record in records.items():
         name = record.recipe.name
         colour = next((colour for ending, colour in VARIANTS.items() if name.endswith(ending)), OTHER)
-        draw_history(ax, record.history, colour, label, ls="--" if "5shot" in name else "-")
+        draw_history(
+            ax, record.history, colour, label, ls="--" if "5shot" in name else ":" if name.endswith("-best") else "-"
+        )
     ax.set_xlim(60, 70_000)
     ax.set_xscale("log")
     ax.legend(loc="lower right", fontsize=8)
