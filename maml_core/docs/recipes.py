@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ..recipes import RECIPES
 from ..results.literature import PAPER_ACCURACY
 from ..results.shipped import is_shipped, load_shipped
-from ..results.tables import Row, accuracy_rows, percent
+from ..results.tables import Row, accuracy_rows, length, percent
 
 FAST, FAST_5WAY = "omniglot-20way-1shot-fast", "omniglot-5way-1shot-fast"
 MEAN, SUM = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
@@ -36,9 +36,8 @@ def reported(recipe: str) -> str:
 
 
 def iterations(recipe: str) -> str:
-    """ "8,000", or "5,800 of 60,000" where the training is unfinished."""
-    row = row_of(recipe)
-    return f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.iterations:,}"
+    """How far its training got, as `length` has it."""
+    return length(row_of(recipe))
 
 
 def verdict(recipe: str) -> str:

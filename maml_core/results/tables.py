@@ -56,7 +56,7 @@ def accuracy_table(rows: Iterable[Row] | None = None) -> str:
     for row in accuracy_rows() if rows is None else rows:
         reaches = "" if row.short is None else "yes" if row.short == 0 else f"no, {100 * row.short:.1f} short"
         body.append([f"`{row.recipe}`", as_printed(row.reported), percent(row.ours), percent(row.ours_15_queries),
-                     reaches, _length(row) if row.iterations else "not trained"])  # fmt: skip
+                     reaches, length(row) if row.iterations else "not trained"])  # fmt: skip
     return markdown(head, body)
 
 
@@ -70,12 +70,13 @@ def standing(rows: Iterable[Row] | None = None) -> str:
     }
     lines = []
     for group, found in groups.items():
-        told = [f"`{r.recipe}` {percent(r.ours)} (reported {as_printed(r.reported)}), {_length(r)}" for r in found]
+        told = [f"`{r.recipe}` {percent(r.ours)} (reported {as_printed(r.reported)}), {length(r)}" for r in found]
         lines += [f"- **{group}**: {'; '.join(told)}."] if told else []
     return "\n".join(lines)
 
 
-def _length(row: Row) -> str:
+def length(row: Row) -> str:
+    """ "8,000", or "5,800 of 60,000" where the training is unfinished."""
     return f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
 
 
