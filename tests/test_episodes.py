@@ -7,7 +7,7 @@ import torch
 
 from maml_core.tasks import CharacterTasks, SinusoidTasks, load_characters
 from maml_core.tasks.characters import SPLITS, rotate
-from maml_core.tasks.disk import data_root
+from maml_core.tasks.disk.listing import data_root
 from maml_core.tasks.glyphs import draw_glyphs
 from maml_core.tasks.sinusoid import wave
 

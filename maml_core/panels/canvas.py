@@ -7,7 +7,7 @@ from functools import cache
 import ipywidgets as widgets
 
 from ..figures.style import COLOURS
-from ..tasks.omniglot_tree import PAPER
+from ..tasks.disk.omniglot_tree import PAPER
 from .strokes import PEN, Stroke
 
 try:

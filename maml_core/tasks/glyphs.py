@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..util.checks import at_least
 from ..util.seeding import seeded_generator
+from .disk.omniglot_tree import SIZE
 from .omniglot import CHARACTERS, DRAWINGS
-from .omniglot_tree import SIZE
 
 STROKES, POINTS = 4, 40
 

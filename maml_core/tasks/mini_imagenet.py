@@ -16,8 +16,8 @@ from ..episodes import Episodes, query_points
 from ..networks import SIZE
 from ..util.checks import at_least, one_of
 from ..util.progress import progress
-from .disk import data_root, entries
-from .pictures import need_pillow, read_picture
+from .disk.listing import data_root, entries
+from .disk.pictures import need_pillow, read_picture
 from .sampling import check_classes, class_episodes
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}

@@ -19,9 +19,9 @@ from torch import Tensor
 from ..util.atomic_files import sole_user, write_whole
 from ..util.checks import positive
 from ..util.progress import progress
-from .disk import File, data_root
-from .omniglot_tree import PAPER, SIZE, Tree, difference, find_trees, missing_part
-from .pictures import need_pillow, read_picture
+from .disk.listing import File, data_root
+from .disk.omniglot_tree import PAPER, SIZE, Tree, difference, find_trees, missing_part
+from .disk.pictures import need_pillow, read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

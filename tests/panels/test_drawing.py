@@ -16,7 +16,7 @@ from maml_core.panels.strokes import PEN, draw_strokes, load_example
 from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped
 from maml_core.tasks import omniglot
-from maml_core.tasks.omniglot_tree import PAPER
+from maml_core.tasks.disk.omniglot_tree import PAPER
 
 
 @pytest.fixture

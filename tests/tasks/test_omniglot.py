@@ -17,10 +17,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from maml_core.tasks import characters as characters_module
-from maml_core.tasks import disk, load_characters, omniglot, omniglot_tree
-from maml_core.tasks.disk import data_root
+from maml_core.tasks import load_characters, omniglot
+from maml_core.tasks.disk import listing, omniglot_tree
+from maml_core.tasks.disk.listing import data_root
+from maml_core.tasks.disk.pictures import read_picture
 from maml_core.tasks.omniglot import load_omniglot
-from maml_core.tasks.pictures import read_picture
 from maml_core.util import atomic_files
 from maml_core.util.atomic_files import sole_user
 
@@ -355,10 +356,11 @@ def test_data_root(tmp_path, monkeypatch):
     monkeypatch.setenv("MAML_DATA", "~/omniglot")
     assert data_root() == Path.home() / "omniglot"
     monkeypatch.setenv("MAML_DATA", "")
-    checkout = Path(disk.__file__).parents[2]
+    checkout = Path(listing.__file__).parents[3]
     assert data_root() == checkout / "data"
     # Installed somewhere without a checkout around it: the working folder.
-    monkeypatch.setattr(disk, "__file__", str(tmp_path / "site-packages" / "maml_core" / "tasks" / "disk.py"))
+    installed = tmp_path / "site-packages" / "maml_core" / "tasks" / "disk" / "listing.py"
+    monkeypatch.setattr(listing, "__file__", str(installed))
     monkeypatch.delenv("MAML_DATA")
     monkeypatch.chdir(tmp_path)
     assert data_root() == Path.cwd() / "data"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .disk import File
+from .listing import File
 
 if TYPE_CHECKING:
     from PIL.Image import Image

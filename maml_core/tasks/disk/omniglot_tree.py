@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from zipfile import BadZipFile
 
-from .disk import File, Listing, entries, listing
+from .listing import File, Listing, entries, listing
 
 DEPTH, MOST_FOLDERS = 4, 1000  # how far below the root we look, and how many folders we open
 PAPER, SIZE = 105, 28  # pixels on each side: in Omniglot's files, and in ours and those of MAML's authors

@@ -24,7 +24,7 @@ def data_root() -> Path:
     A relative MAML_DATA is relative to the checkout, too (without one: to the working directory), so that it is the same
     folder for the command line and for a notebook, whose kernel runs in notebooks/.
     """
-    checkout = Path(__file__).resolve().parents[2]
+    checkout = Path(__file__).resolve().parents[3]
     base = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
     return base / Path(os.environ.get("MAML_DATA") or "data").expanduser()
 
