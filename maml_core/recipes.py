@@ -1,11 +1,12 @@
 """The paper's settings by name (appendix A and the authors' code), as data.
 
-The paper's code differs from its text here and there, and both are silent on much; `Recipe`'s fields say
-what is chosen, and docs/choices.md has the table.
+The paper's text and code differ here and there, and both are silent on much: docs/choices.md says what we chose.
 """
 
 import difflib
 from dataclasses import dataclass, replace
+from types import NoneType
+from typing import Any
 
 from .episodes import TaskDistribution, query_points
 from .learners.adapting import CHOICES as ADAPTING
@@ -14,10 +15,9 @@ from .learners.registry import LEARNERS, READERS
 from .maml import Learner
 from .meta_update import SCHEDULES
 from .networks import Network, conv_network, image_network, mlp_network, sinusoid_network
-from .tasks.characters import SPLITS, Characters, CharacterTasks
-from .tasks.mini_imagenet import ImageTasks, Pictures
+from .tasks.characters import SPLITS, CharacterTasks
+from .tasks.registry import TASKS
 from .tasks.shifted import JitteredTasks
-from .tasks.sinusoid import SinusoidTasks
 from .util.checks import at_least, fraction, one_of, positive
 
 # The paper's largest meta-batch has 3,200 points: this is there to catch a slip of the keyboard.
@@ -30,6 +30,7 @@ NETWORKS = {
     "mlp": mlp_network,
     "image": image_network,
 }
+USUAL_TASKS = {"sinusoid": "sinusoid", "oracle": "sinusoid", "image": "mini-imagenet"}  # the others: "omniglot"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Recipe:
     averaging:        what a meta-iteration keeps of theta's running average, which is validated and shipped; None: none
     turned_classes:   in training, a character in each of its four orientations is a class of its own
     jitter:           in training, every picture is turned, moved and scaled a little
+    distribution:     of tasks, one of TASKS; None: the one that the paper gives this network
     """
 
     name: str
@@ -80,10 +82,12 @@ class Recipe:
     averaging: float | None = None
     turned_classes: bool = False
     jitter: bool = False
+    distribution: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "test_steps", tuple(self.test_steps))  # JSON knows lists only
         one_of(NETWORKS, network=self.network)
+        one_of(TASKS, distribution=self.data)
         one_of(LEARNERS, variant=self.variant)
         one_of(ADAPTING, adapts=self.adapts)
         one_of(SCHEDULES, schedule=self.schedule)
@@ -110,8 +114,8 @@ class Recipe:
 
     @property
     def data(self) -> str:
-        """What it learns: "sinusoid", "omniglot" or "mini-imagenet"."""
-        return "sinusoid" if self.is_regression else "mini-imagenet" if self.network == "image" else "omniglot"
+        """What it learns, one of TASKS: "sinusoid", "omniglot" or "mini-imagenet"."""
+        return self.distribution or USUAL_TASKS.get(self.network, "omniglot")
 
     @property
     def points_per_task(self) -> int:
@@ -130,23 +134,20 @@ class Recipe:
         build = LEARNERS[self.variant]
         return build(self.build_network(), self.alpha, self.inner_steps, self.inner_loss, self.first_order)
 
-    def build_tasks(self, characters: Characters | Pictures | None = None, queries: int | None = None) -> TaskDistribution:
-        """p(T) of this recipe: on `characters` or mini-ImageNet's pictures (one part of the split), or sine waves.
+    def build_tasks(self, part: Any = None, queries: int | None = None) -> TaskDistribution:
+        """p(T) of this recipe.
 
-        queries: another number of query points per class than in training.
+        part:    one part of the data's split, such as `load_characters().split("train")`; None for sine waves
+        queries: another number of query points per class than in training
         """
-        queries = self.queries if queries is None else queries
-        if self.is_regression:
-            return SinusoidTasks(self.shots, queries, tells_wave=self.network == "oracle")
-        if self.data == "mini-imagenet" and isinstance(characters, Pictures):
-            return ImageTasks(characters, self.ways, self.shots, queries)
-        if self.data == "omniglot" and isinstance(characters, Characters):
-            return CharacterTasks(characters.images, self.ways, self.shots, queries, self.rotations)
-        raise ValueError(f"{self.name} learns {self.data}: its pictures must be given, not {type(characters).__name__}.")
+        source = TASKS[self.data]
+        if source.part is not NoneType and not isinstance(part, source.part):
+            raise ValueError(f"{self.name} learns {self.data}: its pictures must be given, not {type(part).__name__}.")
+        return source.build(self, part, self.queries if queries is None else queries)
 
-    def build_training_tasks(self, characters: Characters | Pictures | None = None) -> TaskDistribution:
+    def build_training_tasks(self, part: Any = None) -> TaskDistribution:
         """p(T) to train on: that of `build_tasks`, with what the recipe adds to it in training alone."""
-        tasks = self.build_tasks(characters)
+        tasks = self.build_tasks(part)
         if self.turned_classes and isinstance(tasks, CharacterTasks):
             tasks = replace(tasks, turned_classes=True)
         return JitteredTasks(tasks) if self.jitter else tasks

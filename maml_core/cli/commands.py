@@ -19,8 +19,8 @@ from ..results.tables import accuracy_rows, accuracy_table, error_table, literat
 from ..studies.navigation import is_policy, publish_policy
 from ..studies.registry import STUDIES
 from ..studies.study import Study, StudyContext
-from ..tasks.characters import Characters, load_characters
-from ..tasks.mini_imagenet import MiniImageNet
+from ..tasks.characters import load_characters
+from ..tasks.registry import TASKS, Data
 from ..training import checkpoints
 from ..training.checkpoints import CHECKPOINT
 from ..training.record import TrainingRecord
@@ -48,7 +48,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     _check_device(options.device)
     if options.tasks < 2:
         raise ValueError(f"--tasks must be at least 2 for an interval, not {options.tasks}.")
-    characters = _characters(recipe, options.data or "auto", options)
+    characters = _load_data(recipe, options.data or "auto", options)
     theta = {name: w.to(options.device) for name, w in theta.items()}
     result = measure(recipe, theta, characters, options.seed or 0, options.tasks, options.part)
     result["iterations"] = iteration
@@ -81,7 +81,7 @@ def _publish(options: argparse.Namespace) -> None:
             "with a smaller --validate-every if need be."
         )
     recipe = TrainingRecord.from_json(checkpoints.load(weights), weights).recipe
-    record = publish(options.folder, _data(recipe, "omniglot"), options.name)
+    record = publish(options.folder, TASKS[recipe.data].load("omniglot", False), options.name)
     print(_for_people(recipe, record.evaluation))
     if options.name in (None, recipe.name) and (unfinished := unfinished_file(recipe.name)).exists():
         at = f"meta-iteration {record.iterations_run:,} of {recipe.meta_iterations:,}"
@@ -156,19 +156,13 @@ def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
-def _characters(recipe: Recipe, source: str, options: argparse.Namespace) -> Characters | MiniImageNet | None:
-    data = _data(recipe, source, download=not options.no_download)
+def _load_data(recipe: Recipe, source: str, options: argparse.Namespace) -> Data | None:
+    """All parts of the data that the recipe learns from; None for sine waves. Says so where they are glyphs."""
+    data = TASKS[recipe.data].load(source, not options.no_download)
     if data is not None and data.source == "glyphs" and source == "auto":
         print("Omniglot is not here and could not be fetched: these are made-up glyphs, whose numbers compare with "
               "no paper's.", file=sys.stderr)  # fmt: skip
     return data
-
-
-def _data(recipe: Recipe, source: str, download: bool = False) -> Characters | MiniImageNet | None:
-    """All parts of what the recipe learns; None for sine waves. source, download: of the characters."""
-    if recipe.data == "omniglot":
-        return load_characters(source, download=download)
-    return MiniImageNet() if recipe.data == "mini-imagenet" else None
 
 
 def _check_device(device: str) -> None:

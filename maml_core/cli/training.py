@@ -19,7 +19,7 @@ from ..training.monitor import describe
 from ..training.record import TrainingRecord
 from ..util.checks import at_least
 from .arguments import build_parser
-from .commands import _changed, _characters, _check_device, _commit
+from .commands import _changed, _check_device, _commit, _load_data
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -51,7 +51,7 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
                 print(done)
             return
     with shard.first_one_first():
-        characters = _characters(recipe, source, options)
+        characters = _load_data(recipe, source, options)
     train_part, held_out = (
         characters and characters.split(part, recipe.split).to(device) for part in ("train", "validation")
     )

@@ -6,15 +6,14 @@ from ..episodes import query_points
 from ..evaluation import evaluate, mean_and_ci95
 from ..networks import Weights
 from ..recipes import Recipe
-from ..tasks.characters import Characters
-from ..tasks.mini_imagenet import MiniImageNet
+from ..tasks.registry import Data
 from ..util.seeding import seeded_generator
 
 
 def measure(
     recipe: Recipe,
     theta: Weights,
-    characters: Characters | MiniImageNet | None = None,
+    characters: Data | None = None,
     seed: int = 0,
     test_tasks: int = 600,
     part: str = "test",

@@ -6,8 +6,7 @@ from typing import Any
 
 from ..networks import Weights
 from ..recipes import Recipe
-from ..tasks.characters import Characters
-from ..tasks.mini_imagenet import MiniImageNet
+from ..tasks.registry import Data
 from ..training import checkpoints
 from ..training.checkpoints import load_training
 from ..training.record import TrainingRecord
@@ -69,7 +68,7 @@ def weights_name(condition: str) -> str:
     return f"{condition.lower().replace(' ', '-')}.pt"
 
 
-def publish(run: Path, characters: Characters | MiniImageNet | None, name: str | None = None) -> TrainingRecord:
+def publish(run: Path, characters: Data | None, name: str | None = None) -> TrainingRecord:
     """Put a run's best weights among the shipped ones, with their record and their evaluation on test tasks.
 
     What is shipped by its recipe's name and is short of the recipe's meta-iterations goes with its checkpoint, for

@@ -106,7 +106,7 @@ def test_train_on_characters_then_evaluate(folder, capsys):
 
 
 # Recipe's fields without an option: they make another recipe, or say how long its schedule is (--iterations may be fewer).
-NO_OPTION = {"name", "network", "test_steps", "test_queries", "meta_iterations"}
+NO_OPTION = {"name", "network", "distribution", "test_steps", "test_queries", "meta_iterations"}
 OTHERS = {
     "ways": 7, "shots": 3, "queries": 9, "split": "alphabets", "rotations": False, "alpha": 0.05, "inner_steps": 2,
     "variant": "anil", "adapts": "head", "inner_loss": "mean", "first_order": True, "meta_batch": 3,

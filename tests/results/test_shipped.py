@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from setuptools import find_packages
 
 from maml_core.recipes import RECIPES
 from maml_core.results import load_shipped, load_study, load_study_weights, measure
@@ -121,10 +122,8 @@ def test_an_installation_has_every_module_and_every_file():
     """`pip install git+...` copies what pyproject.toml names; a checkout that is edited in place would not miss it."""
     root = Path(__file__).resolve().parent.parent.parent
     tools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
-    packages = {
-        path.parent.relative_to(root).as_posix().replace("/", ".") for path in root.glob("maml_core/**/__init__.py")
-    }
-    assert set(tools["packages"]) == packages
+    folders = {path.parent.relative_to(root).as_posix().replace("/", ".") for path in root.glob("maml_core/**/*.py")}
+    assert set(find_packages(root, include=tools["packages"]["find"]["include"])) == folders
     named = {path for pattern in tools["package-data"]["maml_core"] for path in (root / "maml_core").glob(pattern)}
     assert named >= {path for path in SHIPPED.rglob("*") if path.is_file()}
     later = unfinished_file("any").relative_to(root / "maml_core")  # is there while a training is unfinished
