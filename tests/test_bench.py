@@ -17,8 +17,9 @@ from bench.machine import Onlookers, count_flop, forget_peak, peak_memory, peaks
 from bench.sides.plain import PlainLoop
 from bench.timing import Clock, run_rounds
 from bench.workloads import RECIPE_NAMES, Workload, build_workload
-from maml_core.figures.benchmark import benchmark, load_benchmark
+from maml_core.figures.reported import benchmark
 from maml_core.recipes import RECIPES
+from maml_core.results import load_benchmark
 from maml_core.results.comparisons import speed_table
 
 

@@ -9,7 +9,7 @@ import torch
 from maml_core import reference
 from maml_core.engine import MetaTrainer
 from maml_core.engine.compiling import has_compiler
-from maml_core.figures.benchmark import load_benchmark
+from maml_core.results import load_benchmark
 from maml_core.results.comparisons import speed_table
 from tests.small import make_trainer, read_page
 

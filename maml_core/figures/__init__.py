@@ -1,14 +1,14 @@
 """Figures in one style: every function draws on an axes, with one colour per concept in all chapters."""
 
 from .hessian import draw_agreement, draw_error_against_epsilon
-from .learning import draw_learning_curves
 from .navigation import draw_paths, draw_returns
 from .notebook import Source, data_banner, shipped_picture
 from .omniglot import draw_characters, draw_episode, draw_predictions, picture_sheet
 from .quadratics import draw_plane
+from .reported.learning import draw_learning_curves
+from .reported.variants import draw_learned_alphas
 from .sinusoid import draw_adaptation, draw_error_against_steps
 from .style import COLOURS, draw_band, use_style
-from .variants import draw_learned_alphas
 
 __all__ = [
     "COLOURS",

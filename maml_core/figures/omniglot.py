@@ -6,10 +6,14 @@ import torch
 from torch import Tensor
 
 from ..episodes import Episodes
+from ..maml import adapt
+from ..results.shipped import load_shipped
+from ..tasks.characters import Characters, CharacterTasks
 from .style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 
@@ -81,3 +85,35 @@ def label_rows(ax: "Axes", ways: int, cell: int) -> None:
 def _rgb(concept: str) -> Tensor:
     value = COLOURS[concept].lstrip("#")
     return torch.tensor([int(value[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+
+
+def omniglot_characters(characters: Characters) -> "Figure":
+    """Eight characters, each by its twenty drawers."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(8, 3.3))
+    draw_characters(ax, characters.split("train").images[:8])
+    ax.set_title("Omniglot: eight characters, each by its 20 drawers")
+    return figure
+
+
+def omniglot_predictions(characters: Characters) -> "Figure":
+    """One test task: its support pictures, and the query pictures before and after three inner steps."""
+    import matplotlib.pyplot as plt
+
+    theta, record = load_shipped("omniglot-5way-1shot")
+    learner = record.recipe.build_learner()
+    tasks = CharacterTasks(characters.split("test").images, ways=5, shots=1, queries=6)
+    task = tasks.sample(1, torch.Generator().manual_seed(11))
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.6, 6, 6])
+    draw_predictions(axes[0], task.support_x[0], task.support_y[0], task.support_y[0], 5, framed=False)
+    axes[0].set_title("support")
+    figure.suptitle("Omniglot: five new characters, learned from one picture each", x=0.01, ha="left", fontsize=11)
+    for ax, steps in zip(axes[1:], (0, 3)):
+        phi = adapt(learner, theta, task.support_x, task.support_y, steps)
+        predicted = learner.network.forward(phi, task.query_x)[0].argmax(-1)
+        draw_predictions(ax, task.query_x[0], task.query_y[0], predicted, 5)
+        right = (predicted == task.query_y[0]).float().mean().item()
+        ax.set_title(f"query, after {steps} steps: {100 * right:.0f}% right")
+        ax.set_yticks([])
+    return figure

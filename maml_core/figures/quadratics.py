@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 from ..episodes import Episodes
+from ..maml import Learner, adapt
+from ..tasks import quadratics
 from .style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def draw_plane(ax: "Axes", tasks: Episodes, optima: Tensor, path: Tensor, phi: Tensor, concept: str = "maml") -> None:
@@ -27,3 +30,21 @@ def draw_plane(ax: "Axes", tasks: Episodes, optima: Tensor, path: Tensor, phi: T
     ax.plot(*path[-1], "o", color=COLOURS[concept], ms=8, mec="white", zorder=4)
     ax.annotate("$\\theta$", path[-1], (8, -14), textcoords="offset points", fontsize=13, color=COLOURS[concept])
     ax.set(xlabel="first weight", ylabel="second weight", aspect="equal", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2))
+
+
+def theta_between_tasks() -> "Figure":
+    """The paper's Figure 1, computed: where one step helps most is not where the loss is lowest."""
+    import matplotlib.pyplot as plt
+
+    optima = torch.tensor([[-1.9, 1.2], [2.0, 1.6], [0.6, -2.2]])
+    curvatures = torch.tensor([[2.4, 1.4], [0.6, 0.3], [0.3, 0.6]])
+    tasks = quadratics.plane_tasks(optima, curvatures, torch.tensor([0.5, 0.4, 0.6]))
+    network = quadratics.plane_network((-2.8, -2.6))
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4.1))
+    titles = ("Lowest loss before the step", "Lowest loss after it: MAML")
+    for ax, steps, concept, title in zip(axes, (0, 1), ("baseline", "maml"), titles):
+        path = quadratics.descend(Learner(network, 0.45, steps), tasks, iterations=3000)
+        phi = adapt(Learner(network, 0.45, 1), {"theta": path[-1]}, tasks.support_x, tasks.support_y)["theta"]
+        draw_plane(ax, tasks, optima, path, phi, concept)
+        ax.set_title(title)
+    return figure

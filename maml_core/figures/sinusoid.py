@@ -3,12 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from ..maml import adapt
+from ..recipes import find_recipe
+from ..results.shipped import load_shipped, load_study
+from ..tasks.sinusoid import SinusoidTasks, wave
 from .style import COLOURS, draw_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+CONCEPTS = {"MAML": "maml", "pretrained": "baseline", "oracle": "oracle"}
 
 
 def draw_adaptation(
@@ -52,3 +61,41 @@ def draw_error_against_steps(
             draw_band(ax, steps, mean, ci95, COLOURS[concept], names[concept])
     ax.set(xlabel="inner steps at test", ylabel="mean squared error", ylim=(0, None))
     ax.legend()
+
+
+def error_against_steps() -> "Figure":
+    """The paper's Figure 3: error against inner steps at test, K = 5 and 10."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+    rows = load_study("error-against-steps").rows
+    for ax, shots in zip(axes, (5, 10)):
+        curves = {}
+        for method, concept in CONCEPTS.items():
+            mine = [row for row in rows if row["method"] == method and row["shots"] == shots]
+            curves[concept] = tuple([row[key] for row in mine] for key in ("steps", "mean", "ci95"))
+        draw_error_against_steps(ax, curves)
+        ax.set_title(f"K = {shots}: one step does most of it")
+    axes[0].get_legend().remove()
+    axes[1].set_ylabel("")
+    return figure
+
+
+def sinusoid_adaptation() -> "Figure":
+    """One wave and ten points: MAML next to the pretrained network, after 0, 1 and 10 steps."""
+    import matplotlib.pyplot as plt
+
+    x, amplitude, phase = torch.linspace(-5, 5, 201), torch.tensor([[4.0]]), torch.tensor([[1.0]])
+    task = SinusoidTasks(10).points_on(amplitude, phase, torch.Generator().manual_seed(1))
+    learner = find_recipe("sinusoid-10shot").build_learner()
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+    names = ("sinusoid-10shot", "sinusoid-pretrained")
+    titles = ("MAML: one step finds the wave", "Pretrained on all waves: ten do not")
+    for ax, name, concept, title in zip(axes, names, ("maml", "baseline"), titles):
+        phis = {n: adapt(learner, load_shipped(name)[0], task.support_x, task.support_y, n) for n in (0, 1, 10)}
+        curves = {n: learner.network.forward(phi, x[None, :, None])[0] for n, phi in phis.items()}
+        draw_adaptation(ax, x, wave(x, amplitude[0], phase[0]), curves, task.support_x[0], task.support_y[0], concept)
+        ax.legend(ncols=3, loc="lower center", fontsize=8)
+        ax.set_title(title)
+    axes[1].set_ylabel("")
+    return figure

@@ -126,3 +126,8 @@ def load_policy(name: str) -> tuple[Weights, dict[str, Any]]:
         have = ", ".join(sorted(p.stem for p in POLICY_FOLDER.glob("*.pt"))) or "none"
         raise FileNotFoundError(f"No policy {name} is shipped (shipped: {have}): take one of these, or publish it.")
     return checkpoints.load(path)["theta"], json.loads(path.with_suffix(".json").read_text())
+
+
+def load_benchmark(path: Path = SHIPPED / "benchmark.json") -> dict[str, Any]:
+    """What `make bench` wrote."""
+    return json.loads(path.read_text())

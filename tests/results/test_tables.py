@@ -168,17 +168,3 @@ def test_standing_sorts_rows_by_length_and_by_the_reported_interval():
 def test_every_study_is_shipped_with_its_facts(name):
     study = load_study(name)
     assert study.study == name and study.rows and study.question and study.torch and study.commit
-
-
-def test_every_reported_picture_draws_itself():
-    """Titles, labels, and something in every axes."""
-    import matplotlib.pyplot as plt
-
-    from maml_core.figures.reported import PICTURES
-
-    for draw in PICTURES:
-        figure = draw()
-        for ax in figure.axes:
-            assert ax.has_data() and ax.get_xlabel(), draw.__name__
-            assert ax.get_title() or figure.get_suptitle(), draw.__name__
-        plt.close(figure)

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..networks import Weights
-from ..results.study_result import StudyResult
+from ...networks import Weights
+from ...results.shipped import load_study
+from ...results.study_result import StudyResult
+from ..style import COLOURS
 from .learning import draw_history
-from .style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 VARIANT_COLOURS = {
     "MAML": COLOURS["maml"], "first order": COLOURS["first order"], "Reptile": COLOURS["reptile"], "ANIL": COLOURS["anil"],
@@ -75,3 +77,27 @@ def draw_learned_alphas(axes: "Sequence[Axes]", meta_sgd: Weights, layered: Weig
     axes[1].legend(fontsize=8, ncols=2)
     for ax in axes:
         ax.axhline(alpha, color=COLOURS["before"], lw=1, ls="--")
+
+
+def variants() -> "Figure":
+    """MAML's variants on the same budget: while they train, and on test tasks."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6))
+    study = load_study("variants")
+    draw_variant_histories(axes[0], study)
+    axes[0].set_title("First order and MAML++ learn soonest")
+    draw_variant_accuracies(axes[1], study)
+    axes[1].set_title(f"After {study.settings['iterations']:,} meta-iterations, two seeds")
+    return figure
+
+
+def variants_cost() -> "Figure":
+    """Time and memory of a meta-iteration against inner steps, variant by variant."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4))
+    draw_costs(axes, load_study("variants-cost"))
+    axes[0].set_title("Time grows with the steps ...")
+    axes[1].set_title("... memory need not")
+    return figure

@@ -1,10 +1,8 @@
 """Time and memory of a meta-step, compared with other MAML libraries, as `make bench` measured them."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).resolve().parents[1] / "trained" / "benchmark.json"
+from ...results.shipped import load_benchmark
 
 # One colour per family of implementations: blue is ours everywhere.
 FAMILIES = {
@@ -23,11 +21,6 @@ TITLES = {
 }
 SWEEPS = {"steps": "inner steps (32 tasks)", "tasks": "tasks (1 inner step)"}
 MEASURES = {"median_ms": "ms per meta-step", "peak_mb": "peak memory in MB"}
-
-
-def load_benchmark(path: Path = FILE) -> dict[str, Any] | None:
-    """What `make bench` wrote, or None if it has not been run."""
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def colour(row: dict[str, Any]) -> str:
@@ -86,10 +79,14 @@ def draw_sweep(ax: Any, points: list[dict[str, Any]], sweep: str, measure: str) 
     ax.set_ylabel(MEASURES[measure])
 
 
-def benchmark(result: dict[str, Any], device: str = "cpu") -> Any:
-    """The whole figure: a panel of bars per workload, below them time and memory against steps and tasks."""
+def benchmark(result: dict[str, Any] | None = None, device: str = "cpu") -> Any:
+    """The whole figure: a panel of bars per workload, below them time and memory against steps and tasks.
+
+    result: what `make bench` wrote; by default what is shipped.
+    """
     import matplotlib.pyplot as plt
 
+    result = result or load_benchmark()
     rows = [row for row in result["rows"] if row["device"] == device]
     points = [point for point in result["sweeps"] if point["device"] == device]
     workloads = [name for name in TITLES if any(row["workload"] == name for row in rows)]

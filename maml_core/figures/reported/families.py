@@ -3,12 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..results.study_result import StudyResult
-from ..studies.families import EQUAL_COLUMNS, MAML, SHIPPED_AS
-from .style import COLOURS, draw_band
+import torch
+
+from ...maml import adapt
+from ...results.shipped import load_study
+from ...results.study_result import StudyResult
+from ...studies.families import EQUAL_COLUMNS, MAML, SHIPPED_AS, load_family
+from ...tasks.characters import Characters, CharacterTasks
+from ..omniglot import draw_predictions
+from ..style import COLOURS, draw_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MARKERS = {MAML: "o", "prototypes": "s", "matching": "^", "memory": "D", EQUAL_COLUMNS: "o"}
 LABELS = {
@@ -69,3 +76,48 @@ def draw_families_shift(axes: "Sequence[Axes]", study: StudyResult) -> None:
         ax.set_title(FINDINGS[axis])
     axes[0].legend(loc="lower right")
     axes[1].legend(*([part[-1]] for part in axes[1].get_legend_handles_labels()), loc="lower left")  # the dotted line
+
+
+def families() -> "Figure":
+    """Three families on the same episodes: validation accuracy over time, and what the test says."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.3), width_ratios=[3, 3, 2.2])
+    studies = {ways: load_study(f"families-{ways}") for ways in ("5way", "20way")}
+    for ax, (ways, study) in zip(axes, studies.items()):
+        draw_families_learning(ax, study)
+        ax.set_title(f"{ways.replace('way', '-way')} 1-shot: comparing is ahead", fontsize=10)
+    axes[1].set_ylabel("")
+    axes[0].get_legend().remove()
+    draw_families_tests(axes[2], studies)
+    axes[2].set_title("Test (hollow: 20-way)", fontsize=10)
+    return figure
+
+
+def families_shift() -> "Figure":
+    """Accuracy of each family when the test differs from training."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(8, 5.6))
+    draw_families_shift(axes.flat, load_study("families-shift"))
+    return figure
+
+
+def families_predictions(characters: Characters) -> "Figure":
+    """One test task through the learners of three families."""
+    import matplotlib.pyplot as plt
+
+    tasks = CharacterTasks(characters.split("test").images, ways=5, shots=1, queries=4)
+    task = tasks.sample(1, torch.Generator().manual_seed(9))
+    figure, axes = plt.subplots(1, 5, figsize=(8, 2.9), width_ratios=[1.2, 4, 4, 4, 4])
+    draw_predictions(axes[0], task.support_x[0], task.support_y[0], task.support_y[0], 5, framed=False)
+    axes[0].set_title("support", fontsize=10)
+    for ax, name in zip(axes[1:], SHIPPED_AS):
+        learner, theta, recipe = load_family(name)
+        phi = adapt(learner, theta, task.support_x, task.support_y, recipe.test_steps[-1])
+        predicted = learner.network.forward(phi, task.query_x)[0].argmax(-1)
+        draw_predictions(ax, task.query_x[0], task.query_y[0], predicted, 5)
+        ax.set_title(f"{name}: {100 * (predicted == task.query_y[0]).float().mean():.0f}%", fontsize=10)
+        ax.set_yticks([])
+    figure.suptitle("Omniglot: the same five new characters through three families", x=0.01, ha="left", fontsize=11)
+    return figure

@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from ..networks import Weights
-from ..results.study_result import StudyResult
-from .style import COLOURS
+from ...networks import Weights
+from ...results.shipped import load_study, load_study_weights
+from ...results.study_result import StudyResult
+from ..style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CHOICE_COLOURS = {"everything": COLOURS["maml"], "body": COLOURS["body"], "last block": COLOURS["last block"],
                   "head": COLOURS["anil"]}  # fmt: skip
@@ -37,3 +39,17 @@ def draw_layer_alphas(ax: "Axes", theta: Weights, alpha: float) -> None:
     ax.axhline(alpha, color=COLOURS["before"], lw=1, ls="--")
     ax.axhline(0, color="#000000", lw=0.8)
     ax.set(xlabel="layer", ylabel="alpha", ylim=(None, 1.12 * max(alphas.values())))
+
+
+def what_adapts() -> "Figure":
+    """20-way 1-shot by what adapts: accuracy over time, and the alphas that each layer gets where all of them adapt."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.3), width_ratios=[3, 2.4])
+    study = load_study("what-adapts")
+    draw_choices(axes[0], study)
+    axes[0].set_title("The last block alone learns soonest")
+    theta, recipe = load_study_weights("what-adapts", "everything")
+    draw_layer_alphas(axes[1], theta, recipe.alpha)
+    axes[1].set_title("Where every layer may adapt")
+    return figure

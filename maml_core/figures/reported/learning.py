@@ -1,0 +1,119 @@
+"""Learning curves from the records of training runs, and runs that differ in one factor."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ...learners.registry import READERS
+from ...recipes import RECIPES
+from ...results.shipped import is_shipped, load_shipped, load_study
+from ...results.study_result import StudyResult
+from ...training.record import TrainingRecord
+from ..style import COLOURS, draw_band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = Iterable[Mapping[str, Any]]
+
+
+def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = None, **line: Any) -> None:
+    """One training run: validation accuracy in % against meta-iterations, with its 95% interval."""
+    x, y, half = ([row[key] for row in history] for key in ("iteration", "validation", "ci95"))
+    draw_band(ax, x, [100 * m for m in y], [100 * c for c in half], colour, label, **line)
+    ax.set(xlabel="meta-iterations", ylabel="validation accuracy, %", xlim=(0, None))
+
+
+# By what a recipe's name ends in; 5-shot is dashed, the best recipe dotted.
+VARIANTS = {
+    "-sum": COLOURS["inner sum"], "-first-order": COLOURS["first order"], "-mlp": COLOURS["mlp"],
+    "-alphabets": COLOURS["alphabets"], "-fast": COLOURS["last block"],
+    "-best": COLOURS["last block"], "shot": COLOURS["maml"],
+}  # fmt: skip
+OTHER = COLOURS["before"]
+
+
+def draw_learning_curves(ax: "Axes", records: Mapping[str, TrainingRecord]) -> None:
+    """Several training runs in one picture, on a logarithmic axis: {label: the record from `load_shipped`}."""
+    for label, record in records.items():
+        name = record.recipe.name
+        colour = next((colour for ending, colour in VARIANTS.items() if name.endswith(ending)), OTHER)
+        draw_history(
+            ax, record.history, colour, label, ls="--" if "5shot" in name else ":" if name.endswith("-best") else "-"
+        )
+    ax.set_xlim(60, 70_000)
+    ax.set_xscale("log")
+    ax.legend(loc="lower right", fontsize=8)
+
+
+def draw_comparison(ax: "Axes", study: StudyResult, colours: Mapping[str, str]) -> None:
+    """A study's training runs: a colour for each condition, a line for each seed (the second one dashed).
+
+    study: what `load_study` returns; colours: {condition: colour}.
+    """
+    for row in study.rows:
+        first = row["seed"] == min(r["seed"] for r in study.rows)
+        label = row["condition"] if first else None
+        draw_history(ax, row["history"], colours[row["condition"]], label, ls="-" if first else "--")
+    ax.legend(loc="lower right")
+
+
+LOSS_COLOURS = {"mean": COLOURS["maml"], "sum / K": COLOURS["inner sum"]}
+ORDER_COLOURS = {"second order": COLOURS["maml"], "first order": COLOURS["first order"]}
+
+
+def draw_rotations(ax: "Axes", study: StudyResult) -> None:
+    """Accuracy by what was trained on and what the test shows; a dot for each seed."""
+    tests = ("turned characters", "upright characters")
+    conditions = list(dict.fromkeys(row["condition"] for row in study.rows))
+    for test, offset, marker in zip(tests, (0.09, -0.09), ("o", "s")):
+        for place, condition in enumerate(conditions):
+            for row in (row for row in study.rows if row["condition"] == condition):
+                judged = row["judged"][test]
+                ax.errorbar(100 * judged["accuracy"], place + offset, xerr=100 * judged["ci95"], fmt=marker, ms=6,
+                            capsize=3,
+                            color=COLOURS["maml" if test == tests[0] else "baseline"],
+                            label=f"test on {test}" if place == 0 and row["seed"] == 0 else None)  # fmt: skip
+    ax.set(yticks=range(len(conditions)), ylim=(len(conditions) - 0.5, -0.5), xlabel="accuracy, %")
+    ax.set_yticklabels(conditions)
+    ax.legend(loc="center left")
+
+
+def learning_curves() -> "Figure":
+    """Validation accuracy of every shipped training run on Omniglot, 5-way and 20-way."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
+    titles = ("5-way: near the top", "20-way: the last block is ahead")
+    for ax, ways, title in zip(axes, ("5way", "20way"), titles):
+        names = [name for name, recipe in RECIPES.items()
+                 if name.startswith(f"omniglot-{ways}") and is_shipped(name) and recipe.variant not in READERS]  # fmt: skip
+        draw_learning_curves(ax, {name.removeprefix(f"omniglot-{ways}-"): load_shipped(name)[1] for name in names})
+        ax.set_title(title)
+    axes[1].set_ylabel("")
+    return figure
+
+
+def loss_scale() -> "Figure":
+    """The inner loss as sum / K and as mean, 5-way and 20-way: two seeds each, equally long."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+    for ax, ways in zip(axes, ("5way", "20way")):
+        draw_comparison(ax, load_study(f"loss-scale-{ways}"), LOSS_COLOURS)
+        ax.set_title(f"{ways.replace('way', '-way')} 1-shot: the mean learns faster")
+    axes[1].get_legend().remove()
+    axes[1].set_ylabel("")
+    return figure
+
+
+def order_and_rotations() -> "Figure":
+    """Second against first order while training; and what training on turned characters is worth."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+    draw_comparison(axes[0], load_study("order"), ORDER_COLOURS)
+    axes[0].set_title("5-way 1-shot: the first order falls behind")
+    draw_rotations(axes[1], load_study("rotations"))
+    axes[1].set_title("Turned characters are easier, for both")
+    return figure

@@ -1,0 +1,62 @@
+"""Table 1 of the paper as dots: the paper, others, and ours."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...results.literature import OMNIGLOT, SETTINGS
+from ...results.tables import Row, accuracy_rows, in_words
+from ..style import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
+    """Table 1 as dots with intervals, an axes for each setting: the literature's rows in grey, ours in blue.
+
+    rows: `tables.accuracy_rows()`. Ours are hollow where fewer meta-iterations were run than the recipe has,
+    and a number at the left edge where they lie outside the picture.
+    """
+    here = {
+        "MAML": {"MAML, here": "", "last block, here": "-fast"},
+        "MAML, no conv": {"MAML, no conv, here": "-mlp"},
+        "first-order MAML": {"first-order MAML, here": "-first-order"},
+    }
+    by_name, labels, ours = {row.recipe: row for row in rows}, [], {}
+    for report in OMNIGLOT:
+        labels += [report.method, *here.get(report.method, {})]
+        ours |= here.get(report.method, {})
+    for ax, setting in zip(axes, SETTINGS):
+        others = {report.method: report.cell(setting) for report in OMNIGLOT if report.cell(setting)}
+        lowest = min(mean - (half or 0) for mean, half in others.values())
+        left = 100 * (lowest - 0.15 * (1 - lowest))
+        ax.set(yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6), xlim=(left, 100.4), xlabel="accuracy, %")
+        for place, label in enumerate(labels):
+            row = by_name.get(f"omniglot-{setting}{ours[label]}") if label in ours else None
+            cell = row.ours if row else others.get(label)
+            if cell is None:
+                continue
+            colour = COLOURS["maml"] if row else "#555555"
+            face = "white" if row and row.iterations < row.of else colour
+            if 100 * cell[0] < left:  # far off: the number instead of a dot, so that the others stay apart
+                ax.annotate(f"\u25c2 {100 * cell[0]:.1f}", (left, place), (3, 0), textcoords="offset points", va="center",
+                            color=colour, fontsize=9)  # fmt: skip
+                continue
+            half = 100 * (cell[1] or 0)
+            ax.errorbar(100 * cell[0], place, xerr=half, fmt="o", ms=5.5, capsize=2.5, color=colour, mfc=face)
+        ax.set_title(in_words(setting))
+    axes[0].set_yticklabels(labels)
+    for tick, label in zip(axes[0].get_yticklabels(), labels):
+        tick.set_color(COLOURS["maml"] if label in ours else "#000000")
+
+
+def table_1() -> "Figure":
+    """The paper's Table 1 as dots with intervals: the paper, others, and ours."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 4, figsize=(8, 4.2), sharey=True)
+    draw_table_1(axes, accuracy_rows())
+    figure.suptitle("Omniglot: ours in blue, hollow where the training is not finished",
+                    x=0.01, ha="left", fontsize=11)  # fmt: skip
+    return figure
