@@ -5,30 +5,27 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageColor
 
 from ..figures.notebook import FOLDER
 from ..figures.style import COLOURS
-from ..recipes import find_recipe
-from ..results.shipped import load_shipped
-from . import DrawingPanel, Panel, PlanePanel, SinusoidPanel
+from .base import Panel
+from .registry import PANELS
 
 SIZE = (800, 420)
+NO_IMAGES = torch.empty(0)  # these panels show none of Omniglot's
 PAUSE, STILL = 90, 1100  # milliseconds that a frame lasts, and the last one of a scene
 
 
 def scenes() -> Iterator[tuple[Image.Image, int]]:
     """(frame, milliseconds): a wave is dragged, two tasks are flattened, five drawings are named."""
-    learner = find_recipe("sinusoid-10shot").build_learner()
-    wave = SinusoidPanel(learner, load_shipped("sinusoid-10shot")[0], load_shipped("sinusoid-pretrained")[0])
+    wave, plane, drawing = (PANELS[name](NO_IMAGES) for name in ("sinusoid", "plane", "drawing"))
     yield from drag(wave, "phase", [0.5 + 0.12 * i for i in range(20)])
     yield from drag(wave, "steps", range(2, 8))
-    plane = PlanePanel()
     flat = [2.4 * 0.8**i for i in range(1, 21)]
     yield from drag(plane, "curvature_1", flat)
     yield from drag(plane, "curvature_2", flat[4:])
-    theta, record = load_shipped("omniglot-5way-1shot")
-    drawing = DrawingPanel(record.recipe.build_learner(), theta)
     for query in (1, 2, 3, 4, 0):
         yield from drag(drawing, "recorded", [query])
 

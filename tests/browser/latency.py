@@ -13,33 +13,14 @@ from statistics import median
 
 from playwright.sync_api import Locator
 
+from maml_core.panels.registry import PANELS
 from tests.browser.lab import Lab, NotebookPage, PanelView, browser, find_chromium, write_notebook
 
 PRESSES, DRAGGED = 15, 60
-SET_UP = """from maml_core.tasks import load_characters
-from maml_core.studies import SHIPPED_AS, load_family
-from maml_core.panels import (
-    AlphaPanel, DrawingPanel, EpisodePanel, FamiliesPanel, NavigationPanel, PlanePanel, SinusoidPanel,
-)  # fmt: skip
-from maml_core.recipes import Recipe, find_recipe
-from maml_core.results import load_shipped
-from maml_core.results import load_policy
-from maml_core.tasks import SinusoidTasks
+SET_UP = """from maml_core.panels.registry import PANELS
+from maml_core.tasks import load_characters
 
-learner = find_recipe("sinusoid-10shot").build_learner()
-maml, pretrained = load_shipped("sinusoid-10shot")[0], load_shipped("sinusoid-pretrained")[0]
-theta, record = load_shipped("omniglot-5way-1shot")
-classifier = record.recipe.build_learner()
 images = load_characters("auto", download=False).split("test").images"""
-PANELS = {
-    "1 sinusoid": "SinusoidPanel(learner, maml, pretrained)",
-    "2 two tasks": "PlanePanel()",
-    "3 alpha sweep": "AlphaPanel(learner, maml, pretrained, SinusoidTasks(10, 50))",
-    "4 episode": "EpisodePanel(classifier, theta, images)",
-    "5 drawing": "DrawingPanel(classifier, theta)",
-    "6 families": "FamiliesPanel({name: load_family(name)[:2] for name in SHIPPED_AS}, images)",
-    "7 navigation": "NavigationPanel(*(load_policy(name)[0] for name in ('maml-20', 'pretrained-20')))",
-}
 
 
 def main() -> int:
@@ -47,7 +28,7 @@ def main() -> int:
         print("This needs Chromium or Chrome: install it, or name it in CHROMIUM=/path/to/it.", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        cells = [SET_UP, *PANELS.values()]
+        cells = [SET_UP, *(f'PANELS["{name}"](images)' for name in PANELS)]
         write_notebook(Path(folder) / "panels.ipynb", cells)
         lab = Lab(Path(folder), Path(folder) / "server.log")
         try:

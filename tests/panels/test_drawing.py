@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from maml_core import reference
-from maml_core.panels import DrawingPanel, canvas
-from maml_core.panels.canvas import FIELD, GAP, Paper
-from maml_core.panels.drawing import YOURS
-from maml_core.panels.strokes import PEN, draw_strokes, load_example
+from maml_core.panels import DrawingPanel
+from maml_core.panels.drawing import canvas
+from maml_core.panels.drawing.canvas import FIELD, GAP, DrawingCanvas
+from maml_core.panels.drawing.panel import YOURS
+from maml_core.panels.drawing.strokes import PEN, draw_strokes, load_example
 from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped
 from maml_core.tasks import omniglot
@@ -87,10 +88,10 @@ def draw(panel: DrawingPanel, field: int, strokes: list) -> None:
     """As a mouse does it, in pixels of the canvas."""
     for stroke in strokes:
         places = [(field * (FIELD + GAP) + x * FIELD / PAPER, y * FIELD / PAPER) for x, y in stroke]
-        panel.paper.pen_down(*places[0])
+        panel.canvas.pen_down(*places[0])
         for place in places[1:]:
-            panel.paper.pen_move(*place)
-        panel.paper.pen_up(*places[-1])
+            panel.canvas.pen_move(*place)
+        panel.canvas.pen_up(*places[-1])
 
 
 def test_drawing_the_recorded_alphabet_by_hand_says_the_same(panel):
@@ -109,37 +110,37 @@ def test_drawing_the_recorded_alphabet_by_hand_says_the_same(panel):
 
 
 def test_clearing_the_query_keeps_the_alphabet(panel):
-    before = panel.paper.strokes[:-1]
+    before = panel.canvas.strokes[:-1]
     panel.clear_query.click()
-    assert panel.paper.strokes[:-1] == before and panel.paper.strokes[-1] == []
+    assert panel.canvas.strokes[:-1] == before and panel.canvas.strokes[-1] == []
     assert "in the last field" in panel.text.value
     panel.recorded.value = 0
-    assert panel.paper.strokes[-1] == load_example()["query"][0]
+    assert panel.canvas.strokes[-1] == load_example()["query"][0]
 
 
 def test_the_pen_stays_in_its_field(panel):
     panel.clear_all.click()
-    panel.paper.pen_move(10, 10)  # it is up
-    panel.paper.pen_up(10, 10)
-    panel.paper.pen_down(FIELD + GAP / 2, 10)  # between two fields
-    panel.paper.pen_move(10, 10)
-    panel.paper.pen_down(10, FIELD + 5)  # below
-    panel.paper.pen_down(-3, 10)
-    panel.paper.pen_up(10, 10)
-    assert panel.paper.strokes == [[]] * 6
-    panel.paper.pen_down(10, 10)
-    panel.paper.pen_move(FIELD + 50, -20)  # leaves its field
-    panel.paper.pen_up()
-    assert panel.paper.strokes[1] == []
-    assert panel.paper.strokes[0] == [[(round(10 * PAPER / FIELD, 1),) * 2, (PAPER, 0)]]
+    panel.canvas.pen_move(10, 10)  # it is up
+    panel.canvas.pen_up(10, 10)
+    panel.canvas.pen_down(FIELD + GAP / 2, 10)  # between two fields
+    panel.canvas.pen_move(10, 10)
+    panel.canvas.pen_down(10, FIELD + 5)  # below
+    panel.canvas.pen_down(-3, 10)
+    panel.canvas.pen_up(10, 10)
+    assert panel.canvas.strokes == [[]] * 6
+    panel.canvas.pen_down(10, 10)
+    panel.canvas.pen_move(FIELD + 50, -20)  # leaves its field
+    panel.canvas.pen_up()
+    assert panel.canvas.strokes[1] == []
+    assert panel.canvas.strokes[0] == [[(round(10 * PAPER / FIELD, 1),) * 2, (PAPER, 0)]]
 
 
 def test_a_finger_draws_as_the_mouse_does(panel):
     panel.clear_all.click()
-    send = panel.paper.canvas._handle_frontend_event
+    send = panel.canvas.canvas._handle_frontend_event
     for event, touches in (("touch_start", [(20, 20)]), ("touch_move", [(60, 60), (0, 0)]), ("touch_end", [])):
         send(None, {"event": event, "touches": [{"x": x, "y": y} for x, y in touches]}, None)
-    assert panel.paper.strokes[0] == [[(round(at * PAPER / FIELD, 1),) * 2 for at in (20, 60)]]
+    assert panel.canvas.strokes[0] == [[(round(at * PAPER / FIELD, 1),) * 2 for at in (20, 60)]]
 
 
 def test_without_ipycanvas_the_recorded_example_stays(monkeypatch):
@@ -158,11 +159,11 @@ def test_colab_is_told_once_to_load_the_canvas(monkeypatch):
     told = []
     colab = ModuleType("google.colab")
     colab.output = SimpleNamespace(enable_custom_widget_manager=lambda: told.append(True))
-    Paper(["elsewhere"], lambda: None)
+    DrawingCanvas(["elsewhere"], lambda: None)
     assert not told
     monkeypatch.setitem(sys.modules, "google.colab", colab)
     for name in ("first", "second"):
-        Paper([name], lambda: None)
+        DrawingCanvas([name], lambda: None)
     assert len(told) == 1
 
 

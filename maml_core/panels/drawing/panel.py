@@ -7,14 +7,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..episodes import Episodes
-from ..evaluation import query_outputs
-from ..figures.omniglot import label_rows, picture_sheet, show_sheet
-from ..figures.style import COLOURS
-from ..maml import Learner, adapt
-from ..networks import Weights
-from .base import Panel, alone, int_slider, own
-from .canvas import Paper
+from ...episodes import Episodes
+from ...evaluation import query_outputs
+from ...figures.omniglot import label_rows, picture_sheet, show_sheet
+from ...figures.style import COLOURS
+from ...maml import Learner, adapt
+from ...networks import Weights
+from ..base import Panel, alone, int_slider, own
+from .canvas import DrawingCanvas
 from .strokes import draw_strokes, load_example
 
 CELL = 36  # pixels of a picture in a sheet, its frame included
@@ -35,7 +35,7 @@ class DrawingPanel(Panel):
         self._example = load_example()
         if self._ways > len(self._example["support"]):
             raise ValueError(f"The recorded alphabet has {len(self._example['support'])} characters, not {self._ways}.")
-        self.paper = Paper([*(f"label {i}" for i in range(self._ways)), "which one is it?"], self._drawn)
+        self.canvas = DrawingCanvas([*(f"label {i}" for i in range(self._ways)), "which one is it?"], self._drawn)
         self.steps = int_slider("steps", steps, 0, 10)
         self.recorded = widgets.Dropdown(
             options=[("yours", YOURS), *((f"recorded, query is {i}", i) for i in range(self._ways))], value=0,
@@ -48,19 +48,19 @@ class DrawingPanel(Panel):
         self.clear_all.on_click(lambda button: self._clear(0))
         self._play()
         super().__init__([self.steps, self.recorded, self.clear_query, self.clear_all], (8, 0.5 + SHOWN / 100 * self._ways))
-        self.children = [self.children[0], self.paper.widget, *self.children[1:]]
+        self.children = [self.children[0], self.canvas.widget, *self.children[1:]]
 
     @alone
     def _play(self) -> None:
         """The recorded alphabet, with the chosen query; nothing is changed if the drawing is the reader's own."""
         if self.recorded.value != YOURS:
             support, query = (self._example[name][: self._ways] for name in ("support", "query"))
-            self.paper.show([*support, query[self.recorded.value]])
+            self.canvas.show([*support, query[self.recorded.value]])
 
     @alone
     def _clear(self, first: int) -> None:
         """Empty the fields from this one on."""
-        self.paper.show([[] for _ in self.paper.strokes[first:]], first)
+        self.canvas.show([[] for _ in self.canvas.strokes[first:]], first)
         self.recorded.value = YOURS
 
     @alone
@@ -90,11 +90,11 @@ class DrawingPanel(Panel):
 
     def pictures(self) -> Tensor:
         """What is drawn, as the network sees it: [N + 1, 28, 28], ink 1 on paper 0, the query last."""
-        return torch.stack([draw_strokes(strokes) for strokes in self.paper.strokes]).float() / 255
+        return torch.stack([draw_strokes(strokes) for strokes in self.canvas.strokes]).float() / 255
 
     def probabilities(self) -> Tensor | None:
         """The adapted network's probability of each character [N], or None while a field is empty."""
-        if not all(self.paper.strokes):
+        if not all(self.canvas.strokes):
             return None
         x, labels = self.pictures()[None, :, None], torch.arange(self._ways + 1)[None]
         episode = Episodes(x[:, :-1], labels[:, :-1], x[:, -1:], labels[:, -1:])
@@ -121,7 +121,7 @@ class DrawingPanel(Panel):
         return f"probability of each label: {told}"
 
     def _what_is_missing(self) -> str:
-        empty = [i for i, strokes in enumerate(self.paper.strokes[:-1]) if not strokes]
+        empty = [i for i, strokes in enumerate(self.canvas.strokes[:-1]) if not strokes]
         if empty:
             return f"draw a character into field {empty[0]} ({len(empty)} to go)"
         return "draw one of the characters once more, in the last field"

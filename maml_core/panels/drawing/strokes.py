@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..tasks.disk.omniglot_tree import PAPER
-from ..tasks.omniglot import shrink
+from ...tasks.disk.omniglot_tree import PAPER
+from ...tasks.omniglot import shrink
 
 PEN = 5  # its width in pixels of the paper, about that of Omniglot's
 

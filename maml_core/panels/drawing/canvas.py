@@ -6,8 +6,8 @@ from functools import cache
 
 import ipywidgets as widgets
 
-from ..figures.style import COLOURS
-from ..tasks.disk.omniglot_tree import PAPER
+from ...figures.style import COLOURS
+from ...tasks.disk.omniglot_tree import PAPER
 from .strokes import PEN, Stroke
 
 try:
@@ -20,7 +20,7 @@ BELOW = 24  # for the fields' names
 WITHOUT = "To draw your own, install ipycanvas (pip install ipycanvas) and restart JupyterLab. Here is a recorded example."
 
 
-class Paper:
+class DrawingCanvas:
     """Named fields; `drawn` is called when a stroke has been added. The last field is the query's.
 
     strokes: of each field, in pixels of Omniglot's paper (`strokes.draw_strokes`). widget: what to put into a panel; a
