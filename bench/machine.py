@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from maml_core.engine.products import choose_way, going
+from maml_core.engine.matmul import choose_backend, use_backend
 from maml_core.maml import meta_gradient
 from maml_core.training.autotune import choose_chunk
 
@@ -34,10 +34,10 @@ def with_allocator(module: str) -> None:
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    """What a reader needs to know about where the numbers are from."""
-    facts = {
+    """The hardware and software that the numbers were measured on."""
+    metadata = {
         "cpu": cpu_name(),
-        "products": choose_way(device),
+        "products": choose_backend(device),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.system(),
@@ -46,13 +46,13 @@ def describe_machine(device: str) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
     }
     if device == "cuda":
-        facts["gpu"] = torch.cuda.get_device_name()
+        metadata["gpu"] = torch.cuda.get_device_name()
     for peer in PEERS:
         try:
-            facts[peer] = importlib.metadata.version(peer)
+            metadata[peer] = importlib.metadata.version(peer)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return facts
+    return metadata
 
 
 def cpu_name() -> str:
@@ -66,24 +66,22 @@ def cpu_name() -> str:
 
 
 def peaks(device: str, size: int | None = None, repeats: int = 12) -> dict[str, float]:
-    """GFLOP per second of the best of several matrix products of n x n, by the way they go, with all threads.
+    """Peak GFLOP per second of each backend: the best of several n x n matrix products, with all threads.
 
-    "float32" is the best of what is float32 here: on a CPU MKL, and oneDNN where it does not round to bfloat16.
+    "float32" is the best of those that compute in float32: MKL, and oneDNN where it does not round to bfloat16.
     """
-    found = {
-        way: _peak(device, way, size, repeats)
-        for way in (("mkl", "onednn", "bf16") if device == "cpu" else ("mkl", "bf16"))
-    }
-    exact = [way for way in ("mkl", "onednn") if choose_way(device, way) == way]
-    return {"float32": max(found[way] for way in exact)} | found
+    backends = ("mkl", "onednn", "bf16") if device == "cpu" else ("mkl", "bf16")
+    peak = {backend: _peak(device, backend, size, repeats) for backend in backends}
+    exact = [backend for backend in ("mkl", "onednn") if choose_backend(device, backend) == backend]
+    return {"float32": max(peak[backend] for backend in exact)} | peak
 
 
-def _peak(device: str, way: str, size: int | None, repeats: int) -> float:
+def _peak(device: str, backend: str, size: int | None, repeats: int) -> float:
     n = size or (8192 if device == "cuda" else 2048)
-    dtype = torch.bfloat16 if way == "bf16" else torch.float32
+    dtype = torch.bfloat16 if backend == "bf16" else torch.float32
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     best = float("inf")
-    with going("mkl" if way == "bf16" else way):
+    with use_backend("mkl" if backend == "bf16" else backend):
         for _ in range(repeats):
             started = time.perf_counter()
             a @ b

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from .engine.contract import check_fit
+from .engine.matmul import choose_backend
 from .engine.precision import in_precision
-from .engine.products import choose_way
 from .episodes import Episodes, TaskDistribution
 from .maml import Learner, inner_loop
 from .networks import Network, Weights
@@ -93,15 +93,15 @@ def evaluate(
     test_tasks: int = 600,
     batch: int = 25,
     sees: str = "query batch",
-    products: str = "auto",
+    matmul_backend: str = "auto",
 ) -> dict[int, Tensor]:
     """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classes) or mean squared error.
 
     batch: tasks drawn and adapted at a time, which bounds the memory; together with the generator it decides which
     tasks are drawn.
     sees: what batch norm takes its statistics over at the query (`query_outputs`).
-    products: the way of its products on a CPU (`products`); they are float32 wherever it runs.
-    Raises ValueError where network, loss and task distribution do not fit together (`contract`).
+    matmul_backend: for its matrix products on a CPU (`engine.matmul`); they are float32 on every device.
+    Raises ValueError if network, loss and task distribution do not fit together (`contract`).
     """
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for an interval, not {test_tasks}.")
@@ -109,7 +109,7 @@ def evaluate(
     steps = list(steps)
     parts = []
     device = next(iter(theta.values())).device
-    with in_precision("float32", device, choose_way(device.type, products)):
+    with in_precision("float32", device, choose_backend(device.type, matmul_backend)):
         for start in range(0, test_tasks, batch):
             episodes = tasks.sample(min(batch, test_tasks - start), generator)
             if start == 0:

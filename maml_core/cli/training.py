@@ -34,7 +34,7 @@ def _train(options: argparse.Namespace) -> None:
     except BaseException:
         if shard.world > 1:  # torchrun ends all processes once one has ended: first the sentence that says why
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        leave(together=False)
+        leave(wait=False)
         raise
     leave()
 
@@ -50,7 +50,7 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
             if shard.rank == 0:
                 print(done)
             return
-    with shard.first_one_first():
+    with shard.rank0_first():
         characters = _load_data(recipe, source, options)
     train_part, held_out = (
         characters and characters.split(part, recipe.split).to(device) for part in ("train", "validation")
@@ -88,7 +88,7 @@ def _begun(name: str, out: Path, options: argparse.Namespace, shard: Shard) -> T
     begun = TrainingRecord.from_json(state, path)
     remedy = "leave out --resume to begin anew" if shipped else "choose another --out"
     begun.check_settings(_given(options, name), path, remedy)
-    with shard.first_one_first():
+    with shard.rank0_first():
         if shipped and shard.rank == 0:
             take_unfinished(name, out)
             at = f"at meta-iteration {begun.iterations_run:,}, in {out}"

@@ -1,4 +1,4 @@
-"""Whole-graph compilation on the CPU and GPU, and capture as a CUDA graph."""
+"""Whole-graph compilation for CPU and GPU, and CUDA graph capture."""
 
 import os
 import shutil
@@ -13,63 +13,63 @@ NO_COMPILER = "Engine: eager (no C++ compiler was found; install g++ or clang++ 
 
 
 class CompilationFailed(RuntimeError):
-    """The first call of a compiled function failed, for the reason in its message."""
+    """A compiled function failed at its first call; the message gives the reason."""
 
 
 def has_compiler() -> bool:
-    """Whether torch.compile finds the C++ compiler that it needs on the CPU."""
+    """Whether there is a C++ compiler, which torch.compile needs on the CPU."""
     return any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "c++"), "g++", "clang++"))
 
 
 def compile_whole(function: Callable[..., Any], device: str = "cpu") -> Callable[..., Any]:
-    """`function` as one compiled graph with static shapes; compiled at the first call, kept on disk by torch.
+    """Compile `function` as one graph with static shapes, at its first call; torch caches the result on disk.
 
-    CompilationFailed is what the first call raises if it fails in any way that a compiler or driver can.
+    The first call raises CompilationFailed if the compiler or the driver fails.
     """
     from .graph_passes import Rewrite
 
-    # Compiled code belongs to a code object, up to eight versions of it. With one of its own, a process can have
-    # any number of trainers.
-    own = types.FunctionType(
+    # torch keeps at most eight compiled versions per code object. With a copy for each call of compile_whole, a process
+    # can have any number of trainers.
+    copied = types.FunctionType(
         function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
-    # The C++ wrapper calls kernel after kernel without Python in between.
+    # The C++ wrapper launches one kernel after another without going through Python.
     options: dict[str, Any] = {"post_grad_custom_pre_pass": Rewrite(), "cpp_wrapper": device == "cpu"}
-    compiled, proven = torch.compile(own, fullgraph=True, dynamic=False, options=options), False
+    compiled, has_run = torch.compile(copied, fullgraph=True, dynamic=False, options=options), False
 
     def call(*arguments: Any) -> Any:
-        nonlocal proven
+        nonlocal has_run
         try:
             result = compiled(*arguments)
         except (RuntimeError, OSError) as error:
-            if proven:
+            if has_run:
                 raise
             raise CompilationFailed(first_line(error)) from error
-        proven = True
+        has_run = True
         return result
 
     return call
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without the pages that torch's compiler adds."""
+    """The first line of an error's message, without the pages of detail that torch's compiler adds."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def capture(step: Callable[[], Tensor], generator: torch.Generator) -> Callable[[], Tensor]:
-    """`step` as a CUDA graph: its kernels are recorded once and then launched together by one call.
+    """Capture `step` as a CUDA graph: its kernels are recorded once, and each call then launches them all together.
 
-    `step` reads and writes tensors that stay where they are, and never asks the device for a value; what it returns
-    is overwritten by the next call. It is run three times before, as CUDA wants it: save what it changes.
+    `step` must update its tensors in place, without any device-to-host synchronization; the next call overwrites the
+    tensor that it returns. CUDA requires a warm-up, here of three steps: save beforehand what they change.
     """
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):
         for _ in range(3):
             step()
-    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.current_stream().wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)  # every replay goes on where the last one stopped drawing
+    graph.register_generator_state(generator)  # each replay draws on from where the last one stopped
     with torch.cuda.graph(graph):
         result = step()
 

@@ -1,7 +1,7 @@
-"""Several processes, one meta-batch: each takes the gradient of its own tasks, and the gradients are added up.
+"""Data parallelism over tasks: each process computes its share of the meta-gradient, and an all-reduce averages them.
 
-Every process draws the whole meta-batch from the same generator, which costs next to nothing, and keeps its share.
-Then all hold the same theta at all times, and it is the theta that a single process would have.
+Every process draws the whole meta-batch from the same generator, which costs next to nothing, and keeps its own part. So
+theta is always the same in all processes, and the same as in a single-process run.
 """
 
 import os
@@ -19,7 +19,7 @@ from ..networks import Weights
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `world` processes, counted from 0; the only one of 1 by default."""
+    """The part of the meta-batch that belongs to process `rank` of `world`; by default there is only one process."""
 
     rank: int = 0
     world: int = 1
@@ -30,41 +30,41 @@ class Shard:
         return episodes[self.rank * size : (self.rank + 1) * size]
 
     def check(self, meta_batch: int) -> None:
-        """ValueError if the tasks of a meta-batch cannot be dealt out evenly."""
+        """Raise ValueError if the tasks of a meta-batch cannot be divided evenly."""
         if meta_batch % self.world:
             raise ValueError(
-                f"{meta_batch} tasks cannot be shared evenly by {self.world} processes: "
-                "choose a --meta-batch that is a multiple, or another --nproc-per-node."
+                f"{meta_batch} tasks cannot be divided evenly among {self.world} processes: "
+                f"choose a --meta-batch that is a multiple of {self.world}, or another --nproc-per-node."
             )
 
     def average(self, gradient: Weights, losses: Tensor) -> tuple[Weights, Tensor]:
-        """The mean of all processes' gradients, and all their losses [T], the same in every process.
+        """All-reduce: the mean of the processes' gradients and all losses [T], the same in every process.
 
-        Raises ConnectionError when another process has ended.
+        Raises ConnectionError if another process has exited.
         """
         if self.world == 1:
             return gradient, losses
         flat = torch.cat([g.flatten() for g in gradient.values()])
-        everyones = [torch.empty_like(losses) for _ in range(self.world)]
-        with _others_may_be_gone():
+        gathered = [torch.empty_like(losses) for _ in range(self.world)]
+        with _peer_failure_as_connection_error():
             dist.all_reduce(flat)
-            dist.all_gather(everyones, losses)
+            dist.all_gather(gathered, losses)
         parts = (flat / self.world).split([g.numel() for g in gradient.values()])
-        return {name: p.view(g.shape) for (name, g), p in zip(gradient.items(), parts)}, torch.cat(everyones)
+        return {name: p.view(g.shape) for (name, g), p in zip(gradient.items(), parts)}, torch.cat(gathered)
 
-    def any(self, here: bool) -> bool:
-        """Whether it is so in any of the processes: all get the same answer, at the same meta-iteration."""
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; all processes get the same answer, at the same meta-iteration."""
         if self.world == 1:
-            return here
+            return flag
         device = f"cuda:{torch.cuda.current_device()}" if dist.get_backend() == "nccl" else "cpu"
-        flag = torch.tensor(int(here), device=device)
-        with _others_may_be_gone():
-            dist.all_reduce(flag)
-        return bool(flag)
+        count = torch.tensor(int(flag), device=device)
+        with _peer_failure_as_connection_error():
+            dist.all_reduce(count)
+        return bool(count)
 
     @contextmanager
-    def first_one_first(self) -> Iterator[None]:
-        """Process 0 goes through the block before the others: it downloads, they find the file."""
+    def rank0_first(self) -> Iterator[None]:
+        """Run the block in process 0 before the others: it downloads a file, and they find it on disk."""
         if self.world > 1 and self.rank > 0:
             dist.barrier()
         yield
@@ -73,18 +73,18 @@ class Shard:
 
 
 @contextmanager
-def _others_may_be_gone() -> Iterator[None]:
+def _peer_failure_as_connection_error() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # all that torch says of a closed connection
+    except RuntimeError as error:  # torch has no more specific error for a closed connection
         raise ConnectionError(
-            "Another process of this training has ended: see what it said, then go on with --resume, with as many "
-            "processes as there are."
+            "Another process of this training run has exited: see its error message, then continue with --resume, on as "
+            "many processes as are available."
         ) from error
 
 
 def join(device: str) -> tuple[Shard, str]:
-    """This process's shard and its device ("cuda:1"), where `torchrun` started it; else the only one."""
+    """This process's shard and device ("cuda:1") if `torchrun` started it; else a single shard and `device` itself."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Shard(), device
@@ -95,13 +95,13 @@ def join(device: str) -> tuple[Shard, str]:
     return Shard(dist.get_rank(), world), device
 
 
-def leave(together: bool = True) -> None:
-    """Part from the other processes, where there are any.
+def leave(wait: bool = True) -> None:
+    """Leave the process group, if there is one.
 
-    together: wait for them first. gloo aborts a process that goes while another one still talks to it; but where
-    something went wrong, another one may never come.
+    wait: for the other processes, since with gloo a process aborts if a peer exits in the middle of a communication.
+    After an error don't: a peer that has failed never reaches the barrier.
     """
     if dist.is_available() and dist.is_initialized():
-        if together:
+        if wait:
             dist.barrier()
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""How meta-iterations are run, as settings."""
+"""Settings that decide how meta-iterations are executed."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,19 @@ from .distributed import Shard
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How meta-iterations are run: what decides their speed and their rounding, not what is learned.
+    """How meta-iterations are executed. Affects their speed and rounding only, not what is learned.
 
-    engine:     "eager", "compiled" or "graph"; where compiling is not possible, a warning says why, and it is eager
-    precision:  of matrix products: "float32", "bf16" (on a CPU that has it, and on a GPU), or on a GPU "tf32"
-    products:   the way of float32 products on a CPU (`products`): "mkl", "onednn", or "auto", which measures
-    chunk:      tasks at a time, for memory and caches; the gradient is the same
-    block:      meta-iterations in one call of the compiled graph, if the meta-batch is one chunk
-    shard:      this process's part of the meta-batch
+    engine:          "eager", "compiled" or "graph"; if compilation fails, a warning says why and training runs eagerly
+    precision:       of matrix products: "float32", "bf16" (on GPUs, and on CPUs that support it), or on GPUs "tf32"
+    matmul_backend:  for float32 products on a CPU (`matmul`): "mkl", "onednn", or "auto", which takes the faster one
+    chunk:           tasks per chunk, to fit memory and caches; the gradient is the same
+    block:           meta-iterations per call of the compiled graph, if the meta-batch is a single chunk
+    shard:           this process's part of the meta-batch
     """
 
     engine: str = "eager"
     precision: str = "float32"
-    products: str = "auto"
+    matmul_backend: str = "auto"
     chunk: int | None = None
     block: int = 1
     shard: Shard = Shard()

@@ -1,4 +1,4 @@
-"""The precision of matrix products, and which way they go on a CPU, for the length of a `with` block."""
+"""The precision of matrix products, and their backend on a CPU, within a `with` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -6,27 +6,28 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from ..util.checks import one_of
-from .products import check_bf16, going
+from .matmul import check_bf16, use_backend
 
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
 def check_precision(precision: str, device: str) -> None:
-    """ValueError for a precision that is unknown, or that products on this device ("cpu", "cuda") do not have."""
+    """Raise ValueError for an unknown precision, or one that this device ("cpu", "cuda") does not support."""
     one_of(PRECISIONS, precision=precision)
     if device == "cpu" and precision == "tf32":
-        raise ValueError("precision tf32 is for GPUs: take float32, or bf16 where the processor has it.")
+        raise ValueError("precision tf32 is for GPUs only: use float32, or bf16 if this processor supports it.")
     if device == "cpu" and precision == "bf16":
         check_bf16()
 
 
 @contextmanager
-def in_precision(precision: str, device: torch.device, products: str = "mkl") -> Iterator[None]:
-    """Matrix products in float32, in TensorFloat-32 (10 bits of mantissa) or in bfloat16 (7 bits).
+def in_precision(precision: str, device: torch.device, matmul_backend: str = "mkl") -> Iterator[None]:
+    """Compute matrix products in float32, TensorFloat-32 (10-bit mantissa) or bfloat16 (7-bit mantissa).
 
-    bf16 rounds the two factors of a product; the networks turn what comes out back to float32 (`layers.product`).
-    products: the way of float32 products on a CPU, "mkl" or "onednn".
+    bf16 rounds the two factors of a product; the networks cast the result back to float32 (`layers.product`).
+    matmul_backend: for float32 products on a CPU, "mkl" or "onednn".
     """
-    way = "tf32" if precision == "tf32" else products if device.type == "cpu" else None
-    with going(way) if way else nullcontext(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    backend = "tf32" if precision == "tf32" else matmul_backend if device.type == "cpu" else None
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    with use_backend(backend) if backend else nullcontext(), autocast:
         yield

@@ -1,9 +1,9 @@
 """The engines that run a meta-iteration (`meta_update.meta_iteration`), Algorithm 2 from line 3 to line 10:
 
 eager      operator by operator
-compiled   as one graph without Python: the whole meta-iteration, several in a row, where the meta-batch is one
-           chunk; where it is split into chunks, the gradient of a chunk
-graph      on a GPU, sampling and Adam included, recorded as a CUDA graph and launched by one call
+compiled   as one graph without Python: whole meta-iterations, several per call, if the meta-batch is a single chunk;
+           otherwise the gradient of one chunk
+graph      on a GPU: the whole meta-iteration, sampling and Adam included, is captured as a CUDA graph and replayed
 """
 
 import time
@@ -24,20 +24,20 @@ from ..util.checks import at_least
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
 from .contract import check_fit, initial_weights
 from .execution import Execution
+from .matmul import choose_backend
 from .precision import check_precision, in_precision
-from .products import choose_way
 
 
 class MetaTrainer:
-    """Meta-training, step by step: `trainer = MetaTrainer(learner, tasks, generator, 25)`, then `trainer.step()`.
+    """Meta-training step by step: `trainer = MetaTrainer(learner, tasks, generator, 25)`, then `trainer.step()`.
 
-    tasks:       any object with `sample(tasks, generator) -> Episodes`. One that also has `count(tasks) -> int` and
-                 `build(numbers, tasks) -> Episodes` (see `SinusoidTasks`) is sampled inside the compiled graph
+    tasks:       any object with `sample(tasks, generator) -> Episodes`. If it also has `count(tasks) -> int` and
+                 `build(numbers, tasks) -> Episodes` (see `SinusoidTasks`), it is sampled inside the compiled graph
     meta_batch:  T, tasks per meta-iteration
-    update:      how theta moves: learning rate, schedule, clipping, averaging
-    execution:   how it is run: engine, precision, chunks, processes
+    update:      how theta is updated: learning rate, schedule, clipping, averaging
+    execution:   how meta-iterations are executed: engine, precision, chunks, processes
 
-    The first meta-iteration raises ValueError where network, loss and task distribution do not fit together (`contract`).
+    The first meta-iteration raises ValueError if network, loss and task distribution do not fit together (`contract`).
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class MetaTrainer:
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
         self.update, self.precision, self.shard = update, execution.precision, shard
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
-        self.products = choose_way(generator.device.type, execution.products)
+        self.matmul_backend = choose_backend(generator.device.type, execution.matmul_backend)
         self._state = update.start(initial_weights(learner.network, generator))
         if engine == "compiled" and not self._on_gpu and not has_compiler():
             warnings.warn(NO_COMPILER, stacklevel=2)
             engine = "eager"
         self._checked = False
-        self._use(engine, execution.block)
+        self._set_engine(engine, execution.block)
 
     @property
     def theta(self) -> Weights:
@@ -71,7 +71,7 @@ class MetaTrainer:
 
     @property
     def averaged_theta(self) -> Weights:
-        """What is validated and shipped: the running average of theta, or theta itself where none is kept."""
+        """The weights to validate and ship: the running average of theta, or theta itself if there is none."""
         return self._state.average or self._state.theta
 
     @property
@@ -83,14 +83,14 @@ class MetaTrainer:
         return self.run(1)[0]
 
     def run(self, iterations: int) -> Tensor:
-        """So many meta-iterations; returns their mean query losses [iterations], still on the device."""
+        """Run this many meta-iterations; returns their mean query losses [iterations], still on the device."""
         at_least(1, iterations=iterations)
         losses, left = [], iterations
         while left:
             size = self.block if left >= self.block else 1
             try:
                 losses.append(self._advance(size))
-            except CompilationFailed as error:  # nothing has been drawn; what is wrong with the learner, eager raises too
+            except CompilationFailed as error:  # nothing has been drawn; an error in the learner is raised again by eager
                 if self.engine != "compiled":
                     raise
                 warnings.warn(self._fall_back(error), stacklevel=2)
@@ -99,31 +99,31 @@ class MetaTrainer:
         return torch.cat(losses)
 
     def gradient(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
-        """The meta-gradient at theta, as a mean over tasks, and the tasks' query losses [T]."""
+        """The meta-gradient at theta, a mean over tasks, and the tasks' query losses [T]."""
         with self._in_precision():
             gradient, losses = chunked(self._gradient_of_sum, theta, self.shard.part(episodes), self.chunk)
         return self.shard.average(gradient, losses)
 
-    def prepare(self, say: Callable[[str], None] = print) -> None:
-        """Compile or record now instead of in the first step, and say how long it took; eager where that fails."""
+    def prepare(self, log: Callable[[str], None] = print) -> None:
+        """Compile or capture now instead of at the first step, and log how long it took; fall back to eager if it fails."""
         if self.engine == "eager":
             return
         state, started = self.state(), time.monotonic()
         try:
             self._advance(self.block)
-            say(f"The {self.engine} engine was ready after {time.monotonic() - started:.0f} s.")
-        except (RuntimeError, OSError) as error:  # what torch raises when compiler or driver fail
-            say(self._fall_back(error))
+            log(f"The {self.engine} engine was ready after {time.monotonic() - started:.0f} s.")
+        except (RuntimeError, OSError) as error:  # torch's, if the compiler or the driver fails
+            log(self._fall_back(error))
         finally:
             self.load_state(state)
 
     def _fall_back(self, error: Exception) -> str:
-        """The eager engine from now on, and the sentence that says why."""
-        self._use("eager")
-        return f"Engine: eager, since the {'recording' if self._on_gpu else 'compilation'} failed: {first_line(error)}"
+        """Switch to the eager engine; returns a sentence that says why."""
+        self._set_engine("eager")
+        return f"Engine: eager, since {'graph capture' if self._on_gpu else 'compilation'} failed: {first_line(error)}"
 
     def state(self) -> dict[str, Any]:
-        """A copy of all that is needed to go on as if nothing had happened."""
+        """A copy of everything needed to continue exactly where training stands."""
         moments = self._state.moments
         copied = {
             "theta": self.theta, "first_moment": moments.first, "second_moment": moments.second,
@@ -134,29 +134,30 @@ class MetaTrainer:
             "adam_steps": moments.steps.clone(),
             "generator": self.generator.get_state(),
             "iteration": self.iteration,
-            "products": self.products,
+            "products": self.matmul_backend,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned. In place, since a CUDA graph knows tensors by their address."""
+        """Continue from what `state` returned. Copies in place, since a captured CUDA graph refers to tensors by address."""
         moments = Moments(state["first_moment"], state["second_moment"], state["adam_steps"])
         saved = State(state["theta"], moments, state.get("average", {}), state["iteration"])
         for ours, theirs in zip(self._state.tensors(), saved.tensors(), strict=True):
             ours.copy_(theirs)
         self.generator.set_state(state["generator"])
-        self.products = choose_way(self.generator.device.type, state.get("products", "mkl"))  # before there was a choice
+        requested = state.get("products", "mkl")  # checkpoints without the key are older than the choice
+        self.matmul_backend = choose_backend(self.generator.device.type, requested)
         self._state = replace(self._state, iteration=saved.iteration)
 
-    # One engine or the other.
+    # Choosing and running an engine.
 
     def _in_precision(self) -> AbstractContextManager[None]:
-        return in_precision(self.precision, self.generator.device, self.products)
+        return in_precision(self.precision, self.generator.device, self.matmul_backend)
 
     @property
     def _on_gpu(self) -> bool:
         return self.generator.device.type == "cuda"
 
-    def _use(self, engine: str, block: int = 1) -> None:
+    def _set_engine(self, engine: str, block: int = 1) -> None:
         learner = self.learner
 
         def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
@@ -173,17 +174,17 @@ class MetaTrainer:
             self._gradient_of_sum = compile_whole(gradient, device)
 
     def _advance(self, size: int) -> Tensor:
-        """`size` meta-iterations, all or none: interrupted ones have not been, and resuming draws the same tasks."""
+        """Run `size` meta-iterations atomically: an interrupt restores the generator, so resuming draws the same tasks."""
         old, drawn = self._state, self.generator.get_state()
         try:
             if self.engine == "graph":
                 return self._advance_graph()
             if self._compiled_block and size == self.block:
-                with self._in_precision():  # counted from 0, as another number would be compiled anew
+                with self._in_precision():  # always from iteration 0: each other number would trigger a recompilation
                     state, losses = self._compiled_block(replace(old, iteration=0), self._draw(size))
                 self._state = replace(state, iteration=old.iteration + size)
             else:
-                episodes = self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
+                episodes = self._check_first(self.tasks.sample(self.meta_batch, self.generator))
                 self._state, loss = meta_iteration(self.gradient, self.update, old, episodes)
                 losses = loss[None]
             return losses
@@ -193,17 +194,17 @@ class MetaTrainer:
             raise
 
     def _draw(self, size: int) -> Tensor | list[Episodes]:
-        """What `size` meta-batches are made of: random numbers [size, count], or the episodes themselves."""
+        """Draw `size` meta-batches: as random numbers [size, count] from which the graph builds them, or as episodes."""
         if isinstance(self.tasks, TasksFromNumbers):
             shape = (size, self.tasks.count(self.meta_batch))
             numbers = torch.rand(shape, generator=self.generator, device=self.generator.device)
             if not self._checked:
-                self._first_checked(self.tasks.build(numbers[0], self.meta_batch))
+                self._check_first(self.tasks.build(numbers[0], self.meta_batch))
             return numbers
-        return [self._first_checked(self.tasks.sample(self.meta_batch, self.generator)) for _ in range(size)]
+        return [self._check_first(self.tasks.sample(self.meta_batch, self.generator)) for _ in range(size)]
 
-    def _first_checked(self, episodes: Episodes) -> Episodes:
-        """The meta-batch as it is; a ValueError if it is the first one and does not fit the learner."""
+    def _check_first(self, episodes: Episodes) -> Episodes:
+        """Return the meta-batch unchanged; raise ValueError if it is the first one and does not fit the learner."""
         if not self._checked:
             check_fit(self.learner, self.theta, episodes, self.meta_batch)
             self._checked = True
@@ -226,10 +227,10 @@ class MetaTrainer:
 
         return block
 
-    # The GPU's way: all tensors stay where they are.
+    # CUDA graphs: all tensors keep their addresses.
 
     def advance_in_place(self) -> Tensor:
-        """One meta-iteration that writes theta and moments where they lie and asks the device for no value: [1]."""
+        """One meta-iteration that updates theta and moments in place, with no device-to-host synchronization: [1]."""
         episodes = self.tasks.sample(self.meta_batch, self.generator)
         state, loss = meta_iteration(self.gradient, self.update, self._state, episodes)
         for ours, new in zip(self._state.tensors(), state.tensors(), strict=True):
@@ -239,7 +240,7 @@ class MetaTrainer:
     def _advance_graph(self) -> Tensor:
         if self._replay is None:
             before = self.state()
-            self._first_checked(self.tasks.sample(self.meta_batch, self.generator))
+            self._check_first(self.tasks.sample(self.meta_batch, self.generator))
             self._replay = capture(self.advance_in_place, self.generator)
             self.load_state(before)
         loss = self._replay().clone()

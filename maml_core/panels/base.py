@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from ..engine.products import fastest
+from ..engine.matmul import use_fastest_backend
 from ..figures.style import STYLE
 from ..networks import Weights
 
@@ -93,7 +93,7 @@ class Panel(widgets.VBox):
     @alone
     def redraw(self) -> None:
         """Bring picture and numbers up to date with the controls."""
-        with fastest():
+        with use_fastest_backend():
             self.text.value = self.update()
         self._canvas.restore_region(self._still)
         for artist in sorted(self._moving, key=lambda artist: artist.get_zorder()):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..engine.distributed import Shard
 from ..engine.execution import Execution
-from ..engine.products import describe
+from ..engine.matmul import describe
 from ..engine.trainer import MetaTrainer
 from ..episodes import TaskDistribution
 from ..meta_update import MetaUpdate
@@ -85,7 +85,7 @@ def train(
     with sole_user(out) if training.writes else nullcontext(True) as free, wish_to_stop() as wish:
         if not free:
             raise ValueError(f"Another process is training in {out}: wait for it, or choose another --out.")
-        training.say(f"{why} {describe(trainer.products)}" if device == "cpu" and precision == "float32" else why)
+        training.say(f"{why} {describe(trainer.matmul_backend)}" if device == "cpu" and precision == "float32" else why)
         training.run(iterations, settings.validate_every, wish)
     return training.content()
 

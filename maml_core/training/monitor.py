@@ -26,7 +26,8 @@ def validation_score(recipe: Recipe, trainer: MetaTrainer, validation: TaskDistr
     generator = seeded_generator(1, trainer.generator.device)
     step = min(1, recipe.test_steps[-1]) if recipe.is_regression else recipe.test_steps[-1]
     scores = evaluate(
-        trainer.learner, trainer.averaged_theta, validation, [step], generator, VALIDATION_TASKS, products=trainer.products
+        trainer.learner, trainer.averaged_theta, validation, [step], generator, VALIDATION_TASKS,
+        matmul_backend=trainer.matmul_backend,
     )
     return mean_and_ci95(scores[step])
 

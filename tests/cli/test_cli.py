@@ -460,7 +460,7 @@ SINUSOID = "train sinusoid-5shot --iterations 1 "
         bad("train sinusoid-5shot --iterations -4", "iterations must be at least 1"),
         bad(SINUSOID + "--validate-every 0", "validate"),
         bad(SINUSOID + "--validate-every -1", "validate"),
-        bad(SINUSOID + "--precision tf32", "is for GPUs: take float32"),
+        bad(SINUSOID + "--precision tf32", "is for GPUs only: use float32"),
         bad(SINUSOID + "--engine graph", "add --device cuda, or choose compiled"),
         bad(SINUSOID + "--chunk-tasks 0", "chunk_tasks must be at least 1"),
         bad(SINUSOID + "--meta-batch 0", "meta_batch must be at least 1"),

@@ -1,4 +1,4 @@
-"""A network, a loss or a task distribution that does not fit is refused before training and evaluation, in one sentence."""
+"""A mismatched network, loss or task distribution raises a one-sentence error before training or evaluation begins."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ POINTS, OUTPUTS = 7, 3
 
 
 class Tasks:
-    """Points x [T, B, 4] and targets that `targets` makes of them; `returned` tasks, whatever is asked for."""
+    """Points x [T, B, 4] and the targets `targets(x)`; always `returned` tasks, if given, however many are requested."""
 
     def __init__(self, targets: Callable[[Tensor], Tensor], returned: int | None = None) -> None:
         self.targets, self.returned = targets, returned
@@ -62,13 +62,13 @@ REGRESSION = Network(init, first_output, squared_error)
 VECTORS = Network(init, forward, mean_over_outputs)
 CLASSES = Network(init, forward, cross_entropy, ways=OUTPUTS)
 
-FIT = {
+VALID = {
     "one output": (REGRESSION, Tasks(one_output)),
     "several outputs": (VECTORS, Tasks(several_outputs)),
     "classes": (CLASSES, Tasks(labels)),
     "frozen bias": (replace(CLASSES, frozen=frozenset({"b"})), Tasks(labels)),
 }
-REFUSED = {
+INVALID = {
     "a loss for every output": (
         replace(VECTORS, loss=squared_error), Tasks(several_outputs), r"\[2, 7, 3\].*expected one .*\[2, 7\]"
     ),
@@ -84,7 +84,7 @@ REFUSED = {
     ),
     "a forward without the task axis": (
         replace(REGRESSION, forward=lambda w, x: first_output(w, x).flatten()), Tasks(one_output),
-        r"returned \[14\], expected \[2, 7"
+        r"returned shape \[14\], expected \[2, 7"
     ),
     "one-hot labels": (
         replace(CLASSES, loss=lambda p, y: -(p.log_softmax(-1) * y).sum(-1)),
@@ -93,14 +93,14 @@ REFUSED = {
     "one-hot labels of integers": (CLASSES, Tasks(lambda x: F.one_hot(labels(x), OUTPUTS)), "one-hot.*argmax"),
     "labels as floats": (CLASSES, Tasks(lambda x: labels(x).float()), "labels must be integers"),
     "labels beyond the outputs": (CLASSES, Tasks(lambda x: labels(x) + 1), "from 1 to 3.*3 outputs"),
-    "ways left at 1": (replace(CLASSES, ways=1), Tasks(labels), r"3 outputs and says ways=1.*Network\(\.\.\., ways=3\)"),
-    "other ways than outputs": (replace(CLASSES, ways=5), Tasks(labels), "3 outputs and says ways=5"),
-    "frozen that is no weight": (
+    "ways left at 1": (replace(CLASSES, ways=1), Tasks(labels), r"3 outputs but ways=1.*Network\(\.\.\., ways=3\)"),
+    "ways differ from outputs": (replace(CLASSES, ways=5), Tasks(labels), "3 outputs but ways=5"),
+    "frozen name without a weight": (
         replace(CLASSES, frozen=frozenset({"bias"})), Tasks(labels), "frozen names 'bias'.*did you mean"
     ),
-    "another number of tasks": (REGRESSION, Tasks(one_output, returned=5), "asked for 4 tasks.*has 5 in x"),
-    "targets of other points": (
-        REGRESSION, Tasks(lambda x: one_output(x)[:, 1:]), r"y is \[4, 6\] and support_x \[4, 7, 4\]"
+    "wrong number of tasks": (REGRESSION, Tasks(one_output, returned=5), "asked for 4 tasks but returned 5 in support_x"),
+    "wrong number of targets": (
+        REGRESSION, Tasks(lambda x: one_output(x)[:, 1:]), r"y has shape \[4, 6\] and support_x \[4, 7, 4\]"
     ),
     "no Episodes": (
         REGRESSION, type("Loose", (), {"sample": lambda self, tasks, generator: (1, 2)})(), "return Episodes, not tuple"
@@ -116,49 +116,49 @@ def trainer(network: Network, tasks: Tasks, **settings) -> MetaTrainer:
     return MetaTrainer(Learner(network, 0.1, **settings), tasks, generator(), meta_batch=4)
 
 
-@pytest.mark.parametrize("network, tasks", FIT.values(), ids=FIT)
-def test_what_fits_trains_and_is_evaluated(network, tasks):
+@pytest.mark.parametrize("network, tasks", VALID.values(), ids=VALID)
+def test_valid_combinations_train_and_evaluate(network, tasks):
     losses = trainer(network, tasks).run(3)
     assert losses.isfinite().all()
     scores = evaluate(Learner(network, 0.1), init(generator()), tasks, [0, 1], generator(), test_tasks=6, batch=4)
     assert scores[1].shape == (6,)
 
 
-@pytest.mark.parametrize("network, tasks, sentence", REFUSED.values(), ids=REFUSED)
-def test_a_training_of_what_does_not_fit_does_not_begin(network, tasks, sentence):
+@pytest.mark.parametrize("network, tasks, sentence", INVALID.values(), ids=INVALID)
+def test_training_refuses_invalid_combinations(network, tasks, sentence):
     with pytest.raises(ValueError, match=sentence) as refusal:
         trainer(network, tasks).run(1)
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("network, tasks, sentence", REFUSED.values(), ids=REFUSED)
-def test_nor_does_an_evaluation(network, tasks, sentence):
+@pytest.mark.parametrize("network, tasks, sentence", INVALID.values(), ids=INVALID)
+def test_evaluation_refuses_invalid_combinations(network, tasks, sentence):
     with pytest.raises(ValueError, match=sentence):
         evaluate(Learner(network, 0.1), init(generator()), tasks, [1], generator(), test_tasks=6, batch=4)
 
 
-def test_ways_do_not_matter_where_the_inner_loss_is_the_mean():
+def test_ways_are_not_checked_if_the_inner_loss_is_a_mean():
     assert trainer(replace(CLASSES, ways=1), Tasks(labels), inner_loss="mean").run(2).isfinite().all()
 
 
-def test_the_check_draws_nothing():
-    """The first meta-batch is what is looked at: a task distribution is asked as often as there are meta-iterations."""
-    asked = []
-    tasks = Tasks(lambda x: asked.append(len(x)) or one_output(x))
+def test_the_check_draws_no_tasks_of_its_own():
+    """It uses the first meta-batch, so tasks are sampled only once per meta-iteration."""
+    sampled = []
+    tasks = Tasks(lambda x: sampled.append(len(x)) or one_output(x))
     trainer(REGRESSION, tasks).run(3)
-    assert asked == [4] * 6  # support and query of each
+    assert sampled == [4] * 6  # support and query of each
 
 
-def test_what_fits_is_looked_at_once(monkeypatch):
-    looked = []
-    monkeypatch.setattr("maml_core.engine.trainer.check_fit", lambda *arguments: looked.append(1))
+def test_the_check_runs_only_once(monkeypatch):
+    checks = []
+    monkeypatch.setattr("maml_core.engine.trainer.check_fit", lambda *arguments: checks.append(1))
     ours = trainer(REGRESSION, Tasks(one_output))
     ours.run(3)
     ours.run(2)
-    assert looked == [1]
+    assert checks == [1]
 
 
-def test_targets_with_several_outputs_are_scored_as_their_mean():
+def test_several_outputs_are_scored_by_their_mean_squared_error():
     learner, tasks = Learner(VECTORS, 0.1), Tasks(several_outputs)
     theta = init(generator())
     scores = evaluate(learner, theta, tasks, [0], generator(), test_tasks=4, batch=4)[0]
@@ -167,8 +167,8 @@ def test_targets_with_several_outputs_are_scored_as_their_mean():
     torch.testing.assert_close(scores, torch.stack(by_hand))
 
 
-def test_outputs_that_cannot_be_scored_are_refused_by_evaluation_only():
-    """A network that also predicts its variance trains; what evaluation reports, a squared error, it does not have."""
+def test_only_evaluation_refuses_outputs_that_it_cannot_score():
+    """A network that also predicts its variance can be trained, but evaluation reports a squared error."""
     network = Network(init, forward, lambda p, y: (p[..., 0] - y) ** 2 * (-p[..., 1]).exp() + p[..., 1])
     assert trainer(network, Tasks(one_output)).run(2).isfinite().all()
     with pytest.raises(ValueError, match="squared error.*differ in shape"):
@@ -178,12 +178,12 @@ def test_outputs_that_cannot_be_scored_are_refused_by_evaluation_only():
 @pytest.mark.parametrize("returned, sentence", [(lambda g: list(init(g).items()), "not list"),
                                                 (lambda g: {"w": torch.zeros(4, 3, dtype=torch.long)}, "w: torch.int64"),
                                                 (lambda g: {"w": [1.0]}, "w: list")])  # fmt: skip
-def test_init_that_returns_no_weights_is_refused(returned, sentence):
+def test_init_must_return_weights(returned, sentence):
     with pytest.raises(ValueError, match=f"dictionary of floating-point tensors.*{sentence}"):
         trainer(replace(REGRESSION, init=returned), Tasks(one_output))
 
 
-def test_parameters_of_a_module_are_taken_without_their_graph_and_stay_as_they_were():
+def test_parameters_of_a_module_are_detached_and_left_unchanged():
     module = nn.Linear(4, OUTPUTS)
     before = {name: w.clone() for name, w in module.named_parameters()}
     network = Network(
@@ -204,7 +204,7 @@ def test_parameters_of_a_module_are_taken_without_their_graph_and_stay_as_they_w
 @pytest.mark.parametrize(
     "name", ["sinusoid-5shot", "omniglot-5way-1shot", "omniglot-20way-1shot", "omniglot-5way-1shot-memory"]
 )
-def test_the_recipes_pass(name, characters):
+def test_recipes_pass_the_check(name, characters):
     recipe = RECIPES[name]
     tasks = recipe.build_tasks(None if recipe.is_regression else characters.split("train"))
     MetaTrainer(recipe.build_learner(), tasks, generator(), meta_batch=2).run(1)

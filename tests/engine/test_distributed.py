@@ -1,4 +1,4 @@
-"""Several processes on one meta-batch: the gradient that one process takes, and what remains when one of them dies."""
+"""Several processes on one meta-batch compute a single process's gradient, and a run survives the death of one of them."""
 
 import os
 import re
@@ -34,7 +34,7 @@ leave()
 
 
 def gradient_in_double(**settings) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """The meta-gradient of a recipe's meta-batch at its initial theta, in float64; and the tasks' losses."""
+    """The meta-gradient at a recipe's initial theta and the tasks' losses, in float64."""
     recipe = find_recipe("sinusoid-10shot")
     trainer = make_trainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(3), 8, **settings)
     theta = {name: w.double() for name, w in trainer.theta.items()}
@@ -42,8 +42,8 @@ def gradient_in_double(**settings) -> tuple[dict[str, torch.Tensor], torch.Tenso
     return trainer.gradient(theta, episodes)
 
 
-def test_two_processes_take_the_gradient_of_one(tmp_path):
-    """To float64 rounding: the sum over tasks is only bracketed in another way."""
+def test_two_processes_compute_the_gradient_of_one(tmp_path):
+    """Up to float64 rounding: only the order of summation over tasks differs."""
     script, out = tmp_path / "gradient.py", tmp_path / "gradient.pt"
     script.write_text(GRADIENT)
     environment = ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
@@ -58,19 +58,19 @@ def test_two_processes_take_the_gradient_of_one(tmp_path):
 
 
 def process_of_rank(rank: int, parent: int) -> int | None:
-    """The process that torchrun started with this rank, from the system's own list."""
+    """The process ID of torchrun's worker with this rank, found in /proc."""
     for entry in Path("/proc").iterdir():
         try:
             environment = (entry / "environ").read_bytes().split(b"\0") if entry.name.isdigit() else []
             if f"RANK={rank}".encode() in environment and f"PPid:\t{parent}\n" in (entry / "status").read_text():
                 return int(entry.name)
-        except OSError:  # it has ended
+        except OSError:  # the process has exited
             continue
     return None
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find the process of a rank")
-def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
+def test_a_run_stops_when_a_process_dies_and_resumes_with_fewer(tmp_path):
     out = tmp_path / "run"
     command = ["-m", "maml_core", "train", "sinusoid-5shot", "--meta-batch", "4", "--engine", "eager", "--out", str(out)]
     command += ["--iterations", "100000", "--validate-every", "50"]
@@ -82,21 +82,21 @@ def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
     said = process.communicate(timeout=120)[0].decode()
     assert process.returncode != 0
     kept = checkpoints.load(out / "checkpoint.pt")["iteration"]
-    assert "maml_core: Another process of this training has ended" in said
+    assert "maml_core: Another process of this training run has exited" in said
     advice = (
         f"-m maml_core train sinusoid-5shot --iterations 100000 --engine eager --validate-every 50 --resume --out {out}\n"
     )
     assert re.search(rf"Stopped at meta-iteration {kept:,}; go on with this command:\n  \S+ {re.escape(advice)}", said)
 
-    assert said.count("Training sinusoid-5shot") == 1  # the first process speaks for all
+    assert said.count("Training sinusoid-5shot") == 1  # only process 0 prints
     assert checkpoints.load(out / "checkpoint.pt")["processes"] == 2
-    # Up to the first validation it lost as one process does, to the rounding that fifty meta-iterations pile up.
+    # Up to the first validation its losses are a single process's, up to the rounding accumulated in fifty meta-iterations.
     recipe = find_recipe("sinusoid-5shot")
     alone = MetaTrainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(0), 4).run(50)
     first = checkpoints.load(out / "checkpoint.pt")["history"][0]
     assert first["iteration"] == 50 and first["loss"] == pytest.approx(alone.mean().item(), rel=1e-3)
 
-    # One process goes on from there.
+    # A single process resumes from there.
     command[command.index("100000")] = str(kept + 10)
     done = subprocess.run(
         [sys.executable, *command, "--resume"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
@@ -106,19 +106,19 @@ def test_a_dead_process_ends_the_run_and_another_number_goes_on(tmp_path):
     assert checkpoints.load(out / "checkpoint.pt")["iteration"] == kept + 10
 
 
-def test_what_ended_a_run_is_said_although_torchrun_ends_it(monkeypatch, capsys):
-    """torchrun sends SIGTERM to all processes once one has died, also to one that is parting from them."""
-    ended = []
+def test_the_cause_is_printed_even_if_torchrun_terminates_the_process(monkeypatch, capsys):
+    """torchrun sends SIGTERM to all processes once one has died, even to one that is leaving the process group."""
+    terminated = []
 
-    def other_process_has_ended(*arguments):
-        raise ConnectionError("Another process of this training has ended.")
+    def peer_has_exited(*arguments):
+        raise ConnectionError("Another process of this training run has exited.")
 
     monkeypatch.setattr(train_command, "join", lambda device: (Shard(0, 2), device))
-    monkeypatch.setattr(train_command, "_train_shard", other_process_has_ended)
-    monkeypatch.setattr(train_command, "leave", lambda together=True: os.kill(os.getpid(), signal.SIGTERM))
-    before = signal.signal(signal.SIGTERM, lambda number, frame: ended.append(number))
+    monkeypatch.setattr(train_command, "_train_shard", peer_has_exited)
+    monkeypatch.setattr(train_command, "leave", lambda wait=True: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
     try:
         assert cli.main(["train", "sinusoid-5shot"]) == 2
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert not ended and "maml_core: Another process of this training has ended." in capsys.readouterr().err
+    assert not terminated and "maml_core: Another process of this training run has exited." in capsys.readouterr().err

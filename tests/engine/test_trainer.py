@@ -75,7 +75,7 @@ def test_adam_is_torchs(generator):
             torch.testing.assert_close(theta[name], w, rtol=1e-5, atol=1e-6)
 
 
-# The compiled engine. Its eager twin is held against the loop over tasks in test_maml.
+# The compiled engine. its eager twin is compared with the loop over tasks in test_maml.
 
 
 @needs_compiler
@@ -108,7 +108,7 @@ def test_compiled_characters_equal_the_loop_over_tasks(network, characters):
 
 @needs_compiler
 def test_compiled_blocks_equal_single_eager_steps():
-    """Sampling, gradient and Adam in one graph, two meta-iterations a call and one left over, in float64."""
+    """Sampling, gradient and Adam in one graph, two meta-iterations per call and one left over, in float64."""
     tasks = Sine64(5)
     eager, compiled = (in_float64(trainer_of(tasks=tasks, engine=e, block=2)) for e in ("eager", "compiled"))
     assert (eager.block, compiled.block) == (1, 2)
@@ -121,14 +121,14 @@ def test_compiled_blocks_equal_single_eager_steps():
 
 @needs_compiler
 def test_any_number_of_compiled_trainers():
-    """torch compiles a function for so many kinds of arguments and no more; each trainer has a function of its own."""
+    """torch limits how often it compiles a function, so each trainer compiles a copy of its own."""
     with torch._dynamo.config.patch(recompile_limit=1):
         compiled = [compiling.compile_whole(lambda x, n=n: x * n + 1) for n in range(2)]
         assert [f(torch.ones(2))[0].item() for f in compiled] == [1, 2]
 
 
 def test_failing_compiler_falls_back_to_eager(monkeypatch):
-    """One line, and the training is the eager one."""
+    """With a one-line message, and the same results as the eager engine."""
 
     def failing(function, device):
         def call(*arguments):
@@ -144,8 +144,8 @@ def test_failing_compiler_falls_back_to_eager(monkeypatch):
     assert torch.equal(trainer.run(3), trainer_of().run(3))
 
 
-def test_without_a_compiler_the_trainer_is_eager_and_says_so(monkeypatch):
-    """As the README calls it, and in the words of the command line."""
+def test_without_a_compiler_the_trainer_warns_and_is_eager(monkeypatch):
+    """Called as in the README; the warning is the sentence that the command line prints."""
     for module in ("engine.trainer", "training.autotune"):
         monkeypatch.setattr(f"maml_core.{module}.has_compiler", lambda: False)
     monkeypatch.setattr("maml_core.engine.trainer.compile_whole", lambda *arguments: pytest.fail("without a compiler"))
@@ -160,22 +160,22 @@ def test_without_a_compiler_the_trainer_is_eager_and_says_so(monkeypatch):
 
 @pytest.mark.parametrize("error", [RuntimeError("g++: internal error\nmore"), OSError(28, "No space left on device")])
 @pytest.mark.parametrize("settings", [{}, {"chunk": 2}, {"block": 3}], ids=str)
-def test_a_compilation_that_fails_at_the_first_step_is_eager_too(monkeypatch, error, settings):
+def test_compilation_failing_at_the_first_step_falls_back_to_eager(monkeypatch, error, settings):
     def failing(*arguments):
         raise error
 
     monkeypatch.setattr("maml_core.engine.trainer.has_compiler", lambda: True)
     monkeypatch.setattr(torch, "compile", lambda *arguments, **options: failing)
     trainer = trainer_of(engine="compiled", **settings)
-    with pytest.warns(UserWarning, match="Engine: eager, since the compilation failed: .*(g\\+\\+|No space left)") as said:
+    with pytest.warns(UserWarning, match="Engine: eager, since compilation failed: .*(g\\+\\+|No space left)") as said:
         losses = trainer.run(4)
     assert len(said) == 1 and "more" not in str(said[0].message)
     assert trainer.engine == "eager" and torch.equal(losses, trainer_of(**settings).run(4))
 
 
 @pytest.mark.parametrize("where", ["the graph", "the tasks"])
-def test_what_fails_later_is_not_hidden(monkeypatch, where):
-    """A compiled engine that has worked is not given up for an error of one's own, nor for one outside of it."""
+def test_later_errors_are_raised(monkeypatch, where):
+    """Once the compiled engine has worked, an error in the graph or in the tasks is raised and does not change engines."""
     mistake, works = RuntimeError(f"a mistake in {where}"), True
 
     def failing(*arguments):
@@ -197,18 +197,18 @@ def test_what_fails_later_is_not_hidden(monkeypatch, where):
     assert trainer.engine == "compiled" and trainer.iteration == int(where == "the graph")
 
 
-def test_a_learner_that_cannot_work_says_why_itself(monkeypatch):
-    """The compiled engine fails first; what a user reads is the learner's own error."""
+def test_a_broken_learner_raises_its_own_error(monkeypatch):
+    """Compilation fails first, but the user sees the error that the learner itself raises."""
     monkeypatch.setattr("maml_core.engine.trainer.has_compiler", lambda: True)
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     wrong = replace(networks.sinusoid_network(), forward=lambda weights, x: x @ weights["w2"])
     trainer = make_trainer(Learner(wrong, 0.01), SinusoidTasks(5), seeded(0), engine="compiled")
-    trainer._checked = True  # as if it had passed the check of the first meta-batch, which would raise the same
+    trainer._checked = True  # skip the check of the first meta-batch, which would raise the same error
     with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="size|shape|dimension|batch"):
         trainer.step()
 
 
-def test_preparing_changes_nothing():
+def test_prepare_leaves_the_state_unchanged():
     prepared, plain = trainer_of(), trainer_of()
     prepared.engine = "as if compiled"
     prepared.prepare(lambda text: None)
@@ -228,17 +228,17 @@ def test_chunks_do_not_change_the_gradient(chunk):
     torch.testing.assert_close(losses, their_losses)
 
 
-def test_shares_of_all_processes_make_the_meta_batch():
+def test_shards_make_up_the_meta_batch():
     episodes = SinusoidTasks(5).sample(6, seeded(0))
     parts = [Shard(rank, 3).part(episodes) for rank in range(3)]
     assert torch.equal(torch.cat([part.support_x for part in parts]), episodes.support_x)
-    with pytest.raises(ValueError, match="4 tasks cannot be shared evenly by 3 processes.*--meta-batch"):
+    with pytest.raises(ValueError, match="4 tasks cannot be divided evenly among 3 processes.*--meta-batch"):
         trainer_of(shard=Shard(0, 3))
 
 
-def test_bfloat16_is_a_coarse_float32(characters, monkeypatch):
-    """Its gradient points the same way, and is not the same: at random weights half of its length is rounding."""
-    monkeypatch.setattr("maml_core.engine.precision.check_bf16", lambda: None)  # made up where the processor has none
+def test_bfloat16_gradient_approximates_float32(characters, monkeypatch):
+    """It points in roughly the same direction: at random weights the rounding error is half of its norm."""
+    monkeypatch.setattr("maml_core.engine.precision.check_bf16", lambda: None)  # torch emulates it if need be
     tasks = CharacterTasks(characters.images, 5, 1)
     episodes = tasks.sample(4, seeded(1))
     fine, coarse = (trainer_of(CONV, tasks, precision=p) for p in ("float32", "bf16"))
@@ -249,7 +249,7 @@ def test_bfloat16_is_a_coarse_float32(characters, monkeypatch):
     assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) > 0.6
 
 
-def test_precision_is_put_back():
+def test_precision_is_restored():
     before = torch.get_float32_matmul_precision()
     with in_precision("tf32", torch.device("cpu")):
         assert torch.get_float32_matmul_precision() == "high"
@@ -258,33 +258,33 @@ def test_precision_is_put_back():
         trainer_of(precision="int8")
 
 
-# What a CUDA graph asks of the step, as far as a CPU can tell (tests/gpu_check.py does the rest).
+# What a CUDA graph requires of the step, as far as it can be tested on a CPU (tests/gpu_check.py tests the rest).
 
 
-class NoHostValues(TorchDispatchMode):
-    """Fails where a value would travel from the device to Python, or a shape would depend on one."""
+class NoHostSync(TorchDispatchMode):
+    """Fails on a device-to-host synchronization, or if a shape depends on a value."""
 
     FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._schema.name.split("::")[-1]
-        assert name not in self.FORBIDDEN, f"{name} makes the host wait for the device"
+        assert name not in self.FORBIDDEN, f"{name} synchronizes the device with the host"
         return func(*args, **(kwargs or {}))
 
 
-def test_the_guard_against_host_values_bites():
-    with pytest.raises(AssertionError, match="_local_scalar_dense"), NoHostValues():
+def test_the_guard_detects_a_synchronization():
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NoHostSync():
         torch.ones(1).item()
 
 
 @pytest.mark.parametrize("recipe", [SINUSOID, CONV], ids=lambda recipe: recipe.name)
 def test_step_in_place_equals_the_eager_step(recipe, characters):
-    """Sampling, gradient and Adam, in tensors that stay where they are, without a value asked for."""
+    """Sampling, gradient and Adam update all tensors in place, with no device-to-host synchronization."""
     tasks = recipe.build_tasks(characters)
     plain, in_place = (trainer_of(recipe, tasks, meta_batch=2) for _ in range(2))
     addresses = [t.data_ptr() for t in in_place._state.tensors()]
     for _ in range(2):
-        with NoHostValues():
+        with NoHostSync():
             loss = in_place.advance_in_place()
         assert torch.equal(loss, plain.run(1))
     assert [t.data_ptr() for t in in_place._state.tensors()] == addresses
@@ -293,7 +293,7 @@ def test_step_in_place_equals_the_eager_step(recipe, characters):
 
 
 def test_graph_engine_replays_and_counts(monkeypatch):
-    """With a recording that is none: what it is given to record, and that recording leaves the state alone."""
+    """With capture faked: the right step is captured, and capturing leaves the state unchanged."""
     monkeypatch.setattr("maml_core.engine.trainer.compile_whole", lambda function, device: function)
 
     def fake(step, generator):
@@ -310,10 +310,10 @@ def test_graph_engine_replays_and_counts(monkeypatch):
     assert torch.equal(graph.run(3), rest)
 
 
-# The choices.
+# Choosing engine, chunk and block.
 
 
-def test_engine_is_chosen_by_what_is_won_back(monkeypatch):
+def test_auto_compiles_only_past_the_break_even(monkeypatch):
     monkeypatch.setattr("maml_core.training.autotune.has_compiler", lambda: True)
     for recipe, iterations, engine, device, expected in (
         (SINUSOID, 100, "auto", "cpu", "eager"),
@@ -342,14 +342,14 @@ def test_without_a_compiler_training_is_eager(monkeypatch, engine):
     assert chosen == "eager" and "no C++ compiler" in why and "install g++" in why
 
 
-def test_impossible_engines_are_refused():
+def test_invalid_engines_are_refused():
     with pytest.raises(ValueError, match="engine must be one of auto, eager, compiled, graph"):
         choose_engine(SINUSOID, 10, "fast")
     with pytest.raises(ValueError, match="--engine graph records a CUDA graph: add --device cuda"):
         choose_engine(SINUSOID, 10, "graph")
 
 
-def test_chunks_are_equal_and_fit():
+def test_chunks_divide_the_meta_batch_and_fit_the_caches():
     for recipe in RECIPES.values():
         for world in (1, 2):
             chunk = choose_chunk(recipe, world=world) or recipe.meta_batch // world
@@ -366,10 +366,10 @@ def test_chunks_fit_the_gpu(monkeypatch):
         assert choose_chunk(CONV, "cuda") == expected
 
 
-# Sampling from numbers, as the compiled graph does it.
+# Sampling from random numbers, as in the compiled graph.
 
 
-def test_waves_from_numbers_are_the_sampled_ones():
+def test_build_and_sample_draw_the_same_waves():
     tasks = SinusoidTasks(5, 7)
     drawn = torch.rand(2, tasks.count(3), generator=seeded(4))
     generator = seeded(4)
@@ -380,7 +380,7 @@ def test_waves_from_numbers_are_the_sampled_ones():
 
 
 def test_batch_norm_under_vmap_has_the_right_second_derivative(generator):
-    """The trap of other libraries' engines: vmap over F.batch_norm. Ours is held against a loop with autograd."""
+    """vmap over F.batch_norm is a pitfall of other libraries. Ours is compared with a loop that uses autograd."""
     z = torch.randn(3, 11, 4, generator=generator, dtype=torch.float64)
     direction = torch.randn(z.shape, generator=generator, dtype=torch.float64)
 
@@ -407,7 +407,7 @@ def test_batch_norm_under_vmap_has_the_right_second_derivative(generator):
 
 
 def test_evaluation_and_meta_gradient_share_the_inner_step(generator):
-    """One forward, one inner step: what the engine differentiates is what evaluation runs."""
+    """The engine differentiates the same forward and inner step that evaluation runs."""
     learner = Learner(networks.sinusoid_network(), 0.01, 2)
     theta = learner.network.init(generator)
     episodes = SinusoidTasks(5).sample(3, generator)
