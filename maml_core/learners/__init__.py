@@ -1,4 +1,4 @@
-"""What learns in the inner loop: MAML's variants, the readers of the other families, and a registry of them by name."""
+"""What learns in the inner loop: MAML's variants, learners of the other two families, and a registry of all by name."""
 
 from .reader import Reader
 from .registry import LEARNERS, READERS, VARIANTS

@@ -1,13 +1,13 @@
-"""What adapts in the inner loop: a choice of weights, by where they are in the network.
+"""Which layers adapt in the inner loop.
 
     everything   MAML
-    head         the last layer alone: ANIL, "almost no inner loop" (Raghu et al. 2020, arXiv 1909.09157)
+    head         only the last layer: ANIL, "almost no inner loop" (Raghu et al. 2020, arXiv 1909.09157)
     body         all but the last layer: BOIL (Oh et al. 2021, arXiv 2008.08882)
-    last block   the layer before the last one alone, which is where a network with an alpha for each layer to learn comes
-                 to take its step (chapter 4)
+    last block   only the layer before the last, which is the one that adapts when each layer's alpha is meta-learned
+                 (chapter 4)
 
-All else is meta-learned and frozen in the inner loop, as batch norm's beta is anyway. Layers are told by the number at the
-end of a weight's name: conv4 and beta4 belong to layer 4.
+The other weights are meta-learned but frozen in the inner loop, as batch norm's beta always is. The number at the end of a
+weight's name gives its layer: conv4 and beta4 belong to layer 4.
 """
 
 import re
@@ -20,7 +20,7 @@ from ..util.checks import one_of
 
 
 def _layers(network: Network) -> list[list[str]]:
-    """The names of the weights that may adapt, layer by layer."""
+    """The names of the weights that are not frozen, layer by layer."""
     layers: dict[str, list[str]] = {}
     for name in network.init(torch.Generator()):
         if name in network.frozen:
@@ -28,7 +28,7 @@ def _layers(network: Network) -> list[list[str]]:
         number = re.search(r"\d+$", name)
         if number is None:
             raise ValueError(
-                f"The weight {name!r} has no number at its end, so its layer is not known: call it {name}1, say."
+                f"The name of weight {name!r} does not end in a layer number: rename it, to {name}1, for example."
             )
         layers.setdefault(number[0], []).append(name)
     return list(layers.values())
@@ -43,9 +43,9 @@ CHOICES = {
 
 
 def adapting(network: Network, what: str) -> Network:
-    """The network of which only this part adapts in the inner loop: a key of CHOICES.
+    """The network with only this part adapting in the inner loop, a key of CHOICES.
 
-    Raises ValueError for another word, and for a network whose layers cannot be told by the names of its weights.
+    Raises ValueError for an unknown key, and for a network whose weights are not named by layer.
     """
     one_of(CHOICES, adapts=what)
     if what == "everything":
@@ -53,5 +53,5 @@ def adapting(network: Network, what: str) -> Network:
     layers = _layers(network)
     adapts = {name for layer in CHOICES[what](layers) for name in layer}
     if not adapts:
-        raise ValueError(f"This network has {len(layers)} layer, so {what!r} is none of it: take everything.")
+        raise ValueError(f"This network has only {len(layers)} layer, so {what!r} is empty: choose 'everything'.")
     return replace(network, frozen=network.frozen | {name for layer in layers for name in layer if name not in adapts})

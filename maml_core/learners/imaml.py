@@ -14,13 +14,13 @@ from ..util.checks import at_least, positive
 
 @dataclass(frozen=True)
 class IMAML(Learner):
-    """The inner loop stays near theta, and the meta-gradient needs its end only.
+    """The inner loop is regularized towards theta, and the meta-gradient depends only on where it ends.
 
         phi  minimizes  L(phi) + strength / 2 |phi - theta|^2                      (their equation 3)
         d L'(phi) / d theta  =  (I + H(phi) / strength)^-1  grad L'(phi)           (their lemma 1)
 
-    The inverse is not formed: conjugate gradients solve for the product, with a Hessian-vector product in each of
-    `solves` iterations (chapter 2). No step of the inner loop has to be kept, so memory does not grow with the steps.
+    The inverse is never formed: `solves` iterations of conjugate gradients, each with one Hessian-vector product
+    (chapter 2), solve for the product. No inner step has to be stored, so memory does not grow with their number.
     """
 
     strength: float = 2.0
@@ -33,7 +33,7 @@ class IMAML(Learner):
 
     def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
         if start is None:
-            raise ValueError("iMAML's step is pulled towards theta: start must be theta for every task, not None.")
+            raise ValueError("iMAML's inner step is pulled towards theta: pass start, theta for every task, not None.")
         gradient = support_gradient(self, phi, x, y)
         pulled = {name: g + self.strength * (phi[name] - start[name]) for name, g in gradient.items()}
         return phi | {name: phi[name] - self.alpha * g for name, g in pulled.items()}
@@ -48,7 +48,7 @@ class IMAML(Learner):
             return losses.sum(), losses
 
         def damped(v: Weights) -> Weights:
-            """(I + H / strength) v, each task's own: the sum's Hessian has a block for every task and nothing between."""
+            """(I + H / strength) v for each task: the Hessian of the sum is block-diagonal, one block per task."""
             product = torch.func.jvp(lambda weights: support_gradient(self, weights, x, y), (phi,), (v,))[1]
             return {name: v[name] + product[name] / self.strength for name in v}
 

@@ -1,4 +1,4 @@
-"""Metric-based learners: an embedding is meta-learned, and a task is learned by comparing with its support set.
+"""Metric-based learners: the embedding is meta-learned, and queries are classified by comparison with the support set.
 
 prototypical networks   Snell, Swersky, Zemel 2017 (1703.05175)   the nearest class mean
 matching networks       Vinyals et al. 2016 (1606.04080)          attention over the support points
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from ..layers import product
 from ..networks import Network, Weights
-from .reader import HEAD, Reader, answer_once_read, take_body
+from .reader import HEAD, Reader, split_body, uniform_until_read
 
-SHARPNESS = 10.0  # what the meta-learned factor of matching networks' cosines starts at
+SHARPNESS = 10.0  # initial value of the meta-learned factor of matching networks' cosines
 
 
 class Prototypes(Reader):
-    """Class means c_k, and -|h - c_k|^2 as logits. In h that is linear up to what all classes share (their section 2.4):
+    """Class means c_k, with -|h - c_k|^2 as logits, linear in h up to a term that all classes share (their section 2.4):
 
         -|h - c_k|^2 = 2 c_k . h - |c_k|^2 - |h|^2
 
-    so reading writes the classifier's last layer, weight [T, F, N] and bias [T, N]; MAML gets there by gradients.
+    So reading the support set sets the classifier's last layer, weight [T, F, N] and bias [T, N]; MAML uses gradients.
     """
 
     def read(self, phi: Weights, h: Tensor, labels: Tensor) -> Weights:
@@ -32,17 +32,17 @@ class Prototypes(Reader):
 
 
 class Matching(Reader):
-    """Keeps every support point: directions h / |h| and their labels. `match` then attends over them."""
+    """Stores every support point: its direction h / |h| and its label. `match` then attends over them."""
 
     def read(self, phi: Weights, h: Tensor, labels: Tensor) -> Weights:
         return {"keys": F.normalize(h, dim=-1), "labels": labels}
 
 
 def match(weights: Weights, h: Tensor) -> Tensor:
-    """Equation 1 of Vinyals et al.: the labels, weighted by a softmax over cosines; its logarithm, [T, B, N].
+    """The logarithm of Vinyals et al.'s equation 1, the labels weighted by a softmax over cosines: [T, B, N].
 
-    Cosines lie in [-1, 1], and of embeddings behind a ReLU in [0, 1]: with five points no probability could exceed
-    e / (e + 4). So they are multiplied by a meta-learned factor, which the paper does not have.
+    Cosines lie in [-1, 1], and in [0, 1] for embeddings after a ReLU, so with five points no probability could exceed
+    e / (e + 4). They are therefore multiplied by a meta-learned factor, which the paper does not have.
     """
     cosines = product(F.normalize(h, dim=-1), weights["keys"].mT)  # [T, B, N*K]
     attention = (weights["sharpness"] * cosines).softmax(-1)
@@ -50,20 +50,20 @@ def match(weights: Weights, h: Tensor) -> Tensor:
 
 
 def prototypes(network: Network, *settings: Any) -> Prototypes:
-    """The classifier's body, and a last layer that is read off the support set."""
-    body, embed = take_body(network)
-    return Prototypes(replace(body, forward=answer_once_read(body, network.forward, HEAD[0])), *settings, embed=embed)
+    """The classifier's body, with a last layer computed from the support set."""
+    body, embed = split_body(network)
+    return Prototypes(replace(body, forward=uniform_until_read(body, network.forward, HEAD[0])), *settings, embed=embed)
 
 
 def matching(network: Network, *settings: Any) -> Matching:
-    """The classifier's body, a factor for the cosines, and no last layer."""
+    """The classifier's body with no last layer, and a meta-learned factor for the cosines."""
 
     def sharpness(generator: torch.Generator, features: int) -> Weights:
         return {"sharpness": torch.tensor(SHARPNESS, device=generator.device)}
 
-    body, embed = take_body(network, sharpness)
+    body, embed = split_body(network, sharpness)
 
     def forward(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
         return match(weights, embed(weights, x, **options))
 
-    return Matching(replace(body, forward=answer_once_read(body, forward, "keys")), *settings, embed=embed)
+    return Matching(replace(body, forward=uniform_until_read(body, forward, "keys")), *settings, embed=embed)

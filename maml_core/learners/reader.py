@@ -1,10 +1,10 @@
-"""Learners that read the support set instead of taking gradients on it: what all of them share.
+"""The base of learners that read the support set instead of taking gradients on it.
 
-A gradient step becomes one look at the support set: `step` reads it and writes what it found into phi [T, ...], beside
-theta, which all tasks share. Engines, checkpoints and evaluation know nothing of it, and no line loops over tasks.
-The embedding h is the classifier's body: what it would answer if its last layer were the identity.
+Instead of a gradient step, `step` reads the support set and adds what it computes to phi, as entries [T, ...] beside theta,
+which all tasks share. Engines, checkpoints and evaluation need no changes, and nothing loops over tasks. The embedding h is
+the output of the classifier's body: what the classifier would return if its last layer were the identity.
 
-Support and query set are embedded apart, each with batch norm's statistics of its own, as in MAML's inner loop.
+Support and query set are embedded separately, each with its own batch norm statistics, as in MAML's inner loop.
 """
 
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from ..networks import Network, Weights
 from ..util.checks import at_least
 
 Embed = Callable[..., Tensor]  # (weights, x [T, B, ...], **options of the network's forward) -> h [T, B, F]
-More = Callable[[torch.Generator, int], Weights]
+ExtraWeights = Callable[[torch.Generator, int], Weights]
 HEAD = ("w5", "b5")  # the last layer of networks.conv_network and mlp_network
 
 
 @dataclass(frozen=True)
 class Reader(Learner):
-    """A learner that reads the support set instead of taking gradients on it; a subclass says what it keeps.
+    """A learner that reads the support set instead of taking gradients on it; a subclass defines what it stores.
 
-    embed: the meta-learned embedding, (weights, x [T, B, ...]) -> [T, B, F]. Alpha, inner loss and first order, which
-    belong to gradients, are without meaning. One step reads everything, and further ones find nothing new.
+    embed: the meta-learned embedding, (weights, x [T, B, ...]) -> [T, B, F]. alpha, inner_loss and first_order concern
+    gradients and have no effect. The first step reads the whole support set; further steps change nothing.
     """
 
     embed: Embed = field(kw_only=True)
@@ -44,22 +44,22 @@ class Reader(Learner):
         return phi | self.read(phi, h, F.one_hot(y, self.network.ways).to(h))
 
     def read(self, phi: Weights, h: Tensor, labels: Tensor) -> Weights:
-        """What is kept of a support set: embeddings h [T, N*K, F] and labels as one-hot rows [T, N*K, N]."""
+        """What to store for a support set with embeddings h [T, N*K, F] and one-hot labels [T, N*K, N]."""
         raise NotImplementedError
 
 
-def take_body(network: Network, more: More | None = None) -> tuple[Network, Embed]:
-    """A classifier without its last layer, and its embedding. All of its weights are meta-learned, and none adapts.
+def split_body(network: Network, extra: ExtraWeights | None = None) -> tuple[Network, Embed]:
+    """A classifier without its last layer, and its embedding. All its weights are meta-learned, and none adapts.
 
-    more: (generator, F) -> further weights to meta-learn. They are drawn after the classifier's, so that from the same
-    seed the body starts as MAML's does. Raises ValueError for a regression.
+    extra: (generator, F) -> additional weights to meta-learn. They are drawn after the classifier's, so that with the same
+    seed the body starts out equal to MAML's. Raises ValueError for a regression network.
     """
     if network.ways < 2:
-        raise ValueError("Comparing with the support set needs classes, and a regression has none: choose another variant.")
+        raise ValueError("Comparison with the support set needs classes, and regression has none: choose another variant.")
     weight, bias = HEAD
 
     def init(generator: torch.Generator) -> Weights:
-        theta = network.init(generator) | (more(generator, features) if more else {})
+        theta = network.init(generator) | (extra(generator, features) if extra else {})
         return {name: w for name, w in theta.items() if name not in HEAD}
 
     def embed(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
@@ -71,15 +71,15 @@ def take_body(network: Network, more: More | None = None) -> tuple[Network, Embe
     return replace(network, init=init, frozen=frozenset(names)), embed
 
 
-def answer_once_read(network: Network, forward: Callable[..., Tensor], written: str) -> Callable[..., Tensor]:
-    """`forward`, and before the support set is read the same answer for every class.
+def uniform_until_read(network: Network, forward: Callable[..., Tensor], stored: str) -> Callable[..., Tensor]:
+    """`forward`, but with equal logits for all classes until the support set has been read.
 
-    written: a weight that reading writes.
+    stored: the name of an entry that reading adds to the weights.
     """
 
-    def answer(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
-        if written not in weights:
+    def predict(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
+        if stored not in weights:
             return x.new_zeros(*x.shape[:2], network.ways)
         return forward(weights, x, **options)
 
-    return answer
+    return predict

@@ -1,4 +1,4 @@
-"""All learners by name: MAML and its variants, and the readers of the other two families."""
+"""All learners by name: MAML, its variants, and the readers of the other two families."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ VARIANTS: dict[str, Callable[..., Learner]] = {
     "reptile": lambda network, *settings: Reptile(adapt_everything(network), *settings),
     "imaml": lambda network, *settings: IMAML(adapt_everything(network), *settings),
 }
-"""By name, from (network, alpha, steps, inner_loss, first_order)."""
+"""name -> a function of (network, alpha, steps, inner_loss, first_order)."""
 
 # The other two families of few-shot learning: learners that read the support set instead of taking gradients on it.
 READERS = {"prototypes": prototypes, "matching": matching, "memory": memory}

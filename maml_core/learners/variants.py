@@ -1,4 +1,4 @@
-"""MAML's variants, each as what it does differently from `maml.Learner` and nothing else.
+"""MAML's variants, each defined only by how it differs from `maml.Learner`.
 
     first order   Finn et al. 2017, section 5.2    the inner gradient is a constant: Learner(first_order=True)
     ANIL          Raghu et al. 2020 (1909.09157)   only the head adapts (learners/adapting.py)
@@ -7,8 +7,8 @@
     Reptile       Nichol et al. 2018 (1803.02999)  towards the adapted weights: no gradient through a gradient
     iMAML         Rajeswaran et al. 2019 (1909.04630)  implicit differentiation at the inner loop's end (learners/imaml.py)
 
-What a variant meta-learns besides theta is kept with theta, under names such as "alpha.w1", and is frozen in the
-inner loop: Adam, engines and checkpoints treat it as any other weight.
+What a variant meta-learns besides theta is stored in theta under names such as "alpha.w1", and is frozen in the inner
+loop: Adam, engines and checkpoints treat it like any other weight.
 """
 
 from dataclasses import dataclass, replace
@@ -24,19 +24,19 @@ from .adapting import adapting
 
 
 def adapt_head_only(network: Network) -> Network:
-    """ANIL, "almost no inner loop": all but the last layer's weight and bias is frozen, in training and at test."""
+    """ANIL, "almost no inner loop": everything but the last layer's weight and bias is frozen, in training and at test."""
     return adapting(network, "head")
 
 
 def adapt_everything(network: Network) -> Network:
-    """Reptile and iMAML learn from where the adapted weights are, so every weight must adapt, batch norm's beta too."""
+    """For Reptile and iMAML, which learn from where the adapted weights end up: every weight must adapt, even beta."""
     return replace(network, frozen=frozenset())
 
 
 def with_alphas(network: Network, alpha: float, steps: int | None = None) -> Network:
-    """The network with alphas to meta-learn, all starting at `alpha`.
+    """The network with meta-learned alphas, all initialized to `alpha`.
 
-    steps: None for one alpha for every single weight (Meta-SGD), else one for each layer and each of so many steps.
+    steps: None for one alpha per entry of a weight (Meta-SGD), else one per weight tensor and inner step.
     """
 
     def alphas(theta: Weights) -> Weights:
@@ -63,7 +63,7 @@ class MetaSGD(Learner):
 
 @dataclass(frozen=True)
 class LearnedAlphas(Learner):
-    """An alpha for each layer and step (MAML++'s LSLR alone). Steps beyond those of training use the last step's alpha."""
+    """One alpha per layer and step (MAML++'s LSLR alone). Steps beyond those of training reuse the last step's alpha."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,10 +77,10 @@ class LearnedAlphas(Learner):
 
 @dataclass(frozen=True)
 class MAMLPlusPlus(LearnedAlphas):
-    """An alpha for each layer and step, and the query loss after every step (their multi-step loss and LSLR).
+    """One alpha per layer and step, and the query loss after every step (their LSLR and multi-step loss).
 
-    importance: v_s of each step's query loss; None: they all count the same. Their training shifts it to the last step
-    as it goes on.
+    importance: v_s, the weight of the query loss after step s; None weighs all equally. The authors shift it towards the
+    last step in the course of training.
     """
 
     importance: tuple[float, ...] | None = None
@@ -99,7 +99,7 @@ class MAMLPlusPlus(LearnedAlphas):
         return total
 
 
-def _together(episodes: Episodes) -> tuple[Tensor, Tensor]:
+def _all_points(episodes: Episodes) -> tuple[Tensor, Tensor]:
     """Support and query points as one set."""
     x, y = (episodes.support_x, episodes.query_x), (episodes.support_y, episodes.query_y)
     return torch.cat(x, 1), torch.cat(y, 1)
@@ -109,11 +109,11 @@ def _together(episodes: Episodes) -> tuple[Tensor, Tensor]:
 class Reptile(Learner):
     """theta moves towards phi: the "gradient" is (theta - phi) / (alpha * steps), their section 2.
 
-    A task's support and query points are one set here, as Reptile knows no query; the losses are the query points'
-    after adapting to the support points, to be compared with MAML's.
+    Reptile has no query set, so it adapts to a task's support and query points together. The reported losses, however, are
+    query losses after adapting to the support points alone, for comparison with MAML.
     """
 
     def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
-        phi = adapt(self, theta, *_together(episodes))
+        phi = adapt(self, theta, *_all_points(episodes))
         gradient = {name: (theta[name] - phi[name]).sum(0) / (self.alpha * self.steps) for name in theta}
         return gradient, self.losses(theta, episodes)

@@ -1,4 +1,4 @@
-"""Which weights adapt, what becomes of the rest, and the two recipes' ingredients that go with it."""
+"""Which weights adapt, and what the recipes combine it with: learned alphas, a schedule, an average of theta."""
 
 import math
 from dataclasses import replace
@@ -47,8 +47,8 @@ def test_what_adapts_is_what_is_not_frozen(network, what):
 
 
 @pytest.mark.parametrize("what", CHOICES)
-def test_the_meta_gradient_is_that_of_the_plain_loop(tasks, what):
-    """Which freezes the same weights, adapts one task after the other and differentiates by autograd, in float64."""
+def test_the_meta_gradient_matches_the_plain_loop(tasks, what):
+    """Which freezes the same weights, adapts one task at a time and differentiates by autograd, in float64."""
     network = adapting(NETWORKS["conv"], what)
     theta, episodes = double(network.init(seeded(1))), tasks.sample(3, seeded(2)).to(dtype=torch.float64)
     ours, _ = meta_gradient(Learner(network, 0.1, 2, "mean"), theta, episodes)
@@ -58,20 +58,20 @@ def test_the_meta_gradient_is_that_of_the_plain_loop(tasks, what):
         torch.testing.assert_close(ours[name], g, rtol=1e-9, atol=1e-11)
 
 
-def test_anil_is_the_head():
+def test_anil_adapts_the_head():
     network = NETWORKS["conv"]
     assert adapt_head_only(network).frozen == adapting(network, "head").frozen
 
 
-def test_what_cannot_be_chosen_is_refused():
+def test_invalid_choices_are_refused():
     with pytest.raises(ValueError, match="adapts must be one of everything, body, head, last block, not 'tail'"):
         adapting(NETWORKS["conv"], "tail")
     unnumbered = Network(lambda generator: {"weight": torch.zeros(2)}, lambda weights, x: x, cross_entropy)
-    with pytest.raises(ValueError, match="'weight' has no number at its end"):
+    with pytest.raises(ValueError, match="'weight' does not end in a layer number: rename it"):
         adapting(unnumbered, "head")
     single = Network(lambda generator: {"w1": torch.zeros(2)}, lambda weights, x: x, cross_entropy)
     for what in ("body", "last block"):
-        with pytest.raises(ValueError, match="has 1 layer.*take everything"):
+        with pytest.raises(ValueError, match="has only 1 layer.*choose 'everything'"):
             adapting(single, what)
     with pytest.raises(ValueError, match="adapts must be one of"):
         replace(RECIPES["omniglot-5way-1shot"], adapts="tail")
@@ -79,7 +79,7 @@ def test_what_cannot_be_chosen_is_refused():
         replace(SMALL, schedule="linear")
 
 
-# Alphas that are learned.
+# Learned alphas.
 
 
 def test_equal_alphas_are_maml(tasks):
@@ -97,7 +97,7 @@ def test_equal_alphas_are_maml(tasks):
         torch.testing.assert_close(ours[name], g, rtol=1e-9, atol=1e-11)
 
 
-def test_the_fast_recipe_moves_the_last_block_alone(tasks):
+def test_the_fast_recipe_adapts_only_the_last_block(tasks):
     recipe = RECIPES["omniglot-20way-1shot-fast"]
     learner = replace(recipe, ways=5).build_learner()
     theta, episodes = learner.network.init(seeded(0)), tasks.sample(2, seeded(1))
@@ -129,7 +129,7 @@ def test_adam_with_the_schedule_is_torchs():
         torch.testing.assert_close(theta["w"], theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_a_resumed_training_goes_on_along_the_cosine(tmp_path):
+def test_a_resumed_run_continues_the_cosine(tmp_path):
     recipe = replace(SMALL, schedule="cosine", meta_iterations=20)
     straight = small_train(tmp_path / "straight", 20, recipe=recipe)
     small_train(tmp_path / "stopped", 10, recipe=recipe)
@@ -139,8 +139,8 @@ def test_a_resumed_training_goes_on_along_the_cosine(tmp_path):
     assert not torch.equal(constant["theta"]["w1"], straight["theta"]["w1"])
 
 
-def test_eager_steps_and_blocks_know_the_same_schedule():
-    """A block of meta-iterations in one call and single ones: what the compiled engine does, uncompiled."""
+def test_eager_steps_and_blocks_follow_the_same_schedule():
+    """A block of meta-iterations in one call, as in the compiled engine but uncompiled, against single ones."""
     settings = dict(generator=seeded(0), meta_batch=4, horizon=6)
     single = make_trainer(SMALL.build_learner(), SMALL.build_tasks(), **settings)
     single.run(6)
@@ -157,8 +157,8 @@ def test_eager_steps_and_blocks_know_the_same_schedule():
 # The running average of theta.
 
 
-def test_the_average_weighs_iterates_as_its_closed_form_says():
-    """Each iterate by what its step let in and later steps have kept, in float64. kept: steps / (9 + steps) up to decay."""
+def test_the_average_matches_its_closed_form():
+    """An iterate's weight is the share its step added, times what later steps kept: min(steps / (9 + steps), decay) each."""
     generator, decay = seeded(0), 0.6
     iterates = [torch.randn(3, generator=generator, dtype=torch.float64) for _ in range(21)]
     average = {"w": iterates[0]}
@@ -170,7 +170,7 @@ def test_the_average_weighs_iterates_as_its_closed_form_says():
     torch.testing.assert_close(average["w"], sum(a * w for a, w in zip(weights, iterates)), rtol=1e-6, atol=1e-7)
 
 
-def test_an_average_is_validated_shipped_and_resumed(tmp_path):
+def test_the_average_is_validated_saved_and_resumed(tmp_path):
     recipe = replace(SMALL, averaging=0.9, meta_learning_rate=0.01)
     straight = small_train(tmp_path / "straight", 20, recipe=recipe)
     small_train(tmp_path / "stopped", 10, recipe=recipe)
@@ -179,14 +179,14 @@ def test_an_average_is_validated_shipped_and_resumed(tmp_path):
     weights = checkpoints.load(tmp_path / "straight" / "weights.pt")["theta"]
     for name, w in straight["theta"].items():
         assert torch.equal(resumed["average"][name], straight["average"][name])
-        assert torch.equal(plain["theta"][name], w)  # the average only looks on
+        assert torch.equal(plain["theta"][name], w)  # averaging does not affect theta
         assert torch.equal(weights[name], straight["average"][name]) and not torch.equal(weights[name], w)
     assert straight["history"][-1]["validation"] != plain["history"][-1]["validation"]
     assert plain["average"] == {}
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, math.nan])
-def test_an_average_that_is_none_is_refused(share):
+def test_invalid_averaging_is_refused(share):
     for make in (lambda: replace(SMALL, averaging=share), lambda: MetaUpdate(averaging=share)):
         with pytest.raises(ValueError, match="averaging must lie between 0 and 1, not"):
             make()

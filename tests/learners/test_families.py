@@ -36,7 +36,7 @@ def build(name: str, ways: int = WAYS) -> Reader:
 
 
 def lively(learner: Learner) -> Weights:
-    """theta in float64, away from the zeros and equal weights that it starts with."""
+    """theta in float64, perturbed away from its initial zeros and equal weights."""
     theta, generator = learner.network.init(seeded(0)), seeded(1)
     return {name: w.double() + 0.2 * torch.randn(w.shape, generator=generator).double() for name, w in theta.items()}
 
@@ -52,7 +52,7 @@ def episodes(characters) -> Episodes:
 
 
 def embed(theta: Weights, x: Tensor) -> Tensor:
-    """The four blocks of one task as torch's own layers have them: pictures [B, 1, 28, 28] -> [B, F]."""
+    """The four blocks of one task by torch's own layers: pictures [B, 1, 28, 28] -> [B, F]."""
     body = {name: theta[name] for name in BODY}
     features = body["beta4"].shape[0]
     identity = {HEAD[0]: torch.eye(features).double(), HEAD[1]: torch.zeros(features).double()}
@@ -64,11 +64,11 @@ def outputs(learner: Reader, theta: Weights, episodes: Episodes) -> Tensor:
     return learner.network.forward(phi, episodes.query_x)
 
 
-# Each answer, written out for one task after the other.
+# Each learner's outputs, written out one task at a time.
 
 
 def by_hand(name: str, theta: Weights, task: Episodes, ways: int = WAYS) -> Tensor:
-    """The outputs of one task without the task axis, from the papers' equations point by point: [N*Q, N]."""
+    """The outputs of one task without the task axis, point by point from the papers' equations: [N*Q, N]."""
     support, query = embed(theta, task.support_x), embed(theta, task.query_x)
     rows = []
     for h in query:
@@ -96,8 +96,8 @@ def by_hand(name: str, theta: Weights, task: Episodes, ways: int = WAYS) -> Tens
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_outputs_are_those_of_a_loop_over_tasks_and_points(name, episodes):
-    """For prototypes, minus squared distances, up to what is the same for all classes of a query."""
+def test_outputs_match_a_loop_over_tasks_and_points(name, episodes):
+    """For prototypes, negative squared distances, up to a term that is equal for all classes of a query."""
     theta = lively(build(name))
     ours = outputs(build(name), theta, episodes)
     theirs = torch.stack([by_hand(name, theta, task) for task in episodes])
@@ -107,7 +107,7 @@ def test_outputs_are_those_of_a_loop_over_tasks_and_points(name, episodes):
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_the_meta_gradient_is_that_of_a_loop_over_tasks(name, episodes):
+def test_the_meta_gradient_matches_a_loop_over_tasks(name, episodes):
     learner = build(name)
     theta = lively(learner)
     ours, losses = meta_gradient(learner, theta, episodes, chunk=3)
@@ -120,17 +120,17 @@ def test_the_meta_gradient_is_that_of_a_loop_over_tasks(name, episodes):
         assert gradient.abs().max() > 0, key
 
 
-# What holds of all, and what tells them apart.
+# Properties that all have, and properties that distinguish them.
 
 
-def test_the_order_of_the_support_points_says_nothing(learner, episodes):
+def test_the_order_of_the_support_points_does_not_matter(learner, episodes):
     theta, order = lively(learner), torch.tensor([4, 1, 5, 0, 3, 2])
     shuffled = replace(episodes, support_x=episodes.support_x[:, order], support_y=episodes.support_y[:, order])
     torch.testing.assert_close(outputs(learner, theta, shuffled), outputs(learner, theta, episodes))
 
 
-def test_other_names_for_the_classes_rename_the_answers_of_metrics_only(learner, episodes):
-    """By construction; a memory has weights for every label, and MAML a column of its last layer."""
+def test_only_metrics_are_equivariant_to_relabelling_the_classes(learner, episodes):
+    """By construction; the memory has weights for each label, and MAML a column of its last layer."""
     theta, names = lively(learner), torch.tensor([2, 0, 1])
     renamed = replace(episodes, support_y=names[episodes.support_y])
     ours, before = outputs(learner, theta, renamed)[..., names], outputs(learner, theta, episodes)
@@ -138,7 +138,7 @@ def test_other_names_for_the_classes_rename_the_answers_of_metrics_only(learner,
     assert same == (type(learner).__name__ != "Memory")
 
 
-def test_metrics_take_any_number_of_classes_and_a_memory_does_not(episodes, characters):
+def test_metrics_accept_any_number_of_classes_and_the_memory_does_not(episodes, characters):
     for name in READERS:
         theta, wider = lively(build(name)), build(name, ways=7)
         if name == "memory":
@@ -152,23 +152,23 @@ def test_metrics_take_any_number_of_classes_and_a_memory_does_not(episodes, char
             torch.testing.assert_close(ours.log_softmax(-1), theirs.log_softmax(-1), rtol=1e-8, atol=1e-8)
 
 
-def test_theta_is_shared_and_phi_is_each_tasks_own(learner, episodes):
+def test_theta_is_shared_and_each_task_has_its_own_phi(learner, episodes):
     theta = lively(learner)
     phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
-    assert all(phi[name] is theta[name] for name in theta)  # never copied for a task
+    assert all(phi[name] is theta[name] for name in theta)  # not copied per task
     assert all(len(w) == TASKS for name, w in phi.items() if name not in theta) and len(phi) > len(theta)
     again = adapt(learner, theta, episodes.support_x, episodes.support_y, steps=3)
     assert all(torch.equal(again[name], w) for name, w in phi.items())
 
 
-def test_before_reading_all_classes_are_alike(learner, episodes):
+def test_before_reading_all_classes_are_equally_likely(learner, episodes):
     scores = scores_by_step(learner, lively(learner), episodes, [0, 1, 3])
     assert (scores[0] == 1 / WAYS).all() and torch.equal(scores[1], scores[3])
 
 
 @pytest.mark.parametrize("sees", SEES)
-def test_what_batch_norm_sees_can_be_chosen(learner, episodes, sees):
-    """Judged by itself, a query picture's answer does not depend on the others."""
+def test_batch_norm_statistics_can_be_chosen(learner, episodes, sees):
+    """Unless they are taken over the query batch, a query picture's output does not depend on the others."""
     theta = lively(learner)
     phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
     found = query_outputs(learner.network, phi, episodes, sees)
@@ -178,14 +178,14 @@ def test_what_batch_norm_sees_can_be_chosen(learner, episodes, sees):
     assert torch.allclose(alone, found[:, :4]) == (sees != "query batch")
 
 
-def test_a_body_starts_as_mamls(learner):
+def test_the_body_starts_equal_to_mamls(learner):
     ours, maml = learner.network.init(seeded(3)), conv_network(WAYS, filters=6).init(seeded(3))
     assert all(torch.equal(ours[name], maml[name]) for name in BODY)
 
 
 @dataclass(frozen=True)
-class Same:
-    """A distribution of always the same tasks."""
+class FixedTasks:
+    """A task distribution that always returns the same tasks."""
 
     episodes: Episodes
 
@@ -193,8 +193,8 @@ class Same:
         return self.episodes[:tasks]
 
 
-def test_trains_as_any_other_and_can_learn_its_tasks_by_heart(learner, episodes):
-    tasks = Same(episodes.to(dtype=torch.float32))
+def test_it_trains_and_can_overfit_a_fixed_meta_batch(learner, episodes):
+    tasks = FixedTasks(episodes.to(dtype=torch.float32))
     trainer = make_trainer(learner, tasks, seeded(0), meta_batch=TASKS, learning_rate=1e-2)
     losses = trainer.run(60)
     assert losses[-1] < 0.5 * losses[0]
@@ -202,7 +202,7 @@ def test_trains_as_any_other_and_can_learn_its_tasks_by_heart(learner, episodes)
 
 
 def small_network() -> Network:
-    """A layer of six units and a last one: what compiles in seconds."""
+    """A hidden layer of six units and a last layer: small enough to compile in seconds."""
 
     def init(generator: torch.Generator) -> Weights:
         return {"w1": torch.randn((784, 6), generator=generator) / 28, HEAD[0]: torch.zeros(6, 3), HEAD[1]: torch.zeros(3)}
@@ -214,14 +214,14 @@ def small_network() -> Network:
 
 
 @pytest.mark.skipif(not has_compiler(), reason="no C++ compiler on this machine")
-def test_compiled_is_eager(episodes):
-    """The memory, which has the most to compile."""
-    learner, tasks = memory(small_network(), 1.0), Same(episodes.to(dtype=torch.float32))
+def test_compiled_equals_eager(episodes):
+    """For the memory, which takes the most compilation."""
+    learner, tasks = memory(small_network(), 1.0), FixedTasks(episodes.to(dtype=torch.float32))
     eager, compiled = (make_trainer(learner, tasks, seeded(0), 2, engine=engine) for engine in ("eager", "compiled"))
     torch.testing.assert_close(compiled.run(2), eager.run(2), rtol=1e-4, atol=1e-5)
 
 
-# Recipes, and what is refused.
+# Recipes, and invalid settings.
 
 
 @pytest.mark.parametrize("ways", [5, 20])
@@ -235,15 +235,15 @@ def test_recipes_have_mamls_episodes(ways):
 
 
 @pytest.mark.parametrize("family", [prototypes, matching, memory])
-def test_a_regression_is_refused(family):
-    with pytest.raises(ValueError, match="needs classes, and a regression has none: choose another variant"):
+def test_regression_is_refused(family):
+    with pytest.raises(ValueError, match="needs classes, and regression has none: choose another variant"):
         family(sinusoid_network(), 0.01)
     with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
         family(conv_network(5), 0.4, 0)
 
 
-def test_a_training_knows_how_long_its_meta_iterations_took(tmp_path):
-    """By row of the history, without validation, and gone on with after a resumption."""
+def test_a_run_records_the_cpu_time_of_its_meta_iterations(tmp_path):
+    """For each row of the history, excluding validation, and continued on resuming."""
     first = small_train(tmp_path / "run", 20)
     assert len(first["cpu_by_history"]) == len(first["history"]) == 2
     whole = small_train(tmp_path / "run", 40, resume=True)
@@ -252,7 +252,7 @@ def test_a_training_knows_how_long_its_meta_iterations_took(tmp_path):
     assert whole["cpu_seconds"] == pytest.approx(clock[-1], abs=0.01)
 
 
-# Where the test differs from training.
+# Test tasks that differ from those of training.
 
 
 def test_turns_by_right_angles_are_rotations():
@@ -265,7 +265,7 @@ def test_turns_by_right_angles_are_rotations():
 
 
 def test_a_stroke_grows_and_shrinks_by_whole_pixels():
-    """A bar of six pixels in black: the ink says how wide it is."""
+    """A black bar six pixels wide, measured by its ink."""
     x = torch.zeros(1, 1, 1, 28, 28)
     x[..., 4:24, 10:16] = 1.0
     assert stroke(x, 0) is x
@@ -284,10 +284,10 @@ def test_shifted_tasks_are_the_same_tasks(characters):
     torch.testing.assert_close(shifted.support_x, plain.support_x.rot90(1, (-2, -1)), rtol=0, atol=1e-5)
 
 
-def test_jitter_moves_turns_and_scales_each_picture_in_its_own_way():
-    """A spot off the middle lands within reach, elsewhere in each picture; without reach nothing changes."""
+def test_jitter_shifts_rotates_and_scales_each_picture_independently():
+    """An off-centre spot moves by a bounded distance, a different one in each picture; zero ranges change nothing."""
     x = torch.zeros(2, 50, 1, 28, 28, dtype=torch.float64)
-    x[..., 5:8, 13:16] = 1.0  # its middle is 7.5 pixels above the picture's
+    x[..., 5:8, 13:16] = 1.0  # its centre is 7.5 pixels above the picture's
     assert torch.equal(jitter(x, seeded(0)), jitter(x, seeded(0)))
     torch.testing.assert_close(jitter(x, seeded(0), degrees=0, pixels=0, scale=0), x)
     moved = jitter(x, seeded(0)).flatten(0, 2)
@@ -310,7 +310,7 @@ def test_jittered_tasks_are_the_same_tasks(characters):
         assert after.sum() / before.sum() == pytest.approx(1, abs=0.1)
 
 
-def test_what_a_recipe_adds_in_training_it_leaves_out_at_test(characters):
+def test_augmentation_is_used_in_training_only(characters):
     recipe = RECIPES["omniglot-20way-1shot-best"]
     training, test = recipe.build_training_tasks(characters), recipe.build_tasks(characters)
     assert isinstance(training, JitteredTasks) and training.tasks.turned_classes
@@ -322,7 +322,7 @@ def test_what_a_recipe_adds_in_training_it_leaves_out_at_test(characters):
             replace(RECIPES["sinusoid-5shot"], **change)
 
 
-def test_other_ways_than_in_training(characters):
+def test_different_ways_than_in_training(characters):
     task = CharacterTasks(characters.images, 10, 1, 1).sample(2, seeded(0))
     for label in ("MAML", "memory"):
         assert families.other_ways(label, 10) is None
@@ -336,8 +336,8 @@ def test_other_ways_than_in_training(characters):
         assert learner.network.forward(phi, task.query_x).shape == (2, 10, 10)
 
 
-def test_equal_columns_make_mamls_first_step_blind_to_names(characters):
-    """The body's first gradient is 0, and the last layer gets what prototypes would: a column for each class's mean."""
+def test_equal_columns_make_mamls_first_step_independent_of_label_order(characters):
+    """The body's first gradient is 0, and the last layer's columns become each class's mean, as with prototypes."""
     learner, theta, _ = families.other_ways(families.EQUAL_COLUMNS, 10)
     assert theta["w5"].shape == (64, 10) and (theta["w5"] == theta["w5"][:, :1]).all()
     task = CharacterTasks(characters.images, 10, 1, 1).sample(1, seeded(0))
@@ -350,7 +350,7 @@ def test_equal_columns_make_mamls_first_step_blind_to_names(characters):
     torch.testing.assert_close(learned, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_the_shift_study_in_small(characters, monkeypatch, tmp_path):
+def test_a_small_shift_study(characters, monkeypatch, tmp_path):
     if characters.source != "omniglot":
         pytest.skip("Omniglot is not on disk")
     monkeypatch.setattr(families, "TEST_TASKS", 10)

@@ -1,7 +1,7 @@
-"""What holds of every learner: one table, which a new learner joins with a row of ORACLES.
+"""Tests that every learner passes; a new learner joins them with one row in ORACLES.
 
-An oracle is the learner's own papers' equations for one task, in a plain loop by PyTorch's autograd in float64: theta and
-a task -> what its meta-gradient is a mean of. All else follows from the learner's name in the registry.
+An oracle implements the paper's equations for one task as a plain loop, with PyTorch's autograd in float64: (theta, task)
+-> that task's term of the meta-gradient, which is a mean over tasks. The rest follows from the learner's registry entry.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ from tests.learners.test_families import by_hand, small_network
 from tests.small import make_trainer
 
 WAYS, SHOTS, TASKS, ALPHA, STEPS = 3, 2, 3, 0.05, 2
-STRENGTH = 20.0  # of iMAML's pull: enough for I + H / strength to be positive anywhere, as conjugate gradients want it
+STRENGTH = 20.0  # iMAML's: large enough for I + H / strength to be positive definite, as conjugate gradients require
 BETAS = frozenset(f"beta{i}" for i in range(1, 5))
 BODY = frozenset(f"conv{i}" for i in range(1, 5))
-Oracle = Callable[[Weights, Episodes], Weights]  # task by task: the gradient of one task's loss with respect to theta
+Oracle = Callable[[Weights, Episodes], Weights]  # (theta, one task) -> the gradient of its loss with respect to theta
 
 
 def loss(weights: Weights, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ def loss(weights: Weights, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def differentiated(objective: Callable[[Weights, Episodes], torch.Tensor]) -> Oracle:
-    """The gradient of a task's loss after adaptation, by autograd through whatever adapts it."""
+    """The gradient of a task's loss after adaptation, by autograd through the adaptation."""
 
     def oracle(theta: Weights, task: Episodes) -> Weights:
         leaves = {name: w.clone().requires_grad_() for name, w in theta.items()}
@@ -55,7 +55,7 @@ def gradient_steps(frozen: frozenset[str] = BETAS) -> Callable[[Weights, Episode
 
 
 def learned_steps(theta: Weights, task: Episodes, by_step: bool) -> list[Weights]:
-    """phi after each step along the gradient times the learned alphas: of every weight, or of every layer and step."""
+    """phi after each step, with learned alphas: one per weight entry, or by_step one per layer and step."""
     phi = {name: w for name, w in theta.items() if not name.startswith("alpha.")}
     adapted, after = [name for name in phi if name not in BETAS], []
     for step in range(STEPS):
@@ -73,7 +73,7 @@ def query_loss(phi: Weights, task: Episodes) -> torch.Tensor:
 
 
 def reptile(theta: Weights, task: Episodes) -> Weights:
-    """(theta - phi) / (alpha * steps), phi after steps on all of the task's points."""
+    """(theta - phi) / (alpha * steps), with phi adapted to all of the task's points."""
     x, y = torch.cat([task.support_x, task.query_x]), torch.cat([task.support_y, task.query_y])
     leaves = {name: w.clone().requires_grad_() for name, w in theta.items()}
     phi = reference.adapt(loss, leaves, x, y, ALPHA, STEPS)
@@ -81,7 +81,7 @@ def reptile(theta: Weights, task: Episodes) -> Weights:
 
 
 def imaml(theta: Weights, task: Episodes, strength: float = STRENGTH, epsilon: float = 1e-6) -> Weights:
-    """(I + H / strength)^-1 g at the end of the inner loop towards theta, with the whole Hessian by finite differences."""
+    """(I + H / strength)^-1 g at the end of the regularized inner loop, with the full Hessian by finite differences."""
     names, sizes = list(theta), [w.numel() for w in theta.values()]
     start = torch.cat([w.flatten() for w in theta.values()])
 
@@ -124,7 +124,7 @@ def build(name: str, network: Network = conv_network(WAYS, filters=2), **setting
 
 
 def build_exact(name: str) -> Learner:
-    """The learner as its oracle has it: iMAML's conjugate gradients go to the end, on weights that are soon perturbed."""
+    """The learner exactly as its oracle: iMAML with conjugate gradients to convergence, on a network with few weights."""
     if name != "imaml":
         return build(name)
     return build(name, conv_network(WAYS, filters=1), strength=STRENGTH, solves=60)
@@ -141,7 +141,7 @@ def episodes(tasks) -> Episodes:
 
 
 def lively(learner: Learner) -> Weights:
-    """theta in float64 away from the zeros that it starts with; alphas near theirs."""
+    """theta in float64, perturbed away from its initial zeros; alphas stay near their initial values."""
     generator = seeded(1)
     return {
         name: w.double() + (0.01 if name.startswith("alpha.") else 0.2) * torch.randn(w.shape, generator=generator).double()
@@ -149,12 +149,12 @@ def lively(learner: Learner) -> Weights:
     }
 
 
-def test_every_learner_has_its_row():
+def test_every_learner_has_an_oracle():
     assert ORACLES.keys() == LEARNERS.keys()
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_the_meta_gradient_is_its_oracles(name, episodes):
+def test_the_meta_gradient_matches_the_oracle(name, episodes):
     learner = build_exact(name)
     theta = lively(learner)
     ours, losses = meta_gradient(learner, theta, episodes)
@@ -167,8 +167,8 @@ def test_the_meta_gradient_is_its_oracles(name, episodes):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_no_task_hears_of_another(name, episodes):
-    """The meta-gradient in chunks of one task is the same, and a task's loss is that of the task alone."""
+def test_tasks_are_independent(name, episodes):
+    """The meta-gradient in chunks of one task is the same, and so is each task's loss."""
     learner = build(name)
     theta = lively(learner)
     together, losses = meta_gradient(learner, theta, episodes)
@@ -180,10 +180,10 @@ def test_no_task_hears_of_another(name, episodes):
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_whole_meta_iteration_is_one_graph(name, tasks, monkeypatch):
-    """What the compiled engine hands to the compiler has no break in it, and its meta-iterations are the eager ones."""
-    whole, network = torch.compile, small_network()
+    """The compiled engine has no graph breaks, and its meta-iterations equal the eager ones."""
+    torch_compile, network = torch.compile, small_network()
     monkeypatch.setattr("maml_core.engine.trainer.has_compiler", lambda: True)
-    monkeypatch.setattr(torch, "compile", lambda f, **options: whole(f, fullgraph=True, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", lambda f, **options: torch_compile(f, fullgraph=True, backend="aot_eager"))
     eager, compiled = (
         make_trainer(build(name, network), tasks, seeded(0), 2, engine=engine) for engine in ("eager", "compiled")
     )
@@ -192,7 +192,7 @@ def test_a_whole_meta_iteration_is_one_graph(name, tasks, monkeypatch):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_a_checkpoint_goes_on_where_it_was_written(name, tasks, tmp_path):
+def test_training_resumes_from_a_checkpoint(name, tasks, tmp_path):
     first, second = (make_trainer(build(name), tasks, seeded(seed), 2) for seed in (0, 9))
     first.run(2)
     checkpoints.save(first.state() | {"recipe": {}}, tmp_path / "checkpoint.pt")
@@ -201,7 +201,7 @@ def test_a_checkpoint_goes_on_where_it_was_written(name, tasks, tmp_path):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_it_is_evaluated_after_any_number_of_steps(name, tasks):
+def test_it_can_be_evaluated_after_any_number_of_steps(name, tasks):
     learner = build(name)
     theta = learner.network.init(seeded(0))
     scores = evaluate(learner, theta, tasks, [0, 1, STEPS + 1], seeded(1), test_tasks=4)
@@ -209,9 +209,9 @@ def test_it_is_evaluated_after_any_number_of_steps(name, tasks):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_tasks_that_do_not_fit_are_refused_by_the_first_meta_iteration(name):
+def test_the_first_meta_iteration_refuses_mismatched_tasks(name):
     more_ways = CharacterTasks(draw_glyphs(12), WAYS + 2, SHOTS)
     trainer = make_trainer(build(name), more_ways, seeded(0), 2)
-    with pytest.raises(ValueError, match="labels go from 0 to 4, and the network has 3 outputs"):
+    with pytest.raises(ValueError, match="labels range from 0 to 4, but the network has 3 outputs"):
         trainer.run(1)
     assert trainer.iteration == 0

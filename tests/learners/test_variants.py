@@ -1,4 +1,4 @@
-"""Each variant against something independent, in float64."""
+"""Each variant against an independent computation, in float64."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def double(theta: Weights) -> Weights:
 
 
 def lively(theta: Weights, seed: int = 1) -> Weights:
-    """Weights away from the initial ones, whose biases are all 0; alphas to all of float64's digits."""
+    """Weights perturbed away from their initial values, where all biases are 0; alphas set to full float64 precision."""
     generator = seeded(seed)
     return {
         name: torch.full_like(w, ALPHA) if name.startswith("alpha.")
@@ -62,17 +62,17 @@ def test_anils_inner_gradient_is_zero_outside_the_head(waves):
         assert bool(moved) == (name in ("w3", "b3"))
 
 
-def test_anils_meta_gradient_is_the_loops(waves):
+def test_anils_meta_gradient_matches_the_loop(waves):
     network = adapt_head_only(sinusoid_network())
     theta = lively(double(network.init(seeded(0))))
     ours, _ = meta_gradient(Learner(network, ALPHA, steps=3), theta, waves)
     mse = reference.mean_squared_error(reference.sinusoid_forward)
     theirs = reference.meta_gradient(mse, mse, theta, waves, ALPHA, 3, network.frozen)
     assert_close(ours, theirs)
-    assert ours["w1"].abs().max() > 0  # meta-learned all the same
+    assert ours["w1"].abs().max() > 0  # meta-learned nevertheless
 
 
-def test_anil_of_the_classifiers_keeps_their_body(characters):
+def test_anil_freezes_a_classifiers_body(characters):
     network = adapt_head_only(mlp_network(5))
     assert set(network.init(seeded(0))) - network.frozen == {"w5", "b5"}
     tasks = CharacterTasks(characters.images, 5, 1)
@@ -95,7 +95,7 @@ def test_meta_sgd_with_equal_alphas_is_maml(waves):
 
 
 @pytest.mark.parametrize("learner", ["Meta-SGD", "MAML++"])
-def test_the_alphas_gradient_is_that_of_finite_differences(waves, learner):
+def test_the_alphas_gradient_matches_finite_differences(waves, learner):
     if learner == "Meta-SGD":
         network = with_alphas(sinusoid_network(), ALPHA)
         variant = MetaSGD(network, ALPHA, steps=2)
@@ -123,7 +123,7 @@ def test_meta_sgd_learns_its_alphas():
 # MAML++.
 
 
-def test_maml_plus_plus_that_counts_the_last_step_only_is_maml(waves):
+def test_maml_plus_plus_with_only_the_last_step_is_maml(waves):
     network = sinusoid_network()
     layered = with_alphas(network, ALPHA, steps=3)
     theta = lively(double(layered.init(seeded(0))))
@@ -134,7 +134,7 @@ def test_maml_plus_plus_that_counts_the_last_step_only_is_maml(waves):
     assert_close(ours, theirs)
 
 
-def test_the_multi_step_loss_is_the_mean_of_the_losses_after_each_step(waves):
+def test_the_multi_step_loss_is_the_mean_over_steps(waves):
     layered = with_alphas(sinusoid_network(), ALPHA, steps=3)
     theta = lively(double(layered.init(seeded(0))))
     losses = MAMLPlusPlus(layered, ALPHA, steps=3).losses(theta, waves)
@@ -142,7 +142,7 @@ def test_the_multi_step_loss_is_the_mean_of_the_losses_after_each_step(waves):
     torch.testing.assert_close(losses, torch.stack(each).mean(0))
 
 
-def test_more_steps_at_test_than_in_training_use_the_last_alpha(waves):
+def test_steps_beyond_those_of_training_reuse_the_last_alpha(waves):
     layered = with_alphas(sinusoid_network(), ALPHA, steps=1)
     theta = lively(double(layered.init(seeded(0))))
     ours = adapt(MAMLPlusPlus(layered, ALPHA, steps=1), theta, waves.support_x, waves.support_y, 3)
@@ -150,7 +150,7 @@ def test_more_steps_at_test_than_in_training_use_the_last_alpha(waves):
     assert_close(ours, theirs)
 
 
-def test_importances_must_fit_the_steps():
+def test_importance_must_have_one_entry_per_step():
     with pytest.raises(ValueError, match="importance must have a number for each of 2 steps"):
         MAMLPlusPlus(with_alphas(sinusoid_network(), ALPHA, 2), ALPHA, steps=2, importance=(1.0,))
 
@@ -159,7 +159,7 @@ def test_importances_must_fit_the_steps():
 
 
 def test_reptiles_direction_in_the_limit_of_small_alphas_is_the_mean_gradient(waves):
-    """(theta - phi) / (alpha k) -> the gradient of the loss on all of a task's points; the distance falls with alpha."""
+    """(theta - phi) / (alpha k) -> the gradient of the loss on all of a task's points; the error is linear in alpha."""
     network = adapt_everything(sinusoid_network())
     theta = lively(double(network.init(seeded(0))))
     x = torch.cat([waves.support_x, waves.query_x], 1)
@@ -188,7 +188,7 @@ def test_reptile_moves_batch_norms_beta(characters):
 
 
 def test_imamls_implicit_gradient_is_the_unrolled_one_at_convergence():
-    """Bowls in a plane: the inner loop run to its end, differentiated through every step, against the implicit formula."""
+    """On 2-D quadratics: the inner loop run to convergence and differentiated through, against the implicit formula."""
     optima = torch.tensor([[-1.9, 1.2], [2.0, 1.6], [0.6, -2.2]])
     curvatures = torch.tensor([[2.4, 1.4], [0.6, 0.3], [0.3, 0.6]])
     tasks = plane_tasks(optima, curvatures, torch.tensor([0.5, 0.4, 0.6])).to(dtype=torch.float64)
@@ -201,7 +201,7 @@ def test_imamls_implicit_gradient_is_the_unrolled_one_at_convergence():
 
 
 def smooth_network() -> Network:
-    """1-12-1 with tanh: the inner loop's minimum lies on no kink, so that it is reached to the last digit."""
+    """1-12-1 with tanh: smooth, so that the inner loop converges to machine precision."""
 
     def init(generator: torch.Generator) -> Weights:
         w1, w2 = torch.randn((1, 12), generator=generator), torch.randn((12, 1), generator=generator) / 4
@@ -214,7 +214,7 @@ def smooth_network() -> Network:
     return Network(init, forward, squared_error)
 
 
-def test_imamls_gradient_on_a_network_is_the_unrolled_one(waves):
+def test_imamls_gradient_of_a_network_is_the_unrolled_one(waves):
     network = smooth_network()
     theta = double(network.init(seeded(0)))
     learner = IMAML(network, alpha=0.02, steps=600, strength=8.0, solves=40)
@@ -227,7 +227,7 @@ def test_imamls_gradient_on_a_network_is_the_unrolled_one(waves):
 
 
 def test_conjugate_gradients_solve_each_tasks_own_system():
-    """Three tasks of five unknowns in two tensors: five iterations are enough, and more change nothing."""
+    """Three tasks of five unknowns in two tensors: five iterations suffice, and more change nothing."""
     generator = seeded(0)
     root = torch.randn((3, 5, 5), generator=generator, dtype=torch.float64)
     matrix = root @ root.mT + torch.eye(5, dtype=torch.float64)
@@ -244,26 +244,26 @@ def test_conjugate_gradients_solve_each_tasks_own_system():
 
 
 @pytest.mark.parametrize("wrong", [{"strength": 0.0}, {"solves": 0}])
-def test_impossible_settings_are_refused(wrong):
+def test_invalid_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         replace(IMAML(sinusoid_network(), ALPHA), **wrong)
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_every_variant_trains_by_its_name_and_learns(variant):
-    """On sine waves, from the recipe: the loss after adaptation falls, and what is learned can be evaluated."""
+def test_every_variant_learns(variant):
+    """Built by name from the sinusoid recipe: the loss after adaptation falls, and the result can be evaluated."""
     recipe = replace(find_recipe("sinusoid-10shot"), variant=variant, inner_steps=2, meta_learning_rate=1e-2)
     learner = recipe.build_learner()
     trainer = make_trainer(learner, recipe.build_tasks(), seeded(0), 8, learning_rate=recipe.meta_learning_rate)
     losses = trainer.run(40 if variant == "imaml" else 150)
-    if variant != "imaml":  # which needs a loss that is convex around theta, and has a test of its own below
+    if variant != "imaml":  # it needs a loss that is convex near theta, and is tested separately below
         assert losses[-20:].mean() < 0.9 * losses[:20].mean()
     assert trainer.theta.keys() == learner.network.init(seeded(0)).keys()
     scores = evaluate(learner, trainer.theta, recipe.build_tasks(), [0, 1, 4], seeded(1), test_tasks=4)
     assert all(score.isfinite().all() for score in scores.values())
 
 
-def test_imamls_gradient_leads_downhill(waves):
+def test_imamls_gradient_is_a_descent_direction(waves):
     network = smooth_network()
     theta = double(network.init(seeded(0)))
     learner = IMAML(network, alpha=0.02, steps=300, strength=8.0, solves=20)
