@@ -1,6 +1,6 @@
-"""Reinforcement learning (Algorithm 3) in its smallest honest form: 2-D navigation.
+"""Reinforcement learning (Algorithm 3) on the paper's smallest problem, 2-D navigation.
 
-policy -> navigation (the robots) -> baseline (advantages) -> reinforce (the inner step) -> trpo (the outer step) ->
+policy -> navigation (the environment) -> baseline (advantages) -> reinforce (the inner step) -> trpo (the outer step) ->
 training -> evaluation.
 """
 

@@ -14,32 +14,32 @@ from .navigation import draw_goals, draw_noise, final_distances
 from .reinforce import adapt
 
 TEST_GOALS = 40
-TEST_TRAJECTORIES = 40  # for each step: twice those of training, as in section 5.3
+TEST_TRAJECTORIES = 40  # per step: twice as many as in training, as in section 5.3
 STEPS = 3
-# Candidates for baselines, whose step sizes the paper tunes by hand, too (appendix A.2).
+# Candidates for the baselines, whose step sizes the paper also tunes by hand (appendix A.2).
 ALPHAS = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean returns and final distances over a goal's trajectories, by number of steps and goal: [steps + 1, T]."""
+    """Returns and final distances by number of steps and goal, means over a goal's trajectories: [steps + 1, T]."""
 
     returns: Tensor
     distances: Tensor
 
-    def told(self) -> dict[str, list[float]]:
-        """After 0, 1, 2 ... steps: mean return and mean final distance with 95% intervals over goals."""
-        pairs = {"return": self.returns, "distance": self.distances}
-        found = {name: [mean_and_ci95(goals) for goals in scores] for name, scores in pairs.items()}
+    def summary(self) -> dict[str, list[float]]:
+        """Mean return and mean final distance after 0, 1, 2 ... steps, with 95% intervals over goals."""
+        scores = {"return": self.returns, "distance": self.distances}
+        summaries = {name: [mean_and_ci95(goals) for goals in by_step] for name, by_step in scores.items()}
         return {
-            f"{name}{what}": [round(pair[place], 4) for pair in pairs]
-            for name, pairs in found.items()
-            for place, what in enumerate(("", "_ci95"))
+            f"{name}{suffix}": [round(pair[place], 4) for pair in pairs]
+            for name, pairs in summaries.items()
+            for place, suffix in enumerate(("", "_ci95"))
         }
 
 
 def halved(alpha: float, steps: int) -> list[float]:
-    """alpha for the first step and half of it for the others, as in appendix A.2 at test time."""
+    """alpha for the first step and alpha / 2 for the others, as at test time in appendix A.2."""
     return [alpha if number == 0 else alpha / 2 for number in range(steps)]
 
 
@@ -47,7 +47,7 @@ def evaluate_policy(
     policy: Network, theta: Weights, alpha: float, seed: int = 0, steps: int = STEPS, goals: int = TEST_GOALS,
     trajectories: int = TEST_TRAJECTORIES,
 ) -> Scores:  # fmt: skip
-    """Adapt to new goals. The seed decides goals and noise: policies are compared on the same ones."""
+    """Adapt to new goals. The seed determines goals and noise, so that policies are compared on the same ones."""
     at_least(2, goals=goals, trajectories=trajectories)
     generator = seeded_generator(seed, next(iter(theta.values())).device)
     places = draw_goals(goals, generator)
@@ -59,7 +59,7 @@ def evaluate_policy(
 
 
 def tuned_alpha(policy: Network, theta: Weights, seed: int, goals: int = TEST_GOALS // 2) -> float:
-    """The candidate with the highest mean return over all numbers of steps but 0, on goals that only this choice uses."""
+    """The candidate in ALPHAS with the highest mean return after 1, 2 and 3 steps, on goals used only for this choice."""
 
     def score(alpha: float) -> float:
         return evaluate_policy(policy, theta, alpha, seed, goals=goals).returns[1:].mean().nan_to_num(-1e9).item()

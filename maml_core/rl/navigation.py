@@ -1,7 +1,7 @@
-"""2-D navigation (section 5.3): a point robot that has to find a goal, and is told nothing but its rewards.
+"""2-D navigation (section 5.3): a point robot must find a goal that it knows only through its rewards.
 
-All robots of all tasks move at once: T tasks, B trajectories each, H steps. The policy's noise is passed in,
-so that two policies can be compared on the same noise.
+All robots of all tasks move in parallel: T tasks, B trajectories each, H steps. The policy's noise is passed in, so that
+two policies can be compared on the same noise.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from ..util.checks import at_least
 from .policy import draw
 
 HORIZON = 100
-FASTEST = 0.1  # the longest step along an axis; an action of 1 asks for it, as in rllab's normalized environment
-NEAR = 0.01
-SIDE = 0.5  # goals are in the unit square around the origin, where the robot starts
+MAX_VELOCITY = 0.1  # per step and axis; that of an action of 1, as in rllab's normalized environment
+GOAL_RADIUS = 0.01
+SIDE = 0.5  # half the side of the unit square of goals, centred at the origin, where the robot starts
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """What B robots of each of T tasks did in H steps.
+    """B trajectories of H steps in each of T tasks.
 
-    positions: [T, B, H, 2]   what the policy saw
-    actions:   [T, B, H, 2]   what it drew, in units of FASTEST and before clipping
+    positions: [T, B, H, 2]   observed by the policy
+    actions:   [T, B, H, 2]   sampled from it, in units of MAX_VELOCITY and before clipping
     rewards:   [T, B, H]      0 after the end
-    alive:     [T, B, H]      1 up to the step that reaches the goal, 0 after it
-    ends:      [T, B, 2]      where the robots end up
+    alive:     [T, B, H]      1 up to and including the step that reaches the goal, 0 after it
+    ends:      [T, B, 2]      final positions
     """
 
     positions: Tensor
@@ -37,7 +37,7 @@ class Trajectories:
     ends: Tensor
 
     def returns(self) -> Tensor:
-        """The sum of rewards of every trajectory, not discounted: [T, B]."""
+        """The undiscounted sum of each trajectory's rewards: [T, B]."""
         return self.rewards.sum(-1)
 
 
@@ -48,37 +48,38 @@ def draw_goals(tasks: int, generator: torch.Generator) -> Tensor:
 
 
 def draw_noise(tasks: int, trajectories: int, generator: torch.Generator, horizon: int = HORIZON) -> Tensor:
-    """Standard normal numbers [T, B, H, 2], all the randomness of these trajectories."""
+    """Standard normal noise [T, B, H, 2], the only randomness in the trajectories."""
     at_least(1, tasks=tasks, trajectories=trajectories, horizon=horizon)
     return torch.randn((tasks, trajectories, horizon, 2), generator=generator, device=generator.device)
 
 
 @torch.no_grad()
 def roll_out(policy: Network, weights: Weights, goals: Tensor, noise: Tensor) -> Trajectories:
-    """Let every task's policy act: weights shared or [T, ...], goals [T, 2], noise [T, B, H, 2].
+    """Roll out every task's policy: weights shared or [T, ...], goals [T, 2], noise [T, B, H, 2].
 
-    The reward is minus the squared distance to the goal after the step. A robot that is within NEAR of it stays there.
+    The reward is the negative squared distance to the goal after the step. Once within GOAL_RADIUS of the goal, a robot
+    stops.
     """
     position = torch.zeros_like(noise[:, :, 0])
     alive = torch.ones_like(noise[:, :, 0, :1])
     goals, seen = goals[:, None], []
     for drawn in noise.unbind(2):
         action = draw(policy.forward(weights, position), drawn)
-        moved = position + alive * (FASTEST * action).clamp(-FASTEST, FASTEST)
+        moved = position + alive * (MAX_VELOCITY * action).clamp(-MAX_VELOCITY, MAX_VELOCITY)
         squared = (moved - goals).square().sum(-1, keepdim=True)
         seen.append((position, action, -squared * alive, alive))
-        position, alive = moved, alive * (squared >= NEAR**2)
-    positions, actions, rewards, lived = (torch.stack(parts, 2) for parts in zip(*seen))
-    return Trajectories(positions, actions, rewards.squeeze(-1), lived.squeeze(-1), position)
+        position, alive = moved, alive * (squared >= GOAL_RADIUS**2)
+    positions, actions, rewards, was_alive = (torch.stack(parts, 2) for parts in zip(*seen))
+    return Trajectories(positions, actions, rewards.squeeze(-1), was_alive.squeeze(-1), position)
 
 
 def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:
-    """How far from the goal the robots end up: [T, B]."""
+    """The robots' final distances from the goal: [T, B]."""
     return (trajectories.ends - goals[:, None]).norm(dim=-1)
 
 
 def best_returns(goals: Tensor, horizon: int = HORIZON) -> Tensor:
-    """The return of a robot that is told the goal and goes there by the longest steps, [T, 2] -> [T]."""
-    gone = FASTEST * torch.arange(1, horizon + 1, device=goals.device)
-    left = (goals.abs()[:, None] - gone[:, None]).clamp(min=0)
-    return -(left**2).sum((1, 2))
+    """The return of a robot that knows the goal and moves there at full speed, [T, 2] -> [T]."""
+    covered = MAX_VELOCITY * torch.arange(1, horizon + 1, device=goals.device)
+    remaining = (goals.abs()[:, None] - covered[:, None]).clamp(min=0)
+    return -(remaining**2).sum((1, 2))

@@ -1,7 +1,7 @@
-"""A Gaussian policy: for every position a mean action, and one log standard deviation per axis, learned like the rest.
+"""A Gaussian policy: a mean action for each position, and one log standard deviation per axis, learned like any weight.
 
-Section 5.3: two hidden layers of 100 with ReLU. It is a `Network` like those of the other chapters, whose "loss" is the
-negative log-likelihood of an action, so that stacking theta over tasks works as it does there.
+Section 5.3: two hidden layers of 100 with ReLU. It is a `Network` like those of the other chapters, with the negative
+log-likelihood of an action as its loss, so stacking theta over tasks works in the same way.
 """
 
 import math
@@ -40,7 +40,7 @@ def navigation_policy(sizes: tuple[int, ...] = SIZES) -> Network:
 
 
 def negative_log_likelihood(outputs: Tensor, actions: Tensor) -> Tensor:
-    """-log pi(a | x) of every action: outputs [..., 2 A], actions [..., A] -> [...]."""
+    """-log pi(a | x) of each action: outputs [..., 2 A], actions [..., A] -> [...]."""
     mean, log_std = outputs.chunk(2, -1)
     z = (actions - mean) / log_std.exp()
     return (z**2 / 2 + log_std + math.log(2 * math.pi) / 2).sum(-1)
@@ -53,7 +53,7 @@ def draw(outputs: Tensor, noise: Tensor) -> Tensor:
 
 
 def divergence(old: Tensor, new: Tensor) -> Tensor:
-    """KL(old || new) of every state's two Gaussians, outputs [..., 2 A] each -> [...]."""
+    """KL(old || new) between the two Gaussians in each state: outputs [..., 2 A] each -> [...]."""
     (mean, log_std), (new_mean, new_log_std) = old.chunk(2, -1), new.chunk(2, -1)
     ratio = ((2 * log_std).exp() + (mean - new_mean) ** 2) / (2 * (2 * new_log_std).exp())
     return (new_log_std - log_std + ratio - 0.5).sum(-1)

@@ -2,8 +2,8 @@
 
     L_i(theta) = - mean over steps t of  log pi_theta(a_t | x_t) A_t            (equation 4, with a baseline)
 
-Its gradient is the policy gradient. Positions, actions and advantages are constants here: only the log-likelihood is
-differentiated, also when the meta-gradient goes through this step a second time.
+Its gradient is the policy gradient. Positions, actions and advantages are constants: only the log-likelihood is
+differentiated, even when the meta-gradient differentiates through this step.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from .navigation import Trajectories, roll_out
 
 @dataclass(frozen=True)
 class Batch:
-    """Steps to learn from, P = B*H of them in a task; those after a trajectory's end have weight 0.
+    """The P = B*H steps of each task to learn from; those after a trajectory's end have weight 0.
 
     x:         [T, P, 2]   positions
     actions:   [T, P, 2]
     advantage: [T, P]
-    weight:    [T, P]      1 / (a task's steps), so that a weighted sum is a task's mean
+    weight:    [T, P]      1 / (a task's steps), so that a weighted sum is the task's mean
     """
 
     x: Tensor
@@ -33,21 +33,21 @@ class Batch:
     weight: Tensor
 
     def thin(self, every: int) -> "Batch":
-        """Only every `every`-th step, with weights that again sum to 1."""
+        """Keep every `every`-th step only, with weights that again sum to 1."""
         weight = self.weight[:, ::every]
         parts = (t[:, ::every].contiguous() for t in (self.x, self.actions, self.advantage))
         return Batch(*parts, weight / weight.sum(1, keepdim=True))
 
 
 def as_batch(trajectories: Trajectories) -> Batch:
-    """Trajectories as steps with their advantages."""
+    """Flatten trajectories into steps, with their advantages."""
     flat = (t.flatten(1, 2) for t in (trajectories.positions, trajectories.actions, advantages(trajectories)))
     alive = trajectories.alive.flatten(1)
     return Batch(*flat, alive / alive.sum(1, keepdim=True))
 
 
 def policy_loss(policy: Network, weights: Weights, batch: Batch) -> Tensor:
-    """L_i of every task: [T]."""
+    """L_i of each task: [T]."""
     minus_log = policy.loss(policy.forward(weights, batch.x), batch.actions)
     return (batch.weight * minus_log * batch.advantage).sum(-1)
 
@@ -63,7 +63,7 @@ def policy_step(policy: Network, phi: Weights, batch: Batch, alpha: float, first
 def adapt(
     policy: Network, phi: Weights, goals: Tensor, noises: Sequence[Tensor], alphas: Sequence[float]
 ) -> tuple[list[Trajectories], Weights]:
-    """Act and learn in turn (lines 5 to 8): what phi [T, ...] does before the first step and after each, and the last phi.
+    """Alternate rollouts and inner steps (lines 5 to 8): the trajectories before and after each step, and the last phi.
 
     noises: [T, B, H, 2] each, one more than there are steps; alphas: the size of each step.
     """

@@ -1,4 +1,4 @@
-"""Algorithm 3: sample, adapt, sample again, and move theta so that the adapted policies earn more."""
+"""Algorithm 3: sample, adapt, sample again, and update theta so that the adapted policies' returns increase."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -22,18 +22,18 @@ from .reinforce import adapt, as_batch
 from .trpo import Objective, Report, trpo_step
 
 FILE = "policy.pt"
-KEEP_EVERY = 10  # meta-iterations
+SAVE_EVERY = 10  # meta-iterations
 
 
 @dataclass(frozen=True)
 class PolicyRecipe:
-    """What determines a training run on 2-D navigation, apart from the seed (section 5.3 and appendix A.2).
+    """Everything but the seed that determines a training run on 2-D navigation (section 5.3 and appendix A.2).
 
     alpha:            size of an inner step
-    inner_steps:      inner steps in training; 0: one policy for all goals, which is the paper's pretraining
-    trajectories:     for each task, before every step and after the last
+    inner_steps:      inner steps in training; 0 trains one policy for all goals, the paper's pretraining
+    trajectories:     per task, before each step and after the last
     meta_batch:       T, goals per meta-iteration
-    meta_iterations:  how long to train: the authors' script has 100, the paper "up to 500"
+    meta_iterations:  length of training: 100 in the authors' script, "up to 500" in the paper
     first_order:      treat the inner gradient as a constant
     """
 
@@ -65,7 +65,7 @@ POLICIES = {
 def sample(
     policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
 ) -> tuple[list[Trajectories], Tensor]:
-    """Lines 3 to 8 for a meta-batch: the trajectories before each inner step and after the last; the goals [T, 2]."""
+    """Lines 3 to 8 for a meta-batch: the trajectories before each inner step and after the last, and the goals [T, 2]."""
     tasks, steps = recipe.meta_batch, recipe.inner_steps
     goals = draw_goals(tasks, generator)
     noises = [draw_noise(tasks, recipe.trajectories, generator) for _ in range(steps + 1)]
@@ -75,15 +75,15 @@ def sample(
 def meta_iteration(
     policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
 ) -> tuple[Weights, dict[str, Any]]:
-    """One meta-iteration: the new theta, and mean return before and after adaptation, final distance and KL."""
+    """One meta-iteration: the new theta, and mean returns before and after adaptation, final distance and KL."""
     seen, goals = sample(policy, theta, recipe, generator)
     *inner, outer = (as_batch(trajectories) for trajectories in seen)
     objective = Objective(policy, theta, inner, outer, recipe.alpha, recipe.first_order)
     theta, report = trpo_step(objective)
-    return theta, _told(seen, goals, report)
+    return theta, _summary(seen, goals, report)
 
 
-def _told(seen: list[Trajectories], goals: Tensor, report: Report) -> dict[str, Any]:
+def _summary(seen: list[Trajectories], goals: Tensor, report: Report) -> dict[str, Any]:
     before, after = (seen[place].returns().mean().item() for place in (0, -1))
     distance = final_distances(seen[-1], goals).mean().item()
     return {"before": round(before, 3), "after": round(after, 3), "distance": round(distance, 4),
@@ -96,45 +96,45 @@ def train_policy(
     iterations: int | None = None,
     seed: int = 0,
     device: str = "cpu",
-    facts: dict[str, Any] | None = None,
-    say: Callable[[str], None] = print,
+    metadata: dict[str, Any] | None = None,
+    log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Train into `out`/policy.pt, continuing a run of the same recipe and seed if there is one.
 
-    The file is written every KEEP_EVERY meta-iterations: an interrupt loses no more than that, and a resumed run ends as if
-    it had never been interrupted. Returns the file's content: theta and the record of the run. Raises ValueError if the
-    folder holds another run.
+    The file is saved every SAVE_EVERY meta-iterations: an interrupt loses no more than that, and a resumed run gives the
+    same result as an uninterrupted one. Returns the file's content: theta and the record of the run. Raises ValueError if
+    the folder holds a different run.
     """
     iterations = recipe.meta_iterations if iterations is None else iterations
     at_least(1, iterations=iterations)
     policy, generator, path = navigation_policy(), seeded_generator(seed, device), out / FILE
-    story = {"theta": policy.init(generator), "recipe": asdict(recipe), "iteration": 0, "seed": seed, "device": device,
-             "torch": str(torch.__version__), "wall_seconds": 0.0, "history": []} | (facts or {})  # fmt: skip
+    record = {"theta": policy.init(generator), "recipe": asdict(recipe), "iteration": 0, "seed": seed, "device": device,
+              "torch": str(torch.__version__), "wall_seconds": 0.0, "history": []} | (metadata or {})  # fmt: skip
     if path.exists():
-        found = checkpoints.load(path)
-        if (found["recipe"], found.get("seed")) != (story["recipe"], seed):
+        saved = checkpoints.load(path)
+        if (saved["recipe"], saved.get("seed")) != (record["recipe"], seed):
             raise ValueError(f"{path} belongs to another recipe or seed: choose another --out, or move it away.")
-        if found["iteration"] > iterations:
+        if saved["iteration"] > iterations:
             raise ValueError(
-                f"{path} is at meta-iteration {found['iteration']:,}, past the {iterations:,} asked for: move it away, "
-                "or ask for at least as many --iterations."
+                f"{path} is already at meta-iteration {saved['iteration']:,}, past the {iterations:,} requested: move it "
+                "away, or request at least as many --iterations."
             )
-        story |= found
-        story["theta"] = {name: w.to(device) for name, w in found["theta"].items()}
-        generator.set_state(found["generator"])
-        say(f"{path}: continuing after meta-iteration {story['iteration']:,}.")
+        record |= saved
+        record["theta"] = {name: w.to(device) for name, w in saved["theta"].items()}
+        generator.set_state(saved["generator"])
+        log(f"{path}: continuing after meta-iteration {record['iteration']:,}.")
     check_writable(path, "choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic() - story["wall_seconds"]
-    for iteration in _steps(recipe.name, story["iteration"], iterations):
-        story["theta"], row = meta_iteration(policy, story["theta"], recipe, generator)
-        story["history"].append({"iteration": iteration} | row)
-        story |= {"iteration": iteration, "wall_seconds": round(time.monotonic() - started, 1)}
-        if iteration % KEEP_EVERY == 0 or iteration == iterations:
-            checkpoints.save(story | {"generator": generator.get_state()}, path)
-    return story
+    started = time.monotonic() - record["wall_seconds"]
+    for iteration in _remaining(recipe.name, record["iteration"], iterations):
+        record["theta"], row = meta_iteration(policy, record["theta"], recipe, generator)
+        record["history"].append({"iteration": iteration} | row)
+        record |= {"iteration": iteration, "wall_seconds": round(time.monotonic() - started, 1)}
+        if iteration % SAVE_EVERY == 0 or iteration == iterations:
+            checkpoints.save(record | {"generator": generator.get_state()}, path)
+    return record
 
 
-def _steps(name: str, done: int, iterations: int) -> Iterable[int]:
+def _remaining(name: str, done: int, iterations: int) -> Iterable[int]:
     """The remaining meta-iterations, with a progress bar."""
     return progress(range(done + 1, iterations + 1), name, iterations, initial=done)

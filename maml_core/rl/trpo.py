@@ -1,12 +1,12 @@
-"""The outer step of Algorithm 3: trust-region policy optimization (Schulman et al. 2015) of what comes after adaptation.
+"""The outer step of Algorithm 3: trust-region policy optimization (Schulman et al. 2015) of the adapted policies.
 
-    lower    L(theta) = - mean_i mean_t  pi_phi_i(a | x) / pi_old_i(a | x) * A          phi_i = adapted(theta)
-    subject to         mean_i mean_t  KL(pi_old_i || pi_phi_i)  <=  delta
+    minimize   L(theta) = - mean_i mean_t  pi_phi_i(a | x) / pi_old_i(a | x) * A          phi_i = adapted(theta)
+    subject to            mean_i mean_t  KL(pi_old_i || pi_phi_i)  <=  delta
 
-along the natural direction F^-1 grad L, with F the Hessian of the mean KL. The KL is 0 and smallest where old and new
-are the same, so its first derivative with respect to the policy's outputs vanishes there, and what is left of its Hessian
-is J^T M J: J leads from theta to the outputs, M is the Gaussian's own Fisher matrix. So two derivatives are enough, one in
-the inner step and one here, where the paper takes finite differences "to avoid computing third derivatives".
+along the natural gradient F^-1 grad L, where F is the Hessian of the mean KL. The KL has its minimum, 0, where old and new
+policies agree, so there its derivative with respect to the policy's outputs vanishes, and its Hessian reduces to J^T M J:
+J is the Jacobian of the outputs with respect to theta, M the Fisher matrix of the Gaussian. So two derivatives suffice,
+one in the inner step and one here, where the paper uses finite differences "to avoid computing third derivatives".
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ from .reinforce import Batch, policy_step
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the meta-optimizer; the defaults are the authors' (rllab's).
+    """Settings of the meta-optimizer; the defaults, except thin, are the authors' (rllab's).
 
-    delta: largest mean KL of a step; solves: iterations of conjugate gradients; damping: added to F's diagonal;
-    backtracks, shrink: how often a step is tried, each time shorter by this factor; thin: F is computed from every
-    thin-th step of the trajectories (theirs: from all), since its products are most of the work
+    delta: maximum mean KL of a step; solves: iterations of conjugate gradients; damping: added to F's diagonal;
+    backtracks, shrink: maximum number of tries in the line search, each shorter by this factor; thin: F is computed from
+    every thin-th step of the trajectories (theirs: from all), since its products are most of the work
     """
 
     delta: float = 0.01
@@ -41,7 +41,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Report:
-    """How a step went: the surrogate before and after, the mean KL, and the number of tries (0: none was accepted)."""
+    """The outcome of a step: the surrogate before and after, the mean KL, and the number of tries (0: none accepted)."""
 
     before: float
     after: float
@@ -50,10 +50,10 @@ class Report:
 
 
 class Objective:
-    """What one meta-iteration minimizes, as a function of theta: surrogate, KL and the product F v.
+    """The objective of one meta-iteration as a function of theta: surrogate, KL and the product F v.
 
-    inner: the batches of the inner steps, in order (if there are none, theta itself acts: pretraining); outer: the batch
-    that the adapted policies drew.
+    inner: the batches of the inner steps, in order (empty in pretraining, where theta itself acts); outer: the batch
+    sampled by the adapted policies.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Objective:
             self.old_minus_log = policy.loss(self.old, outer.actions)
 
     def thin(self, every: int) -> "Objective":
-        """The same on every `every`-th step, for the Fisher matrix, which need not be exact."""
+        """The same on every `every`-th step, for the Fisher matrix, which may be approximate."""
         inner = [batch.thin(every) for batch in self.inner]
         return Objective(self.policy, self.theta, inner, self.outer.thin(every), self.alpha, self.first_order)
 
     def outputs(self, theta: Weights) -> Tensor:
-        """What the adapted policies say to the outer batch's positions: [T, P, 4]."""
+        """The adapted policies' outputs at the outer batch's positions: [T, P, 4]."""
         phi = stack(self.policy, theta, len(self.outer.x))
         for batch in self.inner:
             phi = policy_step(self.policy, phi, batch, self.alpha, self.first_order)
@@ -83,39 +83,39 @@ class Objective:
         return (self.outer.weight * of_steps).sum(-1).mean()
 
     def surrogate(self, outputs: Tensor) -> Tensor:
-        """L from what the policies say, with importance ratios."""
+        """L from the policies' outputs, with importance ratios."""
         ratio = (self.old_minus_log - self.policy.loss(outputs, self.outer.actions)).exp()
         return -self.mean(ratio * self.outer.advantage)
 
     def kl(self, outputs: Tensor) -> Tensor:
-        """The mean KL from the policies that drew the outer batch."""
+        """The mean KL from the policies that sampled the outer batch."""
         return self.mean(divergence(self.old, outputs))
 
     def gradient(self) -> tuple[Weights, Tensor]:
-        """grad L at theta, through the inner steps: the meta-gradient. And L itself."""
+        """The meta-gradient, grad L at theta through the inner steps, and L itself."""
         return torch.func.grad_and_value(lambda theta: self.surrogate(self.outputs(theta)))(self.theta)
 
     def fisher(self) -> Callable[[Weights], Weights]:
         """The product v -> F v at theta, F = J^T M J."""
-        outputs, back = torch.func.vjp(self.outputs, self.theta)
-        # u -> J^T u is linear, so that its own transpose is v -> J v: both ways from one graph.
-        _, ahead = torch.func.vjp(lambda u: back(u)[0], torch.zeros_like(outputs))
+        outputs, vjp = torch.func.vjp(self.outputs, self.theta)
+        # u -> J^T u is linear, and its transpose is v -> J v: both directions from one graph.
+        _, jvp = torch.func.vjp(lambda u: vjp(u)[0], torch.zeros_like(outputs))
         precision = (-2 * self.old.chunk(2, -1)[1]).exp()
         m = torch.cat([precision, torch.full_like(precision, 2)], -1) * (self.outer.weight / len(self.old))[..., None]
 
         def product(v: Weights) -> Weights:
-            return back(m * ahead(v)[0])[0]
+            return vjp(m * jvp(v)[0])[0]
 
         return product
 
 
 def trpo_step(objective: Objective, settings: Settings = Settings()) -> tuple[Weights, Report]:
-    """A new theta that lowers the surrogate within the trust region, or the old one if none of the tries does."""
+    """A new theta that lowers the surrogate within the trust region, or the old one if no try succeeds."""
     gradient, before = objective.gradient()
     fisher = objective.thin(settings.thin).fisher()
 
     def damped(v: Weights) -> Weights:
-        """For conjugate gradients, which expect a leading axis; here it holds a single system."""
+        """(F + damping I) v, with the leading task axis that `conjugate_gradients` expects; here it has length 1."""
         image = fisher({name: w[0] for name, w in v.items()})
         return {name: image[name][None] + settings.damping * w for name, w in v.items()}
 

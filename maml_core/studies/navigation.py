@@ -61,7 +61,7 @@ def judge(theta: Weights, name: str | None) -> Iterator[dict[str, Any]]:
     chosen = recipe.alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
     std = round(theta["log_std"].exp().mean().item(), 4)
     for alpha in (chosen,) if adapts and recipe.first_order else ALPHAS:
-        told = evaluate_policy(policy, theta, alpha, TEST_SEED).told()
+        told = evaluate_policy(policy, theta, alpha, TEST_SEED).summary()
         yield {"alpha": alpha, "chosen": alpha == chosen, "std": std} | told
 
 

@@ -15,7 +15,7 @@ from maml_core.networks import Network
 from maml_core.results import load_study, shipped
 from maml_core.results.comparisons import navigation_table
 from maml_core.rl import baseline, evaluation, navigation, policy, reinforce, training, trpo
-from maml_core.rl.navigation import FASTEST, NEAR, Trajectories, draw_goals, draw_noise, roll_out
+from maml_core.rl.navigation import GOAL_RADIUS, MAX_VELOCITY, Trajectories, draw_goals, draw_noise, roll_out
 from maml_core.rl.training import POLICIES, PolicyRecipe
 from maml_core.studies import navigation as study
 from maml_core.studies import registry
@@ -33,7 +33,7 @@ def to_double(weights):
 
 @pytest.fixture
 def theta(generator):
-    """Weights of the small policy with every derivative at work."""
+    """Weights of the small policy for which no derivative vanishes."""
     weights = to_double(SMALL.init(generator))
     return {name: w + 0.3 * torch.randn(w.shape, generator=generator, dtype=w.dtype) for name, w in weights.items()}
 
@@ -49,36 +49,36 @@ def noises(generator):
 
 
 def always(action: tuple[float, float]) -> Network:
-    """A policy that asks for one action wherever it is, nearly without noise."""
+    """A policy that takes the same action everywhere, with almost no noise."""
     outputs = torch.tensor([*action, -30.0, -30.0])
     return Network(
         lambda generator: {}, lambda weights, x: outputs.expand(*x.shape[:-1], 4), policy.negative_log_likelihood
     )
 
 
-# The robots.
+# The environment.
 
 
-def test_velocities_are_clipped_and_an_action_of_one_is_the_longest_step():
+def test_velocities_are_clipped_to_that_of_an_action_of_one():
     goals = torch.tensor([[0.5, -0.5]])
     seen = roll_out(always((7.0, -0.5)), {}, goals, torch.zeros(1, 2, 3, 2))
-    expected = torch.tensor([[0.0, 0.0], [FASTEST, -0.05], [2 * FASTEST, -0.10]])
+    expected = torch.tensor([[0.0, 0.0], [MAX_VELOCITY, -0.05], [2 * MAX_VELOCITY, -0.10]])
     torch.testing.assert_close(seen.positions[0, 0], expected)
-    torch.testing.assert_close(seen.actions[0, 0], torch.tensor([[7.0, -0.5]]).expand(3, 2))  # as drawn, not as clipped
+    torch.testing.assert_close(seen.actions[0, 0], torch.tensor([[7.0, -0.5]]).expand(3, 2))  # before clipping
     assert seen.rewards[0, 1, 0].item() == pytest.approx(-((0.5 - 0.1) ** 2) - (0.5 - 0.05) ** 2)
 
 
 def test_an_episode_ends_within_a_hundredth_of_the_goal():
-    """Two goals on the way: one is passed at 0.009, the other at 0.011, so that only the first is an end."""
+    """The robot passes one goal at a distance of 0.009, the other at 0.011: only the first ends an episode."""
     goals = torch.tensor([[0.2, 0.009], [0.2, 0.011]])
     seen = roll_out(always((1.0, 0.0)), {}, goals, torch.zeros(2, 1, 5, 2))
-    assert NEAR == 0.01
+    assert GOAL_RADIUS == 0.01
     assert seen.alive[:, 0].tolist() == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
     assert seen.rewards[0, 0, 2:].eq(0).all() and seen.rewards[0, 0, 1].item() == pytest.approx(-(0.009**2), rel=1e-3)
     torch.testing.assert_close(seen.ends[:, 0], torch.tensor([[0.2, 0.0], [0.5, 0.0]]))
 
 
-def test_robots_are_what_a_plain_loop_has(theta, goals, noises):
+def test_rollouts_match_a_plain_loop(theta, goals, noises):
     phi = {name: w + 0.1 * torch.arange(T, dtype=w.dtype).view(T, *[1] * w.dim()) for name, w in theta.items()}
     seen = roll_out(SMALL, phi, goals, noises[0])
     for i in range(T):
@@ -96,12 +96,12 @@ def test_robots_are_what_a_plain_loop_has(theta, goals, noises):
             assert seen.returns()[i, b].item() == pytest.approx(total)
 
 
-def test_goals_fill_the_unit_square_around_the_origin(generator):
+def test_goals_fill_the_unit_square_centred_at_the_origin(generator):
     goals = draw_goals(2000, generator)
     assert goals.abs().max() <= 0.5 and goals.abs().mean(0) == pytest.approx([0.25, 0.25], abs=0.01)
 
 
-def test_nobody_is_faster_than_straight_to_the_goal():
+def test_the_best_return_is_an_upper_bound():
     goals = torch.tensor([[0.5, -0.2], [0.0, 0.0]])
     by_hand = -sum((0.5 - 0.1 * t) ** 2 for t in range(1, 6)) - 0.1**2
     assert navigation.best_returns(goals).tolist() == pytest.approx([by_hand, 0.0])
@@ -112,7 +112,7 @@ def test_nobody_is_faster_than_straight_to_the_goal():
 # The policy.
 
 
-def test_likelihood_and_divergence_are_torchs():
+def test_likelihood_and_divergence_match_torch():
     outputs = torch.randn((2, 7, 4), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     old, new = (torch.distributions.Normal(o[..., :2], o[..., 2:].exp()) for o in outputs)
     actions = policy.draw(outputs[0], torch.ones(7, 2, dtype=torch.float64))
@@ -124,7 +124,7 @@ def test_likelihood_and_divergence_are_torchs():
 # Returns, baseline, advantages.
 
 
-def test_discounted_returns_are_the_sums():
+def test_discounted_returns_match_explicit_sums():
     rewards = torch.randn((2, 3, 5), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = baseline.discounted_returns(rewards, 0.9)
     for t in range(5):
@@ -132,8 +132,8 @@ def test_discounted_returns_are_the_sums():
         torch.testing.assert_close(found[..., t], total)
 
 
-def test_baseline_is_each_tasks_least_squares(generator):
-    """Ridge regression as least squares with rows sqrt(ridge) I below, one task after the other."""
+def test_baseline_matches_each_tasks_least_squares(generator):
+    """Ridge regression as least squares with extra rows sqrt(ridge) I, one task at a time."""
     inputs = torch.randn((T, 50, 8), generator=generator, dtype=torch.float64)
     returns = torch.randn((T, 50), generator=generator, dtype=torch.float64)
     found = baseline.fit_baseline(inputs, returns)
@@ -143,8 +143,8 @@ def test_baseline_is_each_tasks_least_squares(generator):
         torch.testing.assert_close(found[i], torch.linalg.lstsq(a, y[:, None]).solution[:, 0])
 
 
-def test_advantages_are_a_plain_loops_and_leave_out_what_comes_after_an_end(generator):
-    """One trajectory of the second task ends early: its rows must not be there, neither for the fit nor for the mean."""
+def test_advantages_match_a_plain_loop_and_ignore_steps_after_the_end(generator):
+    """One trajectory of the second task ends early: its remaining steps must affect neither the fit nor the mean."""
     shape = (2, 3, 7)
     alive = torch.ones(shape, dtype=torch.float64)
     alive[1, 2, 3:] = 0
@@ -162,8 +162,8 @@ def test_advantages_are_a_plain_loops_and_leave_out_what_comes_after_an_end(gene
                 returns.append(sum(0.9 ** (k - t) * rewards[i, b, k].item() for k in range(t, length)))
         a, y = torch.tensor(rows, dtype=torch.float64), torch.tensor(returns, dtype=torch.float64)
         coefficients = torch.linalg.solve(a.T @ a + 1e-5 * torch.eye(8, dtype=torch.float64), a.T @ y)
-        left = y - a @ coefficients
-        expected = (left - left.mean()) / left.std(correction=0)
+        residual = y - a @ coefficients
+        expected = (residual - residual.mean()) / residual.std(correction=0)
         torch.testing.assert_close(found[i][alive[i] > 0], expected, rtol=1e-6, atol=1e-6)
     assert found[1, 2, 3:].eq(0).all()
 
@@ -176,7 +176,7 @@ def one_task(batch: reinforce.Batch, i: int) -> reinforce.Batch:
 
 
 def plain_loss(weights, batch: reinforce.Batch, i: int):
-    """REINFORCE's loss of one task, without a task axis, on torch's distributions."""
+    """REINFORCE's loss of one task, without a task axis, by torch's distributions."""
     h = torch.relu(batch.x[i] @ weights["w1"] + weights["b1"])
     h = torch.relu(h @ weights["w2"] + weights["b2"])
     normal = torch.distributions.Normal(h @ weights["w3"] + weights["b3"], weights["log_std"].exp())
@@ -188,7 +188,7 @@ def plain_step(weights, batch, i, alpha, create_graph=True):
     return {name: w - alpha * g for (name, w), g in zip(weights.items(), gradient)}
 
 
-def test_policy_step_is_a_loop_over_tasks(theta, goals, noises):
+def test_policy_step_matches_a_loop_over_tasks(theta, goals, noises):
     batch = reinforce.as_batch(roll_out(SMALL, stack(SMALL, theta, T), goals, noises[0]))
     stepped = reinforce.policy_step(SMALL, stack(SMALL, theta, T), batch, 0.7)
     for i in range(T):
@@ -198,7 +198,7 @@ def test_policy_step_is_a_loop_over_tasks(theta, goals, noises):
             torch.testing.assert_close(stepped[name][i], w.detach(), rtol=1e-10, atol=1e-12)
 
 
-def test_policy_gradient_is_the_finite_difference(theta, goals, noises):
+def test_policy_gradient_matches_finite_differences(theta, goals, noises):
     batch = one_task(reinforce.as_batch(roll_out(SMALL, theta, goals, noises[0])), 1)
     gradient = torch.func.grad(lambda w: reinforce.policy_loss(SMALL, w, batch).sum())(theta)
     for name in ("w3", "b1", "log_std"):
@@ -211,7 +211,7 @@ def test_policy_gradient_is_the_finite_difference(theta, goals, noises):
 
 
 def test_score_function_gradient_is_unbiased_on_a_bandit():
-    """One action a from N(m, s^2), reward -(a - c)^2: expected return -(m - c)^2 - s^2, whose gradient is known."""
+    """One action a from N(m, s^2) with reward -(a - c)^2: the expected return is -(m - c)^2 - s^2."""
     mean, log_std, c = 0.3, -0.5, 1.0
     outputs = torch.tensor([mean, log_std], dtype=torch.float64, requires_grad=True)
     noise = torch.randn((400_000, 1), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -219,7 +219,7 @@ def test_score_function_gradient_is_unbiased_on_a_bandit():
     reward = -((actions[:, 0] - c) ** 2)
     loss = (policy.negative_log_likelihood(outputs.expand(len(noise), 2), actions) * reward).mean()
     (found,) = torch.autograd.grad(loss, outputs)
-    exact = [2 * (mean - c), 2 * torch.tensor(2 * log_std).exp().item()]  # of minus the expected return
+    exact = [2 * (mean - c), 2 * torch.tensor(2 * log_std).exp().item()]  # of the negative expected return
     assert found.tolist() == pytest.approx(exact, abs=0.02)
     assert min(abs(g) for g in exact) > 0.5
 
@@ -234,7 +234,7 @@ def objective(theta, goals, noises, alpha=0.7, steps=1, first_order=False) -> tr
 
 
 @pytest.mark.parametrize("first_order", [False, True], ids=["second", "first"])
-def test_meta_gradient_is_a_loop_over_tasks(theta, goals, noises, first_order):
+def test_meta_gradient_matches_a_loop_over_tasks(theta, goals, noises, first_order):
     ours = objective(theta, goals, noises, first_order=first_order)
     gradient, _ = ours.gradient()
     own = {name: w.clone().requires_grad_() for name, w in theta.items()}
@@ -248,15 +248,15 @@ def test_meta_gradient_is_a_loop_over_tasks(theta, goals, noises, first_order):
     assert_equal_gradients(gradient, expected)
 
 
-def test_second_order_is_really_second_order(theta, goals, noises):
+def test_second_order_differs_from_first_order(theta, goals, noises):
     flat = [torch.cat([g.flatten() for g in objective(theta, goals, noises, first_order=first).gradient()[0].values()])
             for first in (False, True)]  # fmt: skip
     assert (flat[0] - flat[1]).norm() > 0.01 * flat[0].norm()
 
 
 @pytest.mark.parametrize("steps", [0, 1])
-def test_fisher_product_is_the_whole_hessian_of_the_mean_kl(theta, goals, noises, steps):
-    """Though it takes no third derivative: at theta the KL is 0 and smallest."""
+def test_fisher_product_uses_the_full_hessian_of_the_mean_kl(theta, goals, noises, steps):
+    """Although it needs no third derivatives, since the KL has its minimum, 0, at theta."""
     ours = objective(theta, goals, noises, steps=steps)
     sizes = [w.numel() for w in theta.values()]
 
@@ -290,14 +290,14 @@ def test_trpo_lowers_the_surrogate_within_its_limit(theta, goals, noises, steps)
         assert report.tries >= 1
 
 
-def test_trpo_stays_where_nothing_can_be_gained(theta, goals, noises):
+def test_trpo_keeps_theta_if_the_gradient_vanishes(theta, goals, noises):
     ours = objective(theta, goals, noises)
     outer = replace(ours.outer, advantage=torch.zeros_like(ours.outer.advantage))
     moved, report = trpo.trpo_step(trpo.Objective(SMALL, theta, ours.inner, outer, 0.7))
     assert moved is theta and report.tries == 0
 
 
-def test_a_thinner_batch_is_a_mean_again(theta, goals, noises):
+def test_weights_of_a_thinned_batch_sum_to_one(theta, goals, noises):
     batch = reinforce.as_batch(roll_out(SMALL, theta, goals, noises[0]))
     thin = batch.thin(5)
     assert thin.x.shape == (T, -(-B * H // 5), 2) and torch.equal(thin.x[:, 1], batch.x[:, 5])
@@ -309,17 +309,17 @@ def test_a_thinner_batch_is_a_mean_again(theta, goals, noises):
 TINY = PolicyRecipe("maml", meta_batch=2, trajectories=3)
 
 
-def test_a_training_that_was_interrupted_ends_the_same(tmp_path):
-    quietly = {"say": lambda text: None}
-    whole = training.train_policy(TINY, tmp_path / "whole", 3, **quietly)
-    training.train_policy(TINY, tmp_path / "parts", 1, **quietly)
-    parts = training.train_policy(TINY, tmp_path / "parts", 3, **quietly)
+def test_an_interrupted_run_ends_the_same(tmp_path):
+    silent = {"log": lambda text: None}
+    whole = training.train_policy(TINY, tmp_path / "whole", 3, **silent)
+    training.train_policy(TINY, tmp_path / "parts", 1, **silent)
+    parts = training.train_policy(TINY, tmp_path / "parts", 3, **silent)
     assert [row["iteration"] for row in parts["history"]] == [1, 2, 3] and parts["history"] == whole["history"]
     assert all(torch.equal(parts["theta"][name], w) for name, w in whole["theta"].items())
     with pytest.raises(ValueError, match="another recipe or seed: choose another --out"):
-        training.train_policy(TINY, tmp_path / "parts", 3, seed=1, **quietly)
+        training.train_policy(TINY, tmp_path / "parts", 3, seed=1, **silent)
     with pytest.raises(ValueError, match="past the 2 .*move it away"):
-        training.train_policy(TINY, tmp_path / "parts", 2, **quietly)
+        training.train_policy(TINY, tmp_path / "parts", 2, **silent)
 
 
 @pytest.mark.parametrize(
@@ -333,12 +333,12 @@ def test_a_training_that_was_interrupted_ends_the_same(tmp_path):
         ({"meta_iterations": 0}, "meta_iterations must be at least 1"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(changes, sentence):
+def test_invalid_settings_are_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         PolicyRecipe("mine", **changes)
 
 
-def test_goals_trajectories_and_iterations_that_cannot_be_are_refused(generator, tmp_path):
+def test_invalid_numbers_of_goals_trajectories_and_iterations_are_refused(generator, tmp_path):
     with pytest.raises(ValueError, match="tasks must be at least 1"):
         draw_goals(0, generator)
     with pytest.raises(ValueError, match="horizon must be at least 1"):
@@ -351,8 +351,8 @@ def test_goals_trajectories_and_iterations_that_cannot_be_are_refused(generator,
         shipped.load_policy("nobody")
 
 
-def test_evaluation_is_a_plain_loop_over_goals():
-    """Returns after 0, 1 and 2 steps, the second half as long: each goal on its own."""
+def test_evaluation_matches_a_plain_loop_over_goals():
+    """Returns after 0, 1 and 2 steps, the second with half the step size, for each goal separately."""
     full = policy.navigation_policy()
     theta = full.init(torch.Generator().manual_seed(3))
     scores = evaluation.evaluate_policy(full, theta, 0.4, seed=5, steps=2, goals=3, trajectories=4)
@@ -370,12 +370,12 @@ def test_evaluation_is_a_plain_loop_over_goals():
             phi = {n: w.detach() for n, w in plain_step(own, reinforce.as_batch(seen), 0, (0.4, 0.2, 0.2)[step]).items()}
 
 
-def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
-    """In small, by the command line; and a training is published."""
+def test_the_study_runs_end_to_end(tmp_path, monkeypatch, capsys):
+    """A small study from the command line; then a training run is published."""
     for name in POLICIES:
         monkeypatch.setitem(POLICIES, name, replace(POLICIES[name], meta_batch=2, trajectories=2))
-    few = {"goals": 3, "trajectories": 2}
-    monkeypatch.setattr(study, "evaluate_policy", lambda *arguments: evaluation.evaluate_policy(*arguments, **few))
+    small = {"goals": 3, "trajectories": 2}
+    monkeypatch.setattr(study, "evaluate_policy", lambda *arguments: evaluation.evaluate_policy(*arguments, **small))
     monkeypatch.setattr(study, "tuned_alpha", lambda *arguments: 0.4)
     monkeypatch.setattr(study, "ALPHAS", (0.1, 0.4))
     for module in (shipped, study):
@@ -390,14 +390,14 @@ def test_the_study_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert chosen == [("MAML", 0.1)] * 2 + [("first-order MAML", 0.1)] * 2 + [("pretrained", 0.4)] * 2 + [("random", 0.4)]
     assert cli.main(["publish", str(out / "navigation-maml,iterations=2,seed=4")]) == 0
     assert "maml on 2-D navigation" in capsys.readouterr().out
-    theta, story = shipped.load_policy("maml-2")
-    assert theta["w1"].shape == (2, 100) and story["seed"] == 4 and len(story["evaluation"]["return"]) == 4
+    theta, record = shipped.load_policy("maml-2")
+    assert theta["w1"].shape == (2, 100) and record["seed"] == 4 and len(record["evaluation"]["return"]) == 4
 
 
 # What is shipped.
 
 
-def test_studies_name_it():
+def test_the_study_is_registered():
     assert "navigation" in registry.STUDIES
 
 
@@ -411,34 +411,34 @@ def study_row(condition: str, iterations: int, seed: int, alpha: float) -> dict:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_policies_fit_and_are_those_of_the_study(name):
-    theta, story = shipped.load_policy(name)
+def test_shipped_policies_load_and_match_the_study(name):
+    theta, record = shipped.load_policy(name)
     path = shipped.POLICY_FOLDER / f"{name}.pt"
     checkpoints.check_weights(theta, policy.navigation_policy(), path)
     assert "theta" in torch.load(path, weights_only=True)
     assert all(w.isfinite().all() and not w.requires_grad for w in theta.values())
-    recipe = PolicyRecipe(**story["recipe"])
-    assert recipe == POLICIES[recipe.name] and name == f"{recipe.name}-{story['iteration']}"
-    assert len(story["curve"]["after"]) == story["iteration"] and story["wall_seconds"] > 0
+    recipe = PolicyRecipe(**record["recipe"])
+    assert recipe == POLICIES[recipe.name] and name == f"{recipe.name}-{record['iteration']}"
+    assert len(record["curve"]["after"]) == record["iteration"] and record["wall_seconds"] > 0
     condition = next(label for label, found in study.CONDITIONS.items() if found == recipe.name)
-    row = study_row(condition, story["iteration"], story["seed"], story["evaluation"]["alpha"])
-    assert row["chosen"] and row["return"] == pytest.approx(story["evaluation"]["return"], rel=1e-3)
+    row = study_row(condition, record["iteration"], record["seed"], record["evaluation"]["alpha"])
+    assert row["chosen"] and row["return"] == pytest.approx(record["evaluation"]["return"], rel=1e-3)
 
 
-def test_shipped_names_are_all_there_is():
+def test_all_shipped_policies_are_listed():
     assert {path.stem for path in shipped.POLICY_FOLDER.glob("*.pt")} == set(SHIPPED)
 
 
-def test_a_shipped_policy_measured_again():
-    """Other goals than the study's, so equal up to both intervals."""
-    theta, story = shipped.load_policy("maml-20")
-    again = evaluation.evaluate_policy(policy.navigation_policy(), theta, 0.1, seed=7, goals=20, trajectories=20).told()
-    columns = (found[key] for found in (again, story["evaluation"]) for key in ("return", "return_ci95"))
+def test_a_shipped_policys_evaluation_is_reproduced():
+    """On goals other than the study's, so only up to both intervals."""
+    theta, record = shipped.load_policy("maml-20")
+    scores = evaluation.evaluate_policy(policy.navigation_policy(), theta, 0.1, seed=7, goals=20, trajectories=20)
+    columns = (found[key] for found in (scores.summary(), record["evaluation"]) for key in ("return", "return_ci95"))
     for mean, ci95, was, was_ci95 in zip(*columns):
         assert abs(mean - was) < 1.5 * (ci95 + was_ci95) + 0.2
 
 
-def test_the_shipped_study_is_whole():
+def test_the_shipped_study_is_complete():
     found = load_study("navigation")
     stages = {"MAML": 2, "first-order MAML": 2, "pretrained": 2, "random": 1}
     for condition, number in stages.items():
@@ -450,7 +450,7 @@ def test_the_shipped_study_is_whole():
 
 
 def test_maml_adapts_in_one_step():
-    """The paper's claim for MAML itself: most of the way in the first step, and further with the next."""
+    """The paper's claim about MAML: most of the improvement comes with the first step, and more with the next."""
     for seed in (0, 1):
         for iterations in (20, 100):
             none, one, two, three = study_row("MAML", iterations, seed, 0.1)["return"]
@@ -458,12 +458,12 @@ def test_maml_adapts_in_one_step():
         assert study_row("random", 0, seed, 0.1)["return"][1] < -30
 
 
-def test_first_order_maml_is_judged_at_the_alpha_of_training_only():
+def test_first_order_maml_is_evaluated_only_at_its_training_alpha():
     rows = [row for row in load_study("navigation").rows if row["condition"] == "first-order MAML"]
     assert all(row["chosen"] and row["alpha"] == POLICIES["first-order"].alpha for row in rows)
 
 
-def test_results_page_prints_the_table_and_the_finding():
+def test_results_page_has_the_table_and_the_finding():
     page = read_page("docs/results.md")
     assert navigation_table() in page
     found = page[page.index("### With an alpha of its own") : page.index("### The last block alone")]
@@ -473,8 +473,8 @@ def test_results_page_prints_the_table_and_the_finding():
     assert study_row("pretrained", 20, 0, 0.4)["chosen"] and study_row("pretrained", 20, 1, 0.4)["chosen"]
 
 
-def test_pictures_draw_themselves():
-    """Titles, labels, and something in every axes."""
+def test_figures_can_be_drawn():
+    """With titles, labels and lines in every axes."""
     matplotlib.use("Agg")
     for draw in (pictures.navigation, pictures.navigation_alpha):
         figure = draw()
