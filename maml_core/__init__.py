@@ -1,15 +1,15 @@
 """MAML with a task axis: the code behind the review.
 
-Imports go one way, and a room imports only from its left:
+Imports go in one direction: a module or package imports only from those to its left:
 util -> episodes -> layers -> networks -> maml (reference, second_order, meta_update) -> tasks -> learners -> recipes ->
 engine -> evaluation -> training -> results -> rl -> studies -> docs -> figures -> panels -> cli.
 """
 
 import os
 
-# Threads wait for one another after every product. Where they spin for milliseconds, as is usual, and other work wants the
-# cores, a meta-iteration takes several times as long; where they go to sleep at once, waking them costs half of what two
-# cores are worth. So they spin for a thousand turns, some microseconds. OpenMP reads this once, when torch is loaded.
+# Threads wait for one another after every matrix product. If they spin for milliseconds, the default, a meta-iteration
+# takes several times as long whenever other processes need the cores; if they sleep at once, waking them costs half the
+# gain of a second core. So they spin a thousand times, a few microseconds. OpenMP reads this once, when torch is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 

@@ -1,8 +1,7 @@
-"""Episodes: a meta-batch of tasks, every tensor with the task axis `T` in front.
+"""Episodes: a meta-batch of tasks, with the task axis `T` as the first axis of every tensor.
 
-The paper samples tasks T_i from a distribution p(T) and, from each, points to adapt on and points
-to judge the adapted weights by (Algorithm 2). Few-shot learning calls the first the support set and the
-second the query set.
+The paper samples tasks T_i from a distribution p(T) and, from each, points to adapt to and points to evaluate the adapted
+weights on (Algorithm 2). In few-shot learning they are called the support set and the query set.
 """
 
 from collections.abc import Iterator
@@ -17,9 +16,9 @@ from torch import Tensor
 class Episodes:
     """A meta-batch of T tasks with N ways and K shots (regression: N = 1).
 
-    support_x: [T, N*K, ...]    what a task adapts on (D_i in the paper)
+    support_x: [T, N*K, ...]    what a task adapts to (D_i in the paper)
     support_y: [T, N*K]         labels 0..N-1 (int64), or targets (float)
-    query_x:   [T, N*Q, ...]    what the adapted weights are judged by (D'_i)
+    query_x:   [T, N*Q, ...]    what the adapted weights are evaluated on (D'_i)
     query_y:   [T, N*Q]
     """
 
@@ -36,15 +35,15 @@ class Episodes:
         return len(self.support_x)
 
     def __getitem__(self, tasks: int | slice) -> "Episodes":
-        """One task without the task axis (`episodes[3]`), or some of them (`episodes[:8]`)."""
+        """A single task without the task axis (`episodes[3]`), or several tasks (`episodes[:8]`)."""
         return Episodes(*(t[tasks] for t in self.tensors()))
 
     def __iter__(self) -> Iterator["Episodes"]:
-        """One task after the other, without the task axis: Algorithm 1's `for all T_i`."""
+        """Iterate over tasks, without the task axis: Algorithm 1's `for all T_i`."""
         return (self[i] for i in range(len(self)))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Episodes":
-        """The same episodes elsewhere; `dtype` changes floating-point tensors only, labels stay integers."""
+        """Move or cast the episodes; `dtype` applies to floating-point tensors only, labels stay integers."""
         return Episodes(*(t.to(device, dtype if t.is_floating_point() else None) for t in self.tensors()))
 
     def __repr__(self) -> str:
@@ -53,26 +52,26 @@ class Episodes:
 
 
 class TaskDistribution(Protocol):
-    """p(T): anything that draws a meta-batch of tasks. Your own needs just this one method."""
+    """p(T): any object that draws a meta-batch of tasks. To use your own, implement this one method."""
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
-        """`tasks` tasks drawn independently, with no randomness but the generator's."""
+        """Draw `tasks` independent tasks, with the generator as the only source of randomness."""
         ...
 
 
 @runtime_checkable
 class TasksFromNumbers(TaskDistribution, Protocol):
-    """p(T) whose tasks are a function of uniform random numbers, so that sampling them can be part of a compiled graph."""
+    """A p(T) whose tasks are a function of uniform random numbers, so that sampling can be part of a compiled graph."""
 
     def count(self, tasks: int) -> int:
-        """How many numbers `tasks` tasks take."""
+        """How many random numbers it takes to build `tasks` tasks."""
         ...
 
     def build(self, numbers: Tensor, tasks: int) -> Episodes:
-        """The tasks that `count(tasks)` numbers of [0, 1) stand for."""
+        """Build the tasks from `count(tasks)` random numbers in [0, 1)."""
         ...
 
 
 def query_points(shots: int, queries: int | None) -> int:
-    """Q, query points per class: K where nothing else is said, as in the paper's code."""
+    """Q, query points per class; K by default, as in the paper's code."""
     return shots if queries is None else queries

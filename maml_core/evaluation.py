@@ -1,9 +1,9 @@
-"""Meta-test: adapt to new tasks and judge the adapted weights, by number of inner steps.
+"""Meta-test: adapt to new tasks and evaluate the adapted weights, by number of inner steps.
 
-And what batch norm sees at the query: three ways to judge the same adapted weights on the same pictures. The paper's code
-normalizes the query pictures together (the paper does not say so), and with K queries per class that batch has the make-up
-of the support set: a network is told something about a picture by the pictures beside it. This is called transduction. The
-other two ways answer for each query picture on its own.
+Also, what batch norm's statistics are taken over for the queries: three ways to evaluate the same adapted weights on the
+same pictures. The paper's code normalizes the query pictures together (which the paper does not mention), and with K
+queries per class that batch has the same composition as the support set: the other pictures tell the network something
+about each one. This is called transduction. The other two ways classify each query picture independently.
 """
 
 from collections.abc import Iterable
@@ -19,16 +19,16 @@ from .maml import Learner, inner_loop
 from .networks import Network, Weights
 from .util.checks import at_least, one_of
 
-# The key is what the statistics are taken over.
+# What batch norm's statistics are taken over.
 SEES = ("query batch", "support and one query", "support")
 
 
 def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str = "query batch") -> Tensor:
     """The adapted network's outputs on the query pictures, [T, N*Q, N].
 
-    phi: adapted weights [T, ...]. sees: what batch norm takes its statistics over,
-      "query batch"            all query pictures of the task, as the paper's code
-      "support and one query"  the support set and the one picture in question
+    phi: adapted weights [T, ...]. sees: what batch norm's statistics are taken over,
+      "query batch"            all query pictures of the task, as in the paper's code
+      "support and one query"  the support set and the query picture itself
       "support"                the support set only
     """
     one_of(SEES, sees=sees)
@@ -40,7 +40,7 @@ def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str 
         return network.forward(phi, torch.cat([support, query], 1), seen=shots)[:, shots:]
     outputs = []
     for i in range(len(episodes)):
-        # One task at a time: each query picture makes a batch with the support set, and these batches are the T.
+        # One task at a time: each query picture forms a batch with the support set, and these batches take the task axis.
         own = {name: w if name in network.frozen else w[i] for name, w in phi.items()}
         batches = torch.cat([support[i].expand(query.shape[1], *support.shape[1:]), query[i, :, None]], 1)
         outputs.append(network.forward(own, batches)[:, -1])
@@ -48,15 +48,15 @@ def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str 
 
 
 def point_scores(output: Tensor, y: Tensor) -> Tensor:
-    """What a point contributes to the reported figure, [T, B]: 1 if classified right, or the squared error.
+    """Each point's contribution to the reported score, [T, B]: 1 if classified correctly, or the squared error.
 
-    Of targets [T, B, ...] it is the mean squared error over what comes after B. Raises ValueError for outputs of another
-    shape.
+    For targets [T, B, ...] it is the mean squared error over the axes after B. Raises ValueError if outputs and targets
+    differ in shape.
     """
     if y.is_floating_point():
         if output.shape != y.shape:
             raise ValueError(
-                f"Evaluation takes the squared error, and outputs {list(output.shape)} differ in shape from targets "
+                f"Evaluation reports the squared error, but outputs {list(output.shape)} differ in shape from targets "
                 f"{list(y.shape)}."
             )
         return ((output - y) ** 2).flatten(2).mean(-1) if y.ndim > 2 else (output - y) ** 2
@@ -68,11 +68,11 @@ def scores_by_step(
 ) -> dict[int, Tensor]:
     """Each task's mean query score after each of the given numbers of inner steps: {steps: [T]}.
 
-    sees: what batch norm takes its statistics over at the query (`query_outputs`).
+    sees: what batch norm's statistics are taken over for the queries (`query_outputs`).
     """
     steps = sorted(set(steps))
     if not steps:
-        raise ValueError("steps must name at least one number of inner steps.")
+        raise ValueError("steps must contain at least one number of inner steps.")
     at_least(0, steps=steps[0])
     scores = {}
     after = inner_loop(learner, theta, episodes.support_x, episodes.support_y)
@@ -95,16 +95,16 @@ def evaluate(
     sees: str = "query batch",
     matmul_backend: str = "auto",
 ) -> dict[int, Tensor]:
-    """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classes) or mean squared error.
+    """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classification) or mean squared error.
 
-    batch: tasks drawn and adapted at a time, which bounds the memory; together with the generator it decides which
-    tasks are drawn.
-    sees: what batch norm takes its statistics over at the query (`query_outputs`).
+    batch: tasks drawn and adapted at a time, which limits memory use; with the generator it determines which tasks are
+    drawn.
+    sees: what batch norm's statistics are taken over for the queries (`query_outputs`).
     matmul_backend: for its matrix products on a CPU (`engine.matmul`); they are float32 on every device.
     Raises ValueError if network, loss and task distribution do not fit together (`contract`).
     """
     if test_tasks < 2:
-        raise ValueError(f"test_tasks must be at least 2 for an interval, not {test_tasks}.")
+        raise ValueError(f"test_tasks must be at least 2 for a confidence interval, not {test_tasks}.")
     at_least(1, batch=batch)
     steps = list(steps)
     parts = []
@@ -119,6 +119,6 @@ def evaluate(
 
 
 def mean_and_ci95(scores: Tensor) -> tuple[float, float]:
-    """The mean over tasks and the half-width of its 95% interval, 1.96 * sd / sqrt(n), as the paper's code has it."""
+    """The mean over tasks and the half-width of its 95% interval, 1.96 * sd / sqrt(n), as in the paper's code."""
     scores = scores.double()
     return scores.mean().item(), 1.96 * scores.std(correction=0).item() / len(scores) ** 0.5

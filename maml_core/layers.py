@@ -1,12 +1,12 @@
-"""What the networks are made of, as functions of tensors with or without a task axis in front.
+"""The networks' layers, as functions of tensors with or without a leading task axis.
 
-The convolution joins in by im2col: cut out the 3x3 patches, then it is a matrix product as well.
+Convolution is done by im2col: extract the 3x3 patches, and it becomes a matrix product too.
 
-Silent choices of the paper's code that live here (see the README's table):
-  - TensorFlow's SAME padding: at stride 2 the odd row goes to the bottom and to the right;
-  - batch norm always uses the batch's own mean and variance, at test too, with epsilon 1e-3;
-  - it has a shift beta and no scale gamma;
-  - the code adds a bias in front of each batch norm, which the mean takes out again: it stays 0, so it is left out.
+Silent choices of the paper's code that are made here (see docs/choices.md):
+  - TensorFlow's SAME padding: at stride 2 the odd row or column is padded at the bottom or right;
+  - batch norm always uses the batch's own mean and variance, even at test time, with epsilon 1e-3;
+  - it has a shift beta but no scale gamma;
+  - the code adds a bias before each batch norm, which subtracting the mean cancels: it stays 0, so it is omitted here.
 """
 
 import math
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def product(x: Tensor, w: Tensor) -> Tensor:
-    """x w in x's own precision: where `in_precision` rounds the factors to bfloat16, what comes out is float32 again."""
+    """x w in the dtype of x: where `in_precision` rounds the factors to bfloat16, the result is cast back to float32."""
     return (x @ w).to(x.dtype)
 
 
@@ -29,12 +29,12 @@ def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 def batch_norm(z: Tensor, beta: Tensor, seen: int | None = None, epsilon: float = 1e-3) -> Tensor:
     """Normalize z [T, P, F] over its P points, task by task, and shift by beta [F].
 
-    seen: mean and variance are those of the first so many points only; by default of all of them.
+    seen: compute mean and variance from the first `seen` points only; by default from all.
 
-    Written out, since `F.batch_norm` knows no task axis, and so that one sees what is differentiated twice. The
-    variance is taken about a constant s, E[(z - s)^2] - (E[z] - s)^2, which holds for every s; at s = E[z] nothing
-    cancels. Its derivative needs the sums of d and of d*z in one sweep over the points, where that of
-    E[(z - E[z])^2] needs one sweep after the other.
+    Written out, because `F.batch_norm` has no task axis, and to show what is differentiated twice. The variance is
+    computed about a constant s as E[(z - s)^2] - (E[z] - s)^2, an identity for every s that suffers no cancellation at
+    s = E[z]. Its derivative needs the sums of d and d*z, which a single pass over the points computes, where
+    E[(z - E[z])^2] needs two passes in sequence.
     """
     counted = z if seen is None else z[..., :seen, :]
     mean = mean_over_points(counted)
@@ -44,10 +44,10 @@ def batch_norm(z: Tensor, beta: Tensor, seen: int | None = None, epsilon: float 
 
 
 def mean_over_points(z: Tensor) -> Tensor:
-    """The mean of z [T, P, F] over its points, [T, 1, F], added up in rows and then over rows.
+    """The mean of z [T, P, F] over its points, [T, 1, F], summed within rows and then over rows.
 
-    A compiled sum adds one number after the other. Over a thousand points its rounding is enough to carry some units
-    over the corner of their ReLU, and the float32 meta-gradient is four times as far off as with two short sums.
+    A compiled sum adds terms sequentially. Over a thousand points its rounding error flips the sign of some ReLU inputs,
+    and the error of the float32 meta-gradient is four times that with two short sums.
     """
     points = z.shape[-2]
     rows = max(n for n in range(1, math.isqrt(points) + 1) if points % n == 0)
@@ -55,7 +55,7 @@ def mean_over_points(z: Tensor) -> Tensor:
 
 
 def same_padding(size: int, kernel: int = 3, stride: int = 2) -> tuple[int, int]:
-    """TensorFlow's SAME padding of one side: (before, after); what is odd goes after."""
+    """TensorFlow's SAME padding of one axis: (before, after); if the total is odd, the extra one goes after."""
     total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
@@ -63,8 +63,8 @@ def same_padding(size: int, kernel: int = 3, stride: int = 2) -> tuple[int, int]
 def patches(x: Tensor) -> Tensor:
     """im2col for a 3x3 kernel at stride 2: x [T, B, H, W, C] -> [T, B, H/2, W/2, 9*C] (halves rounded up).
 
-    Rows and columns are parted into even and odd first. A window at stride 2 is then a plain slice of one part, and
-    the way back, which adds nine windows into a picture, touches just those that reach a pixel.
+    Rows and columns are first separated into even and odd. A window at stride 2 is then a plain slice of one part, and in
+    the backward pass it adds to that part only.
     """
     height, width = x.shape[2:4]
     rows, columns = (height + 1) // 2, (width + 1) // 2
@@ -76,12 +76,12 @@ def patches(x: Tensor) -> Tensor:
     def window(i: int, j: int) -> Tensor:
         return parts[i % 2][j % 2][:, :, i // 2 : i // 2 + rows, j // 2 : j // 2 + columns]
 
-    # stack, not cat: its second derivative is a stack again, cat's is a sum of nine padded tensors
+    # stack rather than cat: its second derivative is again a stack, cat's a sum of nine padded tensors
     return torch.stack([window(i, j) for i in range(3) for j in range(3)], -2).flatten(-2)
 
 
 def neighbourhoods(x: Tensor) -> Tensor:
-    """im2col for a 3x3 kernel at stride 1, SAME: x [T, B, H, W, C] -> [T, B, H, W, 9*C]."""
+    """im2col for a 3x3 kernel at stride 1 with SAME padding: x [T, B, H, W, C] -> [T, B, H, W, 9*C]."""
     height, width = x.shape[2:4]
     x = F.pad(x, (0, 0, 1, 1, 1, 1))
     windows = [x[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3)]
@@ -89,9 +89,9 @@ def neighbourhoods(x: Tensor) -> Tensor:
 
 
 def convolve(columns: Tensor, w: Tensor, beta: Tensor, seen: int | None = None) -> Tensor:
-    """Convolution, batch norm and ReLU on patches cut out already: [T, B, H, W, 9*C] -> [T, B, H, W, F].
+    """Convolution, batch norm and ReLU, given im2col patches: [T, B, H, W, 9*C] -> [T, B, H, W, F].
 
-    w: [3, 3, C, F] or [T, 3, 3, C, F]; seen: batch norm's statistics are of the first so many pictures.
+    w: [3, 3, C, F] or [T, 3, 3, C, F]; seen: compute batch norm's statistics from the first `seen` pictures only.
     """
     pixels = None if seen is None else seen * columns.shape[2:4].numel()
     z = product(columns.flatten(1, 3), w.flatten(-4, -2))
@@ -99,13 +99,13 @@ def convolve(columns: Tensor, w: Tensor, beta: Tensor, seen: int | None = None) 
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """The largest of 2x2: x [T, B, H, W, C] -> [T, B, H/2, W/2, C], an odd last row or column left out."""
+    """2x2 max-pooling: x [T, B, H, W, C] -> [T, B, H/2, W/2, C], dropping an odd last row or column."""
     height, width = (side // 2 for side in x.shape[2:4])
     x = x[:, :, : 2 * height, : 2 * width]
     return x.unflatten(3, (width, 2)).unflatten(2, (height, 2)).amax((3, 5))
 
 
 def glorot(shape: tuple[int, ...], fan_in: int, fan_out: int, generator: torch.Generator) -> Tensor:
-    """Uniform with Glorot and Bengio's variance, 2 / (fan_in + fan_out)."""
+    """Glorot and Bengio's uniform initialization, with variance 2 / (fan_in + fan_out)."""
     bound = math.sqrt(6 / (fan_in + fan_out))
     return bound * (2 * torch.rand(shape, generator=generator, device=generator.device) - 1)

@@ -1,12 +1,12 @@
 """MAML on the task axis: inner loop, meta-objective, meta-gradient.
 
-The idea: stack the weights of T tasks, phi [T, ...], and add up the tasks' losses. Task i's loss does not
-depend on task j's weights, so the gradient of the *sum* with respect to phi holds, in row i, task i's own
-gradient. One differentiation serves all tasks: no loop over them, no meta-learning library.
+The idea: stack the weights of T tasks, phi [T, ...], and sum the tasks' losses. Task i's loss does not depend on task j's
+weights, so row i of the gradient of the *sum* with respect to phi is task i's own gradient. A single differentiation
+serves all tasks, with no loop over them and no meta-learning library.
 
 In the paper's symbols:
     inner step       phi_i = theta - alpha * grad_theta L_i(theta)                        (section 2.2)
-    meta-objective   min over theta of sum_i L_i(phi_i), judged on the query points       (section 2.2)
+    meta-objective   min over theta of sum_i L_i(phi_i), on the query points              (section 2.2)
     meta-gradient    grad_theta sum_i L_i(phi_i), through the inner steps                 (equation 1)
 """
 
@@ -28,9 +28,9 @@ class Learner:
 
     alpha:        size of an inner step
     steps:        inner steps in meta-training
-    inner_loss:   "sum": summed over the N*K support points and divided by K, as the paper's code has it,
+    inner_loss:   "sum": summed over the N*K support points and divided by K, as in the paper's code,
                   which is N times the mean; "mean": the mean over the support points
-    first_order:  take the inner gradient for a constant (section 5.2's first-order approximation)
+    first_order:  treat the inner gradient as a constant (section 5.2's first-order approximation)
     """
 
     network: Network
@@ -54,23 +54,23 @@ class Learner:
         scale = self.network.ways if self.inner_loss == "sum" else 1
         return scale * self.point_losses(weights, x, y).mean(-1)
 
-    # What MAML's variants do in another way (learners/variants.py): a step, the losses, the gradient of their sum.
+    # What MAML's variants override (learners/variants.py): a step, the losses, the gradient of their sum.
 
     def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
-        """One inner step from phi [T, ...]; number: how many were taken before it, start: theta for every task."""
+        """One inner step from phi [T, ...]; number: its index, from 0; start: theta for every task."""
         return inner_step(self, phi, x, y)
 
     def losses(self, theta: Weights, episodes: Episodes) -> Tensor:
-        """What meta-training lowers, of every task: [T]."""
+        """The loss of every task that meta-training minimizes: [T]."""
         return query_losses(self, theta, episodes)
 
     def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
-        """The meta-gradient, added up over tasks, and the losses [T]."""
+        """The meta-gradient summed over tasks, and the losses [T]."""
         return gradient_of_sum(self, theta, episodes)
 
 
 def stack(network: Network, theta: Weights, tasks: int) -> Weights:
-    """phi before the first step: theta for every task, [T, ...]. A view: nothing is copied until weights differ."""
+    """phi before the first step: theta for every task, [T, ...]. A view: nothing is copied until the weights differ."""
     return {name: w if name in network.frozen else w.expand(tasks, *w.shape) for name, w in theta.items()}
 
 
@@ -104,7 +104,7 @@ def adapt(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int | N
 
 
 def inner_loop(learner: Learner, theta: Weights, x: Tensor, y: Tensor) -> Iterator[Weights]:
-    """The weights phi [T, ...] after no step on the support sets, after one, after two, and so on without end."""
+    """Yield the weights phi [T, ...] after 0, 1, 2, ... steps on the support sets, indefinitely."""
     phi = start = stack(learner.network, theta, len(x))
     for number in itertools.count():
         yield phi
@@ -118,12 +118,12 @@ def query_losses(learner: Learner, theta: Weights, episodes: Episodes) -> Tensor
 
 
 def meta_objective(learner: Learner, theta: Weights, episodes: Episodes) -> Tensor:
-    """(1/T) sum_i L_i(phi_i). The paper's code, too, divides by the number of tasks; Adam cancels such factors."""
+    """(1/T) sum_i L_i(phi_i). The paper's code also divides by the number of tasks; Adam cancels such factors."""
     return query_losses(learner, theta, episodes).mean()
 
 
 def gradient_of_sum(learner: Learner, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
-    """grad_theta sum_i L_i(phi_i) and the losses L_i(phi_i) [T]: what is compiled, and what chunks add up."""
+    """grad_theta sum_i L_i(phi_i) and the losses L_i(phi_i) [T]: what is compiled, and summed over chunks."""
 
     def objective(theta: Weights) -> tuple[Tensor, Tensor]:
         losses = learner.losses(theta, episodes)
@@ -135,7 +135,7 @@ def gradient_of_sum(learner: Learner, theta: Weights, episodes: Episodes) -> tup
 def meta_gradient(learner: Learner, theta: Weights, episodes: Episodes, chunk: int | None = None) -> tuple[Weights, Tensor]:
     """The gradient of the meta-objective with respect to theta, and the query losses [T].
 
-    chunk: this many tasks at a time (the last may be fewer), for memory and caches; the gradient is the same.
+    chunk: tasks to process at a time, to fit memory and caches (the last chunk may have fewer); the gradient is the same.
     """
     return chunked(learner.gradient_of_sum, theta, episodes, chunk)
 
@@ -146,7 +146,7 @@ GradientOfSum = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
 def chunked(
     gradient: GradientOfSum, theta: Weights, episodes: Episodes, chunk: int | None = None
 ) -> tuple[Weights, Tensor]:
-    """Add up the gradients of chunks of tasks and divide by T: a sum does not mind how it is bracketed."""
+    """Sum the gradients of chunks of tasks and divide by T; the result does not depend on the size of the chunks."""
     tasks = len(episodes)
     size = chunk or tasks
     parts = [gradient(theta, episodes[start : start + size]) for start in range(0, tasks, size)]

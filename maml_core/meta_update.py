@@ -1,7 +1,7 @@
-"""One meta-iteration, Algorithm 2's body: a meta-gradient (lines 4 to 9), and theta's step along it (line 10).
+"""One meta-iteration, the body of Algorithm 2: the meta-gradient (lines 4 to 9) and theta's step along it (line 10).
 
-State goes in and comes out, and nothing but tensors decides a step, so that a whole meta-iteration can be one compiled
-graph; `torch.optim.Adam`, which keeps its state inside and changes weights in place, cannot. Tests compare ours with it.
+It is a pure function of its state, and depends on tensors only, so that a whole meta-iteration can be one compiled graph.
+`torch.optim.Adam` could not: it keeps internal state and updates weights in place. Our tests compare the two.
 """
 
 import math
@@ -18,7 +18,7 @@ from .util.checks import at_least, fraction, positive
 
 @dataclass(frozen=True)
 class Moments:
-    """What Adam remembers: running means of the gradient and of its square, and the steps taken (a scalar)."""
+    """Adam's state: running means of the gradient and of its square, and the number of steps taken (a scalar)."""
 
     first: Weights
     second: Weights
@@ -27,9 +27,9 @@ class Moments:
 
 @dataclass(frozen=True)
 class State:
-    """All that a meta-iteration changes, but for the generator.
+    """Everything that a meta-iteration updates, apart from the generator.
 
-    average: the running average of theta; {} where none is kept
+    average: the running average of theta; {} if there is none
     """
 
     theta: Weights
@@ -45,12 +45,12 @@ class State:
 
 @dataclass(frozen=True)
 class MetaUpdate:
-    """How the meta-gradient moves theta: Adam, as in the paper's code.
+    """How the meta-gradient updates theta: by Adam, as in the paper's code.
 
     learning_rate:  Adam's, the paper's beta
-    horizon:        meta-iterations in which it falls to 0 along half a cosine; None: it stays
-    clip:           the largest absolute value in a meta-gradient, None for any (the paper's code has 10 on mini-ImageNet)
-    averaging:      how much of theta's running average a meta-iteration keeps, such as 0.998; None: no average
+    horizon:        meta-iterations over which it decays to 0 along half a cosine; None keeps it constant
+    clip:           limit on the absolute values in a meta-gradient (the paper's code: 10 on mini-ImageNet); None for none
+    averaging:      decay of theta's running average per meta-iteration, such as 0.998; None for no average
     """
 
     learning_rate: float = 1e-3
@@ -64,7 +64,7 @@ class MetaUpdate:
         fraction(averaging=self.averaging)
 
     def start(self, theta: Weights) -> State:
-        """Before the first meta-iteration."""
+        """The state before the first meta-iteration."""
         average = {} if self.averaging is None else {name: w.clone() for name, w in theta.items()}
         return State(theta, no_moments(theta), average)
 
@@ -78,7 +78,7 @@ class MetaUpdate:
         return State(theta, moments, average, state.iteration + 1)
 
 
-SCHEDULES = ("constant", "cosine")  # of the learning rate: as in the paper; falling to 0 at the horizon
+SCHEDULES = ("constant", "cosine")  # of the learning rate: constant as in the paper, or decaying to 0 at the horizon
 GradientOf = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
 
 
@@ -92,7 +92,7 @@ def meta_iteration(gradient_of: GradientOf, update: MetaUpdate, state: State, ep
 
 
 def no_moments(theta: Weights) -> Moments:
-    """Adam before its first step."""
+    """Adam's state before its first step."""
     first, second = ({name: torch.zeros_like(w) for name, w in theta.items()} for _ in range(2))
     some = next(iter(theta.values()))
     return Moments(first, second, torch.zeros((), dtype=some.dtype, device=some.device))
@@ -105,11 +105,11 @@ def adam(
     learning_rate: float | Tensor,
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> tuple[Weights, Moments]:
-    """One step of Algorithm 1 of Kingma and Ba (2015), epsilon 1e-8: new weights and new moments."""
+    """One step of Adam, Algorithm 1 of Kingma and Ba (2015), with epsilon 1e-8: new weights and new moments."""
     steps = moments.steps + 1
     first = {name: torch.lerp(m, gradient[name], 1 - betas[0]) for name, m in moments.first.items()}
     second = {name: torch.lerp(v, gradient[name] ** 2, 1 - betas[1]) for name, v in moments.second.items()}
-    # The corrections of m and v, which start at 0, as two factors: (m / c1) / (sqrt(v / c2) + epsilon)
+    # The bias corrections of m and v as two factors: (m / c1) / (sqrt(v / c2) + epsilon)
     size, root = learning_rate / (1 - betas[0] ** steps), (1 - betas[1] ** steps).rsqrt()
     theta = {name: w - size * first[name] / (second[name].sqrt() * root + 1e-8) for name, w in theta.items()}
     return theta, Moments(first, second, steps)
@@ -118,8 +118,8 @@ def adam(
 def scheduled(learning_rate: float, steps: Tensor, horizon: int | None) -> float | Tensor:
     """The learning rate after `steps` steps: constant, or along half a cosine from `learning_rate` to 0 at `horizon`.
 
-    (Loshchilov and Hutter 2017, without restarts.) It hangs on nothing but Adam's own count, so that a resumed training and
-    a recorded graph go on with it.
+    (Loshchilov and Hutter 2017, without restarts.) It depends only on Adam's own step count, so that it continues correctly
+    in a resumed run and in a captured graph.
     """
     if horizon is None:
         return learning_rate
@@ -127,19 +127,16 @@ def scheduled(learning_rate: float, steps: Tensor, horizon: int | None) -> float
 
 
 def averaged(average: Weights, theta: Weights, decay: float, steps: Tensor) -> Weights:
-    """The running average with theta of one step more in it.
+    """The running average, updated with theta.
 
-    It keeps `decay` of what it was, and less in the beginning, steps / (9 + steps), so that it soon forgets theta's start.
+    Its decay rises with the number of steps, steps / (9 + steps), up to `decay`, so that it soon forgets the initial theta.
     """
     kept = (steps / (9 + steps)).clamp(max=decay)
     return {name: torch.lerp(w, average[name], kept.to(w.dtype)) for name, w in theta.items()}
 
 
 def clip_values(gradient: Weights, limit: float | None) -> Weights:
-    """Every value brought into -limit..limit, as the authors' code does on mini-ImageNet; None leaves all as they are.
-
-    What is not a number stays so.
-    """
+    """Clip every value to -limit..limit, as the authors' code does on mini-ImageNet; None clips nothing. NaN stays NaN."""
     if limit is None:
         return gradient
     return {name: g.clamp(-limit, limit) for name, g in gradient.items()}

@@ -1,15 +1,15 @@
 """The paper's four networks, as functions of (weights, x).
 
-Weights are a dictionary of tensors. Each may be shared (`[in, out]`) or carry the task axis
-(`[T, in, out]`), and one forward serves both: a matrix product broadcasts over leading dimensions, so with
-the task axis in front, T small products become one batched GEMM and no line of the forward speaks of tasks.
+Weights are a dictionary of tensors. Each may be shared (`[in, out]`) or have a task axis (`[T, in, out]`), and one forward
+serves both: matrix products broadcast over leading dimensions, so with the task axis in front, T small products become one
+batched GEMM, and no line of the forward mentions tasks.
 
-Batch norm's beta is meta-learned, but not adapted (`Network.frozen`): a silent choice of the paper's code, as are those in
+Batch norm's beta is meta-learned but not adapted (`Network.frozen`): a silent choice of the paper's code, like those in
 `layers`.
 
-The network for mini-ImageNet has max-pooling in place of stride 2, and 32 filters. Against overfitting, as the paper says:
-84x84 pictures have more to learn by heart. The last 5x5 positions are laid out side by side and not averaged, and the last
-layer starts Glorot-uniform; both stand in the code only.
+The network for mini-ImageNet has max-pooling instead of stride 2, and only 32 filters, which the paper says is to reduce
+overfitting. The last 5x5 positions are flattened rather than averaged, and the last layer's initial weights are
+Glorot-uniform; both are in the paper's code only.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Network:
-    """A network as the inner loop sees it; your own needs the same four things.
+    """A network as the inner loop uses it; to use your own, define these fields.
 
     init:     generator -> weights, without the task axis
-    forward:  (weights, x [T, B, ...]) -> outputs [T, B] or [T, B, N]; with batch norm also seen=n: only the first n points
-              make its statistics
+    forward:  (weights, x [T, B, ...]) -> outputs [T, B] or [T, B, N]; a network with batch norm also accepts seen=n, to
+              compute its statistics from the first n points only
     loss:     (outputs, y [T, B]) -> the loss of each point [T, B]
-    ways:     N, classes told apart (regression: 1)
-    frozen:   weights that are meta-learned but not adapted in the inner loop
+    ways:     N, the number of classes (1 for regression)
+    frozen:   names of weights that are meta-learned but not adapted in the inner loop
     """
 
     init: Callable[[torch.Generator], Weights]
@@ -44,19 +44,19 @@ class Network:
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Equation 3 for each point: logits [..., B, N], labels y [..., B] -> [..., B]."""
+    """Equation 3 per point: logits [..., B, N], labels y [..., B] -> [..., B]."""
     return -F.log_softmax(logits, -1).gather(-1, y[..., None]).squeeze(-1)
 
 
 def squared_error(prediction: Tensor, y: Tensor) -> Tensor:
-    """Equation 2 for each point: prediction and y [..., B] -> [..., B]."""
+    """Equation 2 per point: prediction and y [..., B] -> [..., B]."""
     return (prediction - y) ** 2
 
 
 def sinusoid_network(inputs: int = 1) -> Network:
-    """Section 5.1: 1-40-40-1 with ReLU, weights from a truncated normal (0.01), no normalization.
+    """Section 5.1: 1-40-40-1 with ReLU, initial weights from a truncated normal (0.01), no normalization.
 
-    inputs: 1, or 3 for the oracle, which is told amplitude and phase.
+    inputs: 1, or 3 for the oracle, which is also given amplitude and phase.
     """
     sizes = (inputs, 40, 40, 1)
 
@@ -77,9 +77,9 @@ def sinusoid_network(inputs: int = 1) -> Network:
 
 
 def conv_network(ways: int, filters: int = 64) -> Network:
-    """Section 5.2: four blocks of 3x3 convolution (stride 2), batch norm and ReLU; mean; linear.
+    """Section 5.2: four blocks of 3x3 convolution (stride 2), batch norm and ReLU; then global mean and a linear layer.
 
-    Convolutions start Glorot-uniform, the linear weight from N(0, 1) as in the code, biases and betas at 0.
+    Convolutions are initialized Glorot-uniform, the linear weight from N(0, 1) as in the code, biases and betas to 0.
     """
     blocks = range(1, 5)
 
@@ -104,7 +104,7 @@ def conv_network(ways: int, filters: int = 64) -> Network:
 
 
 def mlp_network(ways: int) -> Network:
-    """Section 5.2's network without convolutions: 256-128-64-64 with batch norm and ReLU, then linear."""
+    """Section 5.2's network without convolutions: 256-128-64-64 with batch norm and ReLU, then a linear layer."""
     sizes = (28 * 28, 256, 128, 64, 64)
     layers = range(1, 5)
 
@@ -133,7 +133,7 @@ CHANNELS, SIZE = 3, 84
 def image_network(ways: int, filters: int = 32, size: int = SIZE) -> Network:
     """Four blocks of 3x3 convolution, batch norm, ReLU and 2x2 max-pooling, then linear: [T, B, 3, 84, 84] -> [T, B, N]."""
     blocks = range(1, 5)
-    left = size // 2 ** len(blocks)  # of each side
+    side = size // 2 ** len(blocks)  # of the last feature map
 
     def init(generator: torch.Generator) -> Weights:
         weights, channels = {}, CHANNELS
@@ -141,7 +141,7 @@ def image_network(ways: int, filters: int = 32, size: int = SIZE) -> Network:
             weights[f"conv{i}"] = glorot((3, 3, channels, filters), 9 * channels, 9 * filters, generator)
             weights[f"beta{i}"] = torch.zeros(filters, device=generator.device)
             channels = filters
-        inputs = left * left * filters
+        inputs = side * side * filters
         weights["w5"] = glorot((inputs, ways), inputs, ways, generator)
         weights["b5"] = torch.zeros(ways, device=generator.device)
         return weights
@@ -157,6 +157,6 @@ def image_network(ways: int, filters: int = 32, size: int = SIZE) -> Network:
 
 
 def _truncated_normal(shape: tuple[int, int], generator: torch.Generator, std: float = 0.01) -> Tensor:
-    """TensorFlow's truncated normal: nothing beyond two standard deviations."""
+    """TensorFlow's truncated normal: no values beyond two standard deviations."""
     w = torch.empty(shape, device=generator.device)
     return torch.nn.init.trunc_normal_(w, std=std, a=-2 * std, b=2 * std, generator=generator)

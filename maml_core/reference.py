@@ -1,8 +1,8 @@
 """Algorithm 1 in plain PyTorch: one task at a time, in a `for` loop.
 
-Written to be read beside the paper, and to share nothing with `maml` but the numbers: its networks use
-PyTorch's own convolution and batch norm on one task's points, its gradients PyTorch's `autograd.grad`.
-The tests hold the fast code against it.
+Written to be read beside the paper, and to share nothing with `maml` but its results: the networks use PyTorch's own
+convolution and batch norm on one task's points, and the gradients come from `autograd.grad`. The tests compare the fast
+code with it.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def mean_squared_error(forward: Forward) -> Loss:
 
 
 def sum_over_shots(forward: Forward, ways: int) -> Loss:
-    """Equation 3 as the code has it: cross-entropy summed over the N*K points and divided by K."""
+    """Equation 3 as in the paper's code: cross-entropy summed over the N*K points and divided by K."""
     return lambda weights, x, y: F.cross_entropy(forward(weights, x), y, reduction="sum") / (len(y) / ways)
 
 

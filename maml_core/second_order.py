@@ -1,13 +1,13 @@
-"""Hessian-vector products: the second derivatives in MAML, without the Hessian.
+"""Hessian-vector products: MAML's second derivatives without forming the Hessian.
 
-One inner step is phi = theta - alpha grad L(theta), so its Jacobian is d phi / d theta = I - alpha H with the
-Hessian H of the support loss L. The meta-gradient is that (symmetric) Jacobian times the query gradient:
+One inner step is phi = theta - alpha grad L(theta), so its Jacobian is d phi / d theta = I - alpha H, with the Hessian H of
+the support loss L. The meta-gradient is that (symmetric) Jacobian times the query gradient:
 
     grad_theta L'(phi) = (I - alpha H(theta)) g,    g = grad_phi L'(phi)
 
-H has n^2 entries, but only H g is needed, and H g = d/d theta (grad L(theta) . g) costs a few gradients.
+H has n^2 entries, but only H g is needed, and H g = d/d theta (grad L(theta) . g) costs as much as a few gradients.
 
-Here theta is one flat vector [n] and a loss is a function of it: `flatten` makes both from a dictionary.
+Here theta is a flat vector [n] and a loss is a function of it; `flatten` converts from a dictionary of weights.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ LossOfVector = Callable[[Tensor], Tensor]
 
 
 def flatten(weights: Weights) -> tuple[Tensor, Callable[[Tensor], Weights]]:
-    """All weights as one vector [n], and the way back."""
+    """All weights as one vector [n], and the inverse function."""
     shapes = {name: w.shape for name, w in weights.items()}
 
     def unflatten(vector: Tensor) -> Weights:
@@ -32,7 +32,7 @@ def flatten(weights: Weights) -> tuple[Tensor, Callable[[Tensor], Weights]]:
 
 
 def explicit_hessian(loss: LossOfVector, theta: Tensor) -> Tensor:
-    """H [n, n], all of it: to check the others on a small network."""
+    """The full H [n, n], to check the products below on a small network."""
     return torch.func.hessian(loss)(theta)
 
 
@@ -85,16 +85,16 @@ def meta_gradient_by_hand(
 
 
 def conjugate_gradients(product: Callable[[Weights], Weights], b: Weights, iterations: int) -> Weights:
-    """Solve A x = b for every task at once, A symmetric and positive: b and x [T, ...], product v -> A v.
+    """Solve A x = b for all tasks at once, with A symmetric positive definite: b and x [T, ...], product v -> A v.
 
-    Hestenes and Stiefel 1952, started at x = 0; a task that is solved stays where it is.
+    Hestenes and Stiefel 1952, starting at x = 0; a task that has converged no longer changes.
     """
 
     def dot(u: Weights, v: Weights) -> Tensor:
         return torch.stack([(u[name] * v[name]).flatten(1).sum(1) for name in u]).sum(0)
 
     def axpy(scale: Tensor, u: Weights, v: Weights) -> Weights:
-        """scale * u + v, with a scale for every task [T]."""
+        """scale * u + v, with one scale per task, [T]."""
         return {name: scale.view(-1, *[1] * (u[name].dim() - 1)) * u[name] + v[name] for name in u}
 
     x = {name: torch.zeros_like(w) for name, w in b.items()}
@@ -110,5 +110,5 @@ def conjugate_gradients(product: Callable[[Weights], Weights], b: Weights, itera
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
-    """a / b, and 0 where nothing is left to divide."""
+    """a / b, or 0 where b is not positive, as in a task that has converged."""
     return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)

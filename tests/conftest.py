@@ -1,4 +1,4 @@
-"""What tests share: the characters that are on disk (Omniglot, else glyphs; never the network) and float64 tasks."""
+"""Fixtures that all tests share: the characters on disk (Omniglot, else glyphs; nothing is downloaded), and a generator."""
 
 import pytest
 import torch
@@ -18,4 +18,4 @@ def generator() -> torch.Generator:
 
 def pytest_report_header() -> str:
     source = load_characters("auto", download=False).source
-    return f"characters: {source}" + ("" if source == "omniglot" else " (no Omniglot on disk; its own tests are skipped)")
+    return f"characters: {source}" + ("" if source == "omniglot" else " (no Omniglot on disk, so its tests are skipped)")

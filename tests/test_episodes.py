@@ -13,7 +13,7 @@ from maml_core.tasks.sinusoid import wave
 
 
 def labelled_images(characters: int = 12, drawings: int = 6) -> torch.Tensor:
-    """Pictures that name themselves: corner pixels hold character and drawing, so an episode can be traced."""
+    """Pictures whose corner pixels encode character and drawing, so that episodes can be traced."""
     images = torch.zeros(characters, drawings, 28, 28, dtype=torch.uint8)
     images[:, :, 0, 0] = torch.arange(1, characters + 1)[:, None]
     images[:, :, 0, 1] = torch.arange(1, drawings + 1)
@@ -21,7 +21,7 @@ def labelled_images(characters: int = 12, drawings: int = 6) -> torch.Tensor:
 
 
 def names(x: torch.Tensor) -> torch.Tensor:
-    """(character, drawing) of unrotated labelled pictures x [..., 1, 28, 28]."""
+    """The (character, drawing) encoded in unrotated pictures x [..., 1, 28, 28]."""
     return (x[..., 0, 0, :2] * 255).round().int()
 
 
@@ -49,7 +49,7 @@ def test_classes_are_distinct_and_support_and_query_disjoint(generator):
         assert len(set(drawn)) == len(drawn)
 
 
-def test_every_character_and_drawing_is_reached_equally_often(generator):
+def test_characters_and_drawings_are_sampled_uniformly(generator):
     episodes = CharacterTasks(labelled_images(), ways=3, shots=1, rotations=False).sample(4000, generator)
     character, drawing = names(episodes.support_x).flatten(0, 1).T
     for values, n in ((character, 12), (drawing, 6)):
@@ -59,10 +59,10 @@ def test_every_character_and_drawing_is_reached_equally_often(generator):
 
 
 def test_rotation_is_one_per_class_and_task(generator):
-    """Support and query of a class are turned alike: undoing one rotation undoes all of a class."""
+    """All of a class's support and query pictures are rotated by the same angle."""
     tasks = CharacterTasks(labelled_images(), ways=4, shots=2, queries=2)
     seen = set()
-    corners = torch.tensor([[0, 0], [27, 0], [27, 27], [0, 27]])  # where the corner lies after 0..3 quarter turns
+    corners = torch.tensor([[0, 0], [27, 0], [27, 27], [0, 27]])  # of the marked corner after 0..3 quarter turns
     for task in tasks.sample(60, generator):
         for label in range(4):
             pictures = torch.cat([task.support_x[task.support_y == label], task.query_x[task.query_y == label]])
@@ -73,7 +73,7 @@ def test_rotation_is_one_per_class_and_task(generator):
 
 
 def test_a_character_in_four_orientations_is_four_classes(generator):
-    """All are reached equally often, a class is never twice in a task, and its pictures are turned alike."""
+    """All are sampled uniformly, no class occurs twice in a task, and its pictures are rotated by the same angle."""
     tasks = CharacterTasks(labelled_images(3), ways=5, shots=2, turned_classes=True)
     corners = torch.tensor([[0, 0], [27, 0], [27, 27], [0, 27]])
     counts: dict[tuple[int, int], int] = {}
@@ -103,7 +103,7 @@ def test_same_seed_same_episodes(characters):
         assert not torch.equal(first.support_x, other.support_x)
 
 
-def test_the_global_generator_is_left_alone(characters, generator):
+def test_the_global_generator_is_not_used(characters, generator):
     before = torch.get_rng_state()
     CharacterTasks(characters.images, 5, 1).sample(2, generator)
     SinusoidTasks(5).sample(2, generator)
@@ -125,8 +125,8 @@ def test_splits_are_disjoint_and_complete(characters, by, sizes):
         characters.split("train", "drawers")
 
 
-def test_alphabets_stay_whole(characters):
-    """Against the folders that Omniglot comes in: no alphabet has characters in two parts."""
+def test_no_alphabet_is_divided_between_splits(characters):
+    """Checked against Omniglot's own folders."""
     trees = [data_root() / "omniglot-py" / part for part in ("images_background", "images_evaluation")]
     if characters.source != "omniglot" or not all(tree.is_dir() for tree in trees):
         pytest.skip("Omniglot's folders are not on disk")
@@ -137,7 +137,7 @@ def test_alphabets_stay_whole(characters):
     assert torch.equal(characters.split("test", "alphabets").images, characters.images[964:])
 
 
-def test_glyphs_are_the_same_every_time_and_differ_between_characters():
+def test_glyphs_are_reproducible_and_differ_between_characters():
     glyphs = draw_glyphs(130)
     assert glyphs.shape == (130, 20, 28, 28) and glyphs.dtype == torch.uint8
     assert torch.equal(glyphs, draw_glyphs(130)) and not torch.equal(glyphs, draw_glyphs(130, seed=1))
@@ -157,13 +157,13 @@ def test_sinusoid_points_lie_on_their_waves(generator):
     assert wave(torch.tensor(math.pi / 2), 2.0, 0.0) == 2
 
 
-def test_sinusoid_support_in_one_half(generator):
+def test_sinusoid_support_can_be_restricted_to_one_half(generator):
     episodes = SinusoidTasks(10, x_range=(0, 5)).sample(100, generator)
     assert episodes.support_x.min() >= 0 and episodes.query_x.min() < -4
 
 
-def test_oracle_is_told_the_wave(generator):
-    """Amplitude and phase stand beside x, and the points are those that the others get."""
+def test_oracle_gets_amplitude_and_phase(generator):
+    """As extra inputs beside x; the points are the same as without them."""
     state = generator.get_state()
     told = SinusoidTasks(5, queries=7, tells_wave=True).sample(20, generator)
     untold = SinusoidTasks(5, queries=7).sample(20, generator.set_state(state))
@@ -183,12 +183,12 @@ def test_oracle_is_told_the_wave(generator):
         (dict(ways=5, shots=1, queries=0), "must be at least 1"),
     ],
 )
-def test_impossible_episodes_are_refused(characters, arguments, message):
+def test_invalid_episodes_are_refused(characters, arguments, message):
     with pytest.raises(ValueError, match=message):
         CharacterTasks(characters.images, **arguments)
 
 
-def test_impossible_sinusoids_are_refused():
+def test_invalid_sinusoids_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         SinusoidTasks(0)
     with pytest.raises(ValueError, match="smaller to a larger"):

@@ -1,4 +1,4 @@
-"""What batch norm sees at the query, against batches put together by hand."""
+"""Batch norm's statistics for the queries, against batches assembled by hand."""
 
 import pytest
 import torch
@@ -28,12 +28,12 @@ def one_task(network, phi, task):
     return {name: w if name in network.frozen else w[task : task + 1] for name, w in phi.items()}
 
 
-def test_the_whole_query_batch_is_the_plain_forward(setting):
+def test_query_batch_is_the_plain_forward(setting):
     network, phi, episodes = setting
     assert torch.equal(query_outputs(network, phi, episodes), network.forward(phi, episodes.query_x))
 
 
-def test_one_picture_with_the_support_set_by_a_plain_loop(setting):
+def test_support_and_one_query_match_a_plain_loop(setting):
     network, phi, episodes = setting
     ours = query_outputs(network, phi, episodes, "support and one query")
     for task in range(3):
@@ -43,8 +43,8 @@ def test_one_picture_with_the_support_set_by_a_plain_loop(setting):
             torch.testing.assert_close(ours[task, i], network.forward(own, batch[None])[0, -1], rtol=1e-9, atol=1e-9)
 
 
-def test_statistics_of_the_support_set_alone(setting):
-    """Query pictures change nothing for each other, and a support picture asked again gets its own output."""
+def test_statistics_of_the_support_set_only(setting):
+    """Query pictures do not affect each other, and a support picture used as a query gets the same output."""
     network, phi, episodes = setting
     ours = query_outputs(network, phi, episodes, "support")
     first = Episodes(episodes.support_x, episodes.support_y, episodes.query_x[:, :1], episodes.query_y[:, :1])
@@ -55,7 +55,7 @@ def test_statistics_of_the_support_set_alone(setting):
     )
 
 
-def test_only_the_query_batch_lets_pictures_depend_on_each_other(setting):
+def test_query_pictures_affect_each_other_only_in_the_query_batch(setting):
     network, phi, episodes = setting
     changed = episodes.query_x.clone()
     changed[:, 1:] = changed[:, 1:].flip(-1)
@@ -65,6 +65,6 @@ def test_only_the_query_batch_lets_pictures_depend_on_each_other(setting):
         assert torch.allclose(before, after, rtol=1e-9, atol=1e-9) == (sees != "query batch")
 
 
-def test_another_name_is_refused(setting):
+def test_unknown_statistics_are_refused(setting):
     with pytest.raises(ValueError, match="sees must be one of query batch, support and one query, support, not 'all'"):
         query_outputs(*setting, "all")

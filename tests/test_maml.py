@@ -1,4 +1,4 @@
-"""The task axis against the loop over tasks, in float64."""
+"""The task axis compared with a loop over tasks, in float64."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def case(request) -> Case:
 
 
 def draw(case: Case, characters, generator, tasks: int = 3):
-    """Float64 episodes, and weights large enough for every derivative to matter."""
+    """Float64 episodes, and weights large enough that every derivative matters."""
     ways = case.network.ways
     distribution = SinusoidTasks(5) if ways == 1 else CharacterTasks(characters.images, ways, 1)
     theta = {name: w.double() for name, w in case.network.init(generator).items()}
@@ -52,7 +52,7 @@ def reference_gradient(case: Case, theta, episodes, steps: int, first_order: boo
 
 
 def assert_equal_gradients(ours, theirs, tolerance: float = 1e-10) -> None:
-    """Largest difference, relative to the largest entry of all, at most `tolerance`."""
+    """The largest difference, relative to the largest entry of all gradients, is at most `tolerance`."""
     assert ours.keys() == theirs.keys()
     scale = max(g.abs().max() for g in theirs.values())
     assert scale > 1e-8
@@ -70,7 +70,7 @@ def test_task_axis_equals_the_loop_over_tasks(case, characters, generator, steps
     assert losses.shape == (3,)
 
 
-def test_mean_as_inner_loss(characters, generator):
+def test_inner_loss_can_be_a_mean(characters, generator):
     case = CASES["conv"]
     episodes, theta = draw(case, characters, generator)
     ours, _ = maml.meta_gradient(Learner(case.network, case.alpha, 2, "mean"), theta, episodes)
@@ -87,8 +87,8 @@ def test_sum_is_ways_times_mean(characters, generator):
         torch.testing.assert_close(by_sum[name], by_mean[name])
 
 
-def test_second_order_is_really_second_order(case, characters, generator):
-    """Otherwise the first test could pass with both sides first order."""
+def test_second_order_differs_from_first_order(case, characters, generator):
+    """Otherwise the first test could pass with both sides first-order."""
     episodes, theta = draw(case, characters, generator)
     second, _ = maml.meta_gradient(Learner(case.network, case.alpha), theta, episodes)
     first, _ = maml.meta_gradient(Learner(case.network, case.alpha, first_order=True), theta, episodes)
@@ -97,7 +97,7 @@ def test_second_order_is_really_second_order(case, characters, generator):
 
 
 def test_meta_gradient_against_finite_differences(generator):
-    """The meta-objective itself, moved a little along random directions."""
+    """Of the meta-objective, along random directions."""
     case = CASES["sinusoid"]
     episodes, theta = draw(case, None, generator)
     learner = Learner(case.network, case.alpha, 3)
@@ -111,7 +111,7 @@ def test_meta_gradient_against_finite_differences(generator):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5])
-def test_chunks_add_up(case, characters, generator, chunk):
+def test_chunks_do_not_change_the_gradient(case, characters, generator, chunk):
     episodes, theta = draw(case, characters, generator, tasks=5)
     learner = Learner(case.network, case.alpha)
     whole, losses = maml.meta_gradient(learner, theta, episodes)
@@ -145,8 +145,8 @@ def test_beta_is_meta_learned_but_not_adapted(characters, generator):
     assert phi["conv1"].shape == (3, *theta["conv1"].shape)
 
 
-def test_a_task_sees_only_its_own_points(characters, generator):
-    """Changing task 1 leaves the adapted weights of tasks 0 and 2 as they were, to the last bit."""
+def test_tasks_are_independent(characters, generator):
+    """Changing task 1 leaves the adapted weights of tasks 0 and 2 bitwise identical."""
     case = CASES["mlp"]
     episodes, theta = draw(case, characters, generator)
     learner = Learner(case.network, case.alpha)
@@ -158,7 +158,7 @@ def test_a_task_sees_only_its_own_points(characters, generator):
     assert not torch.equal(before["w1"][1], after["w1"][1])
 
 
-def test_no_steps_is_plain_training(generator):
+def test_zero_inner_steps_are_plain_training(generator):
     case = CASES["sinusoid"]
     episodes, theta = draw(case, None, generator)
     ours, _ = maml.meta_gradient(Learner(case.network, 0.01, steps=0), theta, episodes)
@@ -177,6 +177,6 @@ def test_no_steps_is_plain_training(generator):
         (dict(alpha=0.1, inner_loss="total"), 'inner_loss must be "sum" or "mean"'),
     ],
 )
-def test_impossible_learners_are_refused(arguments, message):
+def test_invalid_learners_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Learner(networks.sinusoid_network(), **arguments)

@@ -1,4 +1,4 @@
-"""Networks: TensorFlow's padding written out by hand, batch norm, initial weights, shared and stacked weights."""
+"""Networks: TensorFlow's padding by hand, batch norm, initial weights, shared and stacked weights."""
 
 import pytest
 import torch
@@ -37,12 +37,12 @@ def test_convolution_pads_as_tensorflow_does(size, generator):
     torch.testing.assert_close(ours, convolve_by_hand(x, w), rtol=1e-12, atol=1e-12)
 
 
-def test_same_padding_of_the_papers_sides():
+def test_same_padding_of_the_papers_sizes():
     assert [same_padding(size) for size in (28, 14, 7, 4)] == [(0, 1), (0, 1), (1, 1), (0, 1)]
 
 
 def test_whole_conv_network_against_the_definition(generator):
-    """All four blocks by hand, batch norm from its formula: one task, float64."""
+    """All four blocks by hand, with batch norm from its formula, for one task in float64."""
     network = networks.conv_network(3, filters=4)
     weights = {name: w.double() for name, w in network.init(generator).items()}
     weights |= {name: torch.randn_like(w) for name, w in weights.items() if name.startswith("b")}
@@ -56,7 +56,7 @@ def test_whole_conv_network_against_the_definition(generator):
     torch.testing.assert_close(network.forward(weights, x[None])[0], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_batch_norm_sees_one_task_only(generator):
+def test_batch_norm_normalizes_each_task_separately(generator):
     z = torch.randn(3, 50, 4, generator=generator) * torch.tensor([1.0, 10.0, 100.0])[:, None, None]
     out = batch_norm(z, torch.zeros(4))
     torch.testing.assert_close(out.mean(1), torch.zeros(3, 4), atol=1e-5, rtol=0)
@@ -74,7 +74,7 @@ def test_batch_norm_sees_one_task_only(generator):
     ids=["sinusoid", "conv", "mlp"],
 )
 def test_stacked_weights_equal_shared_weights(network, shape, generator):
-    """Every weight but the frozen ones with the task axis in front, and different for each task."""
+    """All weights but the frozen ones have a leading task axis, and differ between tasks."""
     x = torch.rand(3, 7, *shape, generator=generator)
     each = [network.init(generator) for _ in range(3)]
     each = [w | {name: each[0][name] for name in network.frozen} for w in each]
@@ -83,7 +83,7 @@ def test_stacked_weights_equal_shared_weights(network, shape, generator):
     torch.testing.assert_close(network.forward(stacked, x), alone)
 
 
-def test_sizes_are_the_papers():
+def test_sizes_match_the_paper():
     def count(network: networks.Network) -> int:
         return sum(w.numel() for w in network.init(torch.Generator().manual_seed(0)).values())
 
@@ -93,7 +93,7 @@ def test_sizes_are_the_papers():
     assert count(networks.mlp_network(5)) == weights + (256 + 128 + 64 + 64) + 5
 
 
-def test_initial_weights_are_the_codes(generator):
+def test_initial_weights_match_the_papers_code(generator):
     conv = networks.conv_network(5).init(generator)
     bound = (6 / (9 * 64 + 9 * 64)) ** 0.5  # Glorot uniform
     assert conv["conv2"].abs().max() <= bound and abs(conv["conv2"].std() - bound / 3**0.5) < 0.02 * bound
@@ -109,7 +109,7 @@ def test_cross_entropy_against_torch(generator):
 
 
 def test_second_derivatives_of_batch_norm(generator):
-    """Under vmap, too, ours has the second derivatives that PyTorch's `F.batch_norm` has alone."""
+    """Under vmap, ours has the same second derivatives as PyTorch's `F.batch_norm` task by task."""
     x = torch.randn(3, 8, 2, generator=generator, dtype=torch.float64)
     w = torch.randn(3, 2, 2, generator=generator, dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""Hessian-vector products against the explicit Hessian, and the meta-gradient put together by hand."""
+"""Hessian-vector products against the explicit Hessian, and the meta-gradient assembled by hand."""
 
 import pytest
 import torch
@@ -48,8 +48,8 @@ def test_products_agree_with_the_explicit_hessian(problem, generator):
     ).norm() < 1e-6 * scale
 
 
-def test_central_difference_on_a_cubic_has_the_error_of_theory():
-    """L = sum theta^3: grad is quadratic, so the central difference errs by rounding only; theta^4 errs by 4 eps^2 v^3."""
+def test_central_difference_error_matches_theory():
+    """For sum theta^3 the gradient is quadratic, so only rounding remains; for sum theta^4 the error is 4 eps^2 v^3."""
     theta = torch.tensor([1.0, -2.0], dtype=torch.float64)
     v = torch.tensor([0.5, 1.0], dtype=torch.float64)
     cubic = second_order.hvp_central_difference(lambda t: (t**3).sum(), theta, v, 0.1)
@@ -74,7 +74,7 @@ def test_without_the_hessian_it_is_first_order(problem):
     torch.testing.assert_close(at_phi, second_order.flatten(maml.meta_gradient(first_order, weights, episodes)[0])[0])
 
 
-def test_bad_epsilon_is_refused(problem):
+def test_invalid_epsilon_is_refused(problem):
     _, _, theta, _, support, _ = problem
     with pytest.raises(ValueError, match="epsilon must be greater than 0"):
         second_order.hvp_central_difference(support, theta, theta, 0.0)

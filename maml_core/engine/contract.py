@@ -130,7 +130,7 @@ def _checked_loss(network: Network, outputs: Tensor, y: Tensor) -> Tensor:
         raise ValueError(f"The loss {arguments} failed: {str(error).strip().splitlines()[0]}") from error
     if losses.shape != y.shape[:2]:
         remedy = (
-            'use reduction="none"' if losses.ndim == 0 else "give outputs and y the same shape, and average over axes after B"
+            'use reduction="none"' if losses.ndim == 0 else "give outputs and y one shape, and average over axes after B"
         )
         raise ValueError(
             f"The loss {arguments} is {_shape(losses) if losses.ndim else 'a scalar'}, expected one value per point, "

@@ -138,7 +138,7 @@ class MetaTrainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned. Copies in place, since a captured CUDA graph refers to tensors by address."""
+        """Continue from what `state` returned. Copies in place, since a CUDA graph refers to tensors by address."""
         moments = Moments(state["first_moment"], state["second_moment"], state["adam_steps"])
         saved = State(state["theta"], moments, state.get("average", {}), state["iteration"])
         for ours, theirs in zip(self._state.tensors(), saved.tensors(), strict=True):

@@ -60,7 +60,7 @@ def memory(network: Network, *settings: Any) -> Memory:
     def extra(generator: torch.Generator, features: int) -> Weights:
         theta, size = {}, features + network.ways
         for i in BLOCKS:
-            # Queries start equal to keys, at twice Glorot's scale, so that similar tokens attend to each other from the start.
+            # Queries start equal to keys, at twice Glorot's scale, so that similar tokens attend to each other at once.
             theta[f"key{i}"] = 2 * glorot((size, WIDTH), size, WIDTH, generator)
             theta[f"query{i}"] = theta[f"key{i}"].clone()
             theta[f"value{i}"] = glorot((size, WIDTH), size, WIDTH, generator)

@@ -28,7 +28,7 @@ def validation_score(recipe: Recipe, trainer: MetaTrainer, validation: TaskDistr
     scores = evaluate(
         trainer.learner, trainer.averaged_theta, validation, [step], generator, VALIDATION_TASKS,
         matmul_backend=trainer.matmul_backend,
-    )
+    )  # fmt: skip
     return mean_and_ci95(scores[step])
 
 

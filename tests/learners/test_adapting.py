@@ -158,7 +158,7 @@ def test_eager_steps_and_blocks_follow_the_same_schedule():
 
 
 def test_the_average_matches_its_closed_form():
-    """An iterate's weight is the share its step added, times what later steps kept: min(steps / (9 + steps), decay) each."""
+    """An iterate weighs what its step added times what later steps kept, min(steps / (9 + steps), decay) each."""
     generator, decay = seeded(0), 0.6
     iterates = [torch.randn(3, generator=generator, dtype=torch.float64) for _ in range(21)]
     average = {"w": iterates[0]}
