@@ -1,1 +1,1 @@
-"""Time and memory of maml_core beside its peers: `make bench`."""
+"""Benchmarks of maml_core against other libraries, in time and memory: `make bench`."""

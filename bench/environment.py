@@ -1,7 +1,7 @@
-"""`make bench`: the environment of the benchmark, which holds the peers and nothing else.
+"""`make bench`: creates the benchmark's own environment, with the libraries we compare with and nothing else.
 
-It sees the packages of the Python that runs this script by a path file, so that torch is not installed twice and
-every side runs on the same one. A peer that cannot be had is told in one line; the benchmark goes on without it.
+A path file gives it access to the packages of the Python that runs this script, so that torch is not installed twice and
+every side uses the same one. If a library cannot be installed, one line says so and the benchmark goes on without it.
 """
 
 import subprocess
@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 PEERS = ("torchopt==0.7.3", "higher==0.2.1", "jax==0.10.2")
 LEARN2LEARN = "0.2.0"
 
-# learn2learn's parts in C do not build on today's Python, and its MAML needs none of them.
+# learn2learn's C extensions do not build on current Python versions, and its MAML does not need them.
 LEARN2LEARN_FILES = ("algorithms/base_learner.py", "algorithms/maml.py", "utils/__init__.py", "utils/lightning.py")
 
 
 def pip(python: Path, *arguments: str) -> str | None:
-    """Run pip quietly; None when it went well, else the last line of its message."""
+    """Run pip quietly; returns None on success, else the last line of its error message."""
     command = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -28,14 +28,14 @@ def pip(python: Path, *arguments: str) -> str | None:
 
 
 def unpack_learn2learn(sdist: Path, packages: Path) -> None:
-    """Lay the pure-Python part of a source distribution into `packages`, with empty parent packages.
+    """Extract the pure-Python part of a source distribution into `packages`, with empty parent packages.
 
-    The real parents import gym and torchvision's data sets, which MAML does not need.
+    The real parent packages import gym and torchvision's data sets, which MAML does not need.
     """
     with tarfile.open(sdist) as archive:
         for member in archive.getmembers():
             inside = PurePosixPath(*PurePosixPath(member.name).parts[1:])
-            if str(inside) == "PKG-INFO":  # tells importlib.metadata the version
+            if str(inside) == "PKG-INFO":  # where importlib.metadata finds the version
                 target = packages / f"learn2learn-{LEARN2LEARN}.dist-info" / "METADATA"
             elif str(inside) in (f"learn2learn/{name}" for name in LEARN2LEARN_FILES):
                 target = packages / inside
@@ -48,7 +48,7 @@ def unpack_learn2learn(sdist: Path, packages: Path) -> None:
 
 
 def install_learn2learn(python: Path, packages: Path) -> str | None:
-    """Fetch and unpack it; None when it went well, else why not."""
+    """Download and unpack it; returns None on success, else the reason for the failure."""
     with tempfile.TemporaryDirectory() as folder:
         options = ("--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", folder)
         if problem := pip(python, "download", *options, f"learn2learn=={LEARN2LEARN}"):
@@ -58,18 +58,18 @@ def install_learn2learn(python: Path, packages: Path) -> str | None:
 
 
 def main(folder: Path) -> None:
-    """Make the environment, or complete it."""
+    """Create the environment, or complete an existing one."""
     python, paths = folder / "bin" / "python", {"base": str(folder), "platbase": str(folder)}
     packages = Path(sysconfig.get_path("purelib", "venv", paths))
     if not python.exists():
-        print(f"Making {folder} with the peers: some 400 MB.", flush=True)
+        print(f"Creating {folder} with the libraries to compare with, about 400 MB.", flush=True)
         venv.create(folder, with_pip=True, clear=True)
     (packages / "project.pth").write_text(sysconfig.get_path("purelib") + "\n")
     problems = {peer: pip(python, "install", peer) for peer in PEERS}
     problems["learn2learn"] = install_learn2learn(python, packages)
     for peer, problem in problems.items():
         if problem:
-            print(f"{peer} cannot be had, the benchmark goes on without it: {problem}")
+            print(f"{peer} could not be installed, so the benchmark goes on without it: {problem}")
     if not any(problems.values()):
         (folder / ".installed").touch()
 

@@ -1,4 +1,4 @@
-"""The machine: what it is called, and how fast it multiplies matrices."""
+"""The machine: its description, its peak speed in matrix products, its background load, and memory use."""
 
 import ctypes
 import datetime
@@ -22,13 +22,13 @@ from .workloads import Workload
 
 PEERS = ("torchopt", "higher", "jax", "jaxlib", "learn2learn")
 
-# glibc gives large blocks back to the system and fetches them again, page by page: on some machines that makes an
-# eager meta-step several times as long, and times swing. All sides run with this off.
+# glibc returns large blocks to the system and then faults them in again page by page, which on some machines makes an eager
+# meta-step several times as long, and its times erratic. All sides run with this turned off.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 
 def with_allocator(module: str) -> None:
-    """Start `python -m module` over with ALLOCATOR in its environment, where it is not there yet (Linux)."""
+    """Restart `python -m module` with ALLOCATOR in its environment, unless it is already there (Linux only)."""
     if sys.platform == "linux" and not ALLOCATOR.keys() <= os.environ.keys():
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | ALLOCATOR)
 
@@ -56,7 +56,7 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor's name as Linux has it, else what Python knows."""
+    """The processor's name according to Linux, or else to Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -91,12 +91,12 @@ def _peak(device: str, backend: str, size: int | None, repeats: int) -> float:
     return 2 * n**3 / best / 1e9
 
 
-class Onlookers:
-    """How many cores other processes keep busy: `with Onlookers() as others: ...`, then `others.cores` (Linux)."""
+class BackgroundLoad:
+    """How many cores other processes keep busy: `with BackgroundLoad() as load: ...`, then `load.cores` (Linux only)."""
 
     cores: float | None = None
 
-    def __enter__(self) -> "Onlookers":
+    def __enter__(self) -> "BackgroundLoad":
         self._started, self._before = time.perf_counter(), self._seconds()
         return self
 
@@ -106,7 +106,7 @@ class Onlookers:
 
     @staticmethod
     def _seconds() -> float | None:
-        """CPU seconds of all processes so far, without this one's."""
+        """CPU seconds used so far by all processes except this one."""
         try:
             fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
         except OSError:
@@ -118,7 +118,7 @@ class Onlookers:
 
 
 def count_flop(workload: Workload) -> int:
-    """FLOP of one meta-gradient in matrix products (2 for a multiplication and addition), by our eager engine."""
+    """FLOP in the matrix products of one meta-gradient (2 per multiply-add), counted in our eager engine."""
     with FlopCounterMode(display=False) as counter:
         chunk = choose_chunk(workload.recipe, workload.device.type)
         meta_gradient(workload.learner, workload.theta, workload.episodes, chunk)
@@ -126,7 +126,7 @@ def count_flop(workload: Workload) -> int:
 
 
 def peak_memory(device: str) -> int:
-    """Bytes held at most so far; on Linux since `forget_peak`."""
+    """Peak memory in bytes; on Linux and on a GPU, since the last `reset_peak_memory`."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     try:
@@ -139,11 +139,11 @@ def peak_memory(device: str) -> int:
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
-def forget_peak(device: str) -> int:
-    """Start to look for the peak anew; returns the bytes held now.
+def reset_peak_memory(device: str) -> int:
+    """Reset the peak; returns the bytes in use now.
 
-    `ru_maxrss` alone would not do on Linux: a child inherits its parent's peak. Nor would it do to leave free memory
-    in the allocator's hands, where it counts as used already and is then used again.
+    `ru_maxrss` is not enough on Linux, where a child process inherits its parent's peak. Free memory must also be returned
+    to the system: otherwise it counts as in use before the measurement, and its reuse goes unnoticed.
     """
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -153,5 +153,5 @@ def forget_peak(device: str) -> int:
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
     except (AttributeError, OSError):
-        pass  # not Linux with glibc: the peak of importing stays in, and small points show as 0
+        pass  # not Linux with glibc: the peak includes that of the imports, and small measurements show as 0
     return peak_memory(device)

@@ -1,7 +1,7 @@
-"""Does a long training grow? python -m bench.memory: resident size after 1,000 and after 10,000 meta-iterations.
+"""Does memory grow in a long training run? python -m bench.memory: resident size after 1,000 and 10,000 meta-iterations.
 
-Each training runs in a process of its own, through `train` with all it does on the way: validation, checkpoints,
-history. Then an evaluation, whose inner loop keeps no graph: resident size after 50 tasks and after 600.
+Each run is a process of its own and calls `train`, including validation, checkpoints and history. Then an evaluation,
+whose inner loop keeps no graph: resident size after 50 and after 600 tasks.
 """
 
 import argparse
@@ -21,17 +21,17 @@ from maml_core.training import Settings, train
 from maml_core.util import seeded_generator
 
 EARLY, LATE = 1_000, 10_000
-WAYS_TO_RUN = ("sinusoid-5shot eager", "sinusoid-5shot compiled", "omniglot-5way-1shot-mlp eager", "evaluation")
+RUNS = ("sinusoid-5shot eager", "sinusoid-5shot compiled", "omniglot-5way-1shot-mlp eager", "evaluation")
 
 
 def resident_mb() -> float:
-    """What this process holds in memory now, in MB, as Linux tells it."""
+    """The current resident set size of this process in MB (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
 
 
 class Watched:
-    """Tasks that note the resident size when meta-batch EARLY and meta-batch LATE are drawn."""
+    """Tasks that record the resident size when the meta-batches numbered `at` are drawn."""
 
     def __init__(self, tasks: TaskDistribution, at: tuple[int, int]) -> None:
         self.tasks, self.at, self.drawn, self.sizes = tasks, at, 0, []
@@ -43,16 +43,16 @@ class Watched:
         return self.tasks.sample(tasks, generator)
 
 
-def measure(what: str) -> tuple[float, float]:
-    """Resident MB early and late in one of WAYS_TO_RUN."""
-    if what == "evaluation":
+def measure(run: str) -> tuple[float, float]:
+    """Resident MB early and late in one of RUNS."""
+    if run == "evaluation":
         recipe = find_recipe("omniglot-5way-1shot")
         images = load_characters("auto").split("test").images
         watched = Watched(CharacterTasks(images, 5, 1), (50 // 25, 600 // 25))
         theta = recipe.build_network().init(seeded_generator(0))
         evaluate(recipe.build_learner(), theta, watched, [3], seeded_generator(0))
         return tuple(watched.sizes)
-    name, engine = what.split()
+    name, engine = run.split()
     recipe = replace(find_recipe(name), meta_batch=4)
     characters = None if recipe.is_regression else load_characters("auto").split("train")
     tasks = recipe.build_tasks(characters)
@@ -65,20 +65,20 @@ def measure(what: str) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", choices=WAYS_TO_RUN, help="measure in this process")
+    parser.add_argument("--only", choices=RUNS, help="measure this one only, in this process")
     only = parser.parse_args().only
     if only:
         print(*(f"{megabytes:.1f}" for megabytes in measure(only)))
         return 0
-    print(f"| what | MB after {EARLY:,} | MB after {LATE:,} | grown by |\n|---|---|---|---|")
-    for what in WAYS_TO_RUN:
-        done = subprocess.run([sys.executable, "-m", "bench.memory", "--only", what], capture_output=True, text=True)
+    print(f"| run | MB after {EARLY:,} | MB after {LATE:,} | growth |\n|---|---|---|---|")
+    for run in RUNS:
+        done = subprocess.run([sys.executable, "-m", "bench.memory", "--only", run], capture_output=True, text=True)
         if done.returncode:
-            print(f"{what} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+            print(f"{run} failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
             return 1
         early, late = map(float, done.stdout.split()[-2:])
-        told = f"{what} (50 and 600 tasks)" if what == "evaluation" else what
-        print(f"| {told} | {early:.0f} | {late:.0f} | {late - early:+.1f} |", flush=True)
+        label = f"{run} (50 and 600 tasks)" if run == "evaluation" else run
+        print(f"| {label} | {early:.0f} | {late:.0f} | {late - early:+.1f} |", flush=True)
     return 0
 
 

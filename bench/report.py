@@ -1,10 +1,10 @@
-"""What was measured, as JSON and as a table with the goals."""
+"""The benchmark's results: JSON rows, and tables of them and of the goals."""
 
 from typing import Any
 
 OURS = "maml_core"
 
-# (workload, our precision, against which family in its best precision of the same kind, at most this part of its time)
+# (workload, our precision, the family compared with, the largest fraction of its time that meets the goal)
 GOALS = (
     ("S", "float32", "jax", 0.75),
     ("S", "float32", "torchopt", 1 / 45),
@@ -17,7 +17,7 @@ GOALS = (
     ("O5", "float32", "torchopt", 0.25),
     ("O5", "bf16", "torchopt", 0.14),
 )
-# Of the measured peak of each precision, on the convolutional workloads.
+# Fractions of the measured peak at each precision, on the convolutional workloads.
 PEAK_GOALS = {"float32": 0.45, "bf16": 0.35}
 
 Row = dict[str, Any]
@@ -29,39 +29,39 @@ def family(row: Row) -> str:
 
 
 def fastest(rows: list[Row], workload: str, of: str, device: str, precisions: tuple[str, ...] = ("float32",)) -> Row | None:
-    """The fastest side of a family on a workload, of those with one of these precisions."""
-    found = [row for row in rows if (row["workload"], family(row), row["device"]) == (workload, of, device)]
-    found = [row for row in found if row.get("precision", "float32") in precisions]
-    return min(found, key=lambda row: row["median_ms"], default=None)
+    """The fastest side of a family on a workload, among those with one of these precisions."""
+    matching = [row for row in rows if (row["workload"], family(row), row["device"]) == (workload, of, device)]
+    matching = [row for row in matching if row.get("precision", "float32") in precisions]
+    return min(matching, key=lambda row: row["median_ms"], default=None)
 
 
 def add_ratios(rows: list[Row]) -> None:
-    """ratio_to_ours: how many times as long as our fastest in float32 a side takes."""
+    """Add ratio_to_ours: a side's time divided by that of our fastest engine in float32."""
     for row in rows:
         ours = fastest(rows, row["workload"], OURS, row["device"])
         row["ratio_to_ours"] = row["median_ms"] / ours["median_ms"] if ours else None
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """A benchmark in which what was measured anew stands in for what was measured before."""
+    """The old benchmark, with new measurements replacing those of the same workload and device."""
 
     def key(row: Row) -> tuple[str, str]:
         return row["workload"], row["device"]
 
-    anew = {key(row) for row in new["rows"]}
-    rows = [row for row in old.get("rows", []) if key(row) not in anew] + new["rows"]
+    replaced = {key(row) for row in new["rows"]}
+    rows = [row for row in old.get("rows", []) if key(row) not in replaced] + new["rows"]
     order = ["S", "O", "O20", "O5"]
     merged = old | new | {"rows": sorted(rows, key=lambda row: (row["device"], order.index(row["workload"])))}
-    anew = {(point["sweep"], point["device"]) for point in new["sweeps"]}
-    points = [point for point in old.get("sweeps", []) if (point["sweep"], point["device"]) not in anew]
+    replaced = {(point["sweep"], point["device"]) for point in new["sweeps"]}
+    points = [point for point in old.get("sweeps", []) if (point["sweep"], point["device"]) not in replaced]
     merged["sweeps"] = sorted(points + new["sweeps"], key=lambda point: (point["device"], point["sweep"]))
     return merged
 
 
 def goals(rows: list[Row], device: str) -> list[Row]:
-    """Each goal that the rows allow to be judged, with what was reached: ratios of times, and parts of the peak.
+    """Evaluate each goal for which there are rows: ratios of times, and fractions of the peak.
 
-    In float32 against a peer in float32, in bf16 against its best.
+    In float32 we compare with the other library's float32, in bf16 with its fastest precision.
     """
     judged = []
     for workload, precision, against, at_most in GOALS:
@@ -69,25 +69,25 @@ def goals(rows: list[Row], device: str) -> list[Row]:
         theirs = fastest(rows, workload, against, device, ("float32", precision))
         if ours and theirs:
             ratio = ours["median_ms"] / theirs["median_ms"]
-            told = {"workload": workload, "precision": precision, "against": theirs["implementation"], "goal": at_most}
-            told |= {"ratio": ratio, "ratio_of_best": ours["best_ms"] / theirs["best_ms"]}
-            judged.append(told | {"reached": ratio <= at_most})
+            goal = {"workload": workload, "precision": precision, "against": theirs["implementation"], "goal": at_most}
+            goal |= {"ratio": ratio, "ratio_of_best": ours["best_ms"] / theirs["best_ms"]}
+            judged.append(goal | {"reached": ratio <= at_most})
     for workload in ("O", "O20", "O5"):
         for precision, at_least in PEAK_GOALS.items():
             if ours := fastest(rows, workload, OURS, device, (precision,)):
-                told = {"workload": workload, "precision": precision, "against": "the measured peak", "goal": at_least}
-                judged.append(told | {"ratio": ours["floor_fraction"], "reached": ours["floor_fraction"] >= at_least})
+                goal = {"workload": workload, "precision": precision, "against": "the measured peak", "goal": at_least}
+                judged.append(goal | {"ratio": ours["floor_fraction"], "reached": ours["floor_fraction"] >= at_least})
     return judged
 
 
 def table(rows: list[Row]) -> str:
-    """All rows, for people."""
+    """All rows as a readable table."""
     head = ("x ours", "of peak", "error", "cosine", "float64")
     lines = [f"{'':4} {'implementation':22} {'device':6} {'ms':>10} {'best':>10} " + " ".join(f"{h:>8}" for h in head)]
     for row in rows:
         ratio = "" if row["ratio_to_ours"] is None else f"{row['ratio_to_ours']:.2f}"
         float64 = "" if row["gradient_error_float64"] is None else f"{row['gradient_error_float64']:.0e}"
-        cosine = f"{row['gradient_cosine']:.4f}" if "gradient_cosine" in row else ""  # an older benchmark has none
+        cosine = f"{row['gradient_cosine']:.4f}" if "gradient_cosine" in row else ""  # missing from older benchmarks
         lines.append(
             f"{row['workload']:4} {row['implementation']:22} {row['device']:6} {row['median_ms']:10.3f} "
             f"{row['best_ms']:10.3f} {ratio:>8} "
@@ -98,7 +98,7 @@ def table(rows: list[Row]) -> str:
 
 
 def goals_table(judged: list[Row]) -> str:
-    """The goals and what was reached."""
+    """The goals, and whether they were reached, as a readable table."""
     lines = []
     for goal in judged:
         verdict = "reached" if goal["reached"] else "missed"

@@ -1,6 +1,6 @@
-"""Time and memory against inner steps and against tasks, each point in a process of its own.
+"""Time and memory against the number of inner steps and of tasks.
 
-A process of its own, since memory that was once had is not given back: a second point would not show its peak.
+Each point is measured in its own process, since allocated memory is not returned: a second point would not show its peak.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .machine import forget_peak, peak_memory
+from .machine import peak_memory, reset_peak_memory
 from .sides import build_sides
 from .timing import Clock
 from .workloads import build_workload
@@ -23,21 +23,21 @@ TASKS = (8, 16, 32, 64, 128, 256)
 
 
 def points(sweeps: Sequence[str], quick: bool = False) -> list[dict[str, Any]]:
-    """What is swept: inner steps at the recipe's tasks, and tasks at its steps. quick: the first point of each."""
+    """The points to measure: inner steps at the recipe's number of tasks, and the reverse. quick: the first of each."""
     rows = {
         "steps": [{"sweep": "steps", "steps": n, "tasks": 32} for n in STEPS],
         "tasks": [{"sweep": "tasks", "steps": 1, "tasks": n} for n in TASKS],
     }
-    against = [row for name in sweeps for row in (rows[name][:1] if quick else rows[name])]
-    return [{"side": side, **point} for point in against for side in SIDES]
+    selected = [row for name in sweeps for row in (rows[name][:1] if quick else rows[name])]
+    return [{"side": side, **point} for point in selected for side in SIDES]
 
 
 def measure(side: str, tasks: int, steps: int, device: str, rounds: int) -> dict[str, Any]:
     """Median milliseconds of a meta-step and its peak memory beyond imports, weights and episodes."""
-    build_sides([side], build_workload("S", device))[0].start()()  # much of torch is imported when it is first used
+    build_sides([side], build_workload("S", device))[0].start()()  # torch imports much of itself on first use
     workload = build_workload(WORKLOAD, device, tasks, steps)
     (chosen, *_) = build_sides([side], workload)
-    before = forget_peak(device)
+    before = reset_peak_memory(device)
     clock = Clock(chosen.start(), chosen.steps_per_call)
     clock.warm_up()
     for _ in range(rounds):
@@ -47,22 +47,22 @@ def measure(side: str, tasks: int, steps: int, device: str, rounds: int) -> dict
 
 
 def run_sweeps(
-    sweeps: Sequence[str], device: str, quick: bool = False, say: Callable[[str], None] = print
+    sweeps: Sequence[str], device: str, quick: bool = False, log: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
-    """Every point; one that cannot be measured is told in one line and left out."""
+    """Measure every point; those that fail are logged in one line and skipped."""
     rows, rounds = [], 1 if quick else 3
     for point in points(sweeps, quick):
         options = [f"--{name}={point[name]}" for name in ("side", "tasks", "steps")]
         command = [sys.executable, "-m", "bench.sweeps", *options, f"--device={device}", f"--rounds={rounds}"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["it was killed, likely for its memory"])[-1]
-            say(f"sweep: {point['side']} at {point['tasks']} tasks, {point['steps']} steps is left out: {reason}")
+            reason = (done.stderr.strip().splitlines() or ["it was killed, probably for lack of memory"])[-1]
+            log(f"sweep: skipping {point['side']} at {point['tasks']} tasks, {point['steps']} steps: {reason}")
             continue
         rows.append({**point, "workload": WORKLOAD, "device": device, **json.loads(done.stdout.splitlines()[-1])})
         row = rows[-1]
         what = f"{row['implementation']}, {row['tasks']} tasks, {row['steps']} steps"
-        say(f"sweep: {what}: {row['median_ms']:.0f} ms, {row['peak_mb']:.0f} MB")
+        log(f"sweep: {what}: {row['median_ms']:.0f} ms, {row['peak_mb']:.0f} MB")
     return rows
 
 

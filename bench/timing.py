@@ -1,4 +1,4 @@
-"""Medians of interleaved samples: every side runs once per round, so that all see the same weather on the machine."""
+"""Medians of interleaved samples: every side runs once per round, so that all are timed under the same background load."""
 
 import math
 import statistics
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-# A sample of a fast side repeats its call until it lasts this long, in seconds.
+# Fast sides repeat their call until a sample lasts this long, in seconds.
 SAMPLE_SECONDS = 0.05
 
 
@@ -15,7 +15,7 @@ class Clock:
     """One side's timings.
 
     call:            runs `steps_per_call` meta-steps and returns when they are done
-    calls:           calls in one sample
+    calls:           calls per sample
     milliseconds:    per meta-step, one entry per round
     """
 
@@ -25,7 +25,7 @@ class Clock:
     milliseconds: list[float] = field(default_factory=list)
 
     def warm_up(self) -> None:
-        """Compile and fill caches, then choose how many calls a sample has."""
+        """Compile and fill caches, then choose the number of calls per sample."""
         for _ in range(2):
             self.call()
         self.calls = max(1, math.ceil(SAMPLE_SECONDS / self._seconds(1)))
@@ -45,7 +45,7 @@ class Clock:
 
     @property
     def best(self) -> float:
-        """The quickest sample: far below the median where the machine had slow spells."""
+        """The fastest sample: far below the median if the machine was slow at times."""
         return min(self.milliseconds)
 
     @property
@@ -58,9 +58,9 @@ class Clock:
 
 
 def run_rounds(clocks: list[Clock], rounds: int, seconds: float = 0) -> int:
-    """Sample all clocks in turn, every other round backwards, so that no side always follows the same one.
+    """Sample all clocks in turn, reversing every other round, so that no side always follows the same one.
 
-    seconds: go on for at least so long, since slow spells of a shared machine last. Returns the number of rounds.
+    seconds: minimum duration, to outlast the slow periods of a shared machine. Returns the number of rounds.
     """
     started, done = time.perf_counter(), 0
     while done < rounds or time.perf_counter() - started < seconds:

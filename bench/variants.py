@@ -1,7 +1,7 @@
-"""What MAML's variants cost, against inner steps: python -m bench.variants writes what chapter 4 draws.
+"""The cost of MAML's variants against inner steps: python -m bench.variants writes the results that chapter 4 plots.
 
-Milliseconds: all variants in turn, round by round, so that all see the same weather on the machine. Peak memory: each
-point in a process of its own, since memory that was once had is not given back.
+Time: all variants in turn, round by round, so that all are timed under the same background load. Peak memory: each point in
+its own process, since allocated memory is not returned.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from maml_core.results.study_result import StudyResult
 from maml_core.studies.registry import STUDIES
 from maml_core.util import seeded_generator
 
-from .machine import ALLOCATOR, Onlookers, describe_machine, forget_peak, peak_memory, with_allocator
+from .machine import ALLOCATOR, BackgroundLoad, describe_machine, peak_memory, reset_peak_memory, with_allocator
 from .sweeps import STEPS
 from .timing import Clock, run_rounds
 from .workloads import build_workload
@@ -29,19 +29,19 @@ VARIANTS = STUDIES["variants"].answer.conditions
 
 
 def start(label: str, steps: int, device: str = "cpu") -> Callable[[], None]:
-    """A training of the study's condition with so many inner steps: each call is a meta-iteration on the same episodes."""
+    """Start training a condition of the study with this many inner steps; each call is one meta-iteration."""
     recipe = replace(VARIANTS[label].build(), inner_steps=steps)
     tasks = build_workload("O", device, recipe.meta_batch).tasks
     trainer = MetaTrainer(recipe.build_learner(), tasks, seeded_generator(0, device), recipe.meta_batch)
 
     def call() -> None:
-        trainer.step().item()  # a number, so that a GPU has done its work
+        trainer.step().item()  # waits until a GPU is done
 
     return call
 
 
 def milliseconds(labels: list[str], steps: int, device: str, rounds: int = ROUNDS) -> dict[str, Clock]:
-    """A clock for each variant, sampled in turn."""
+    """Each variant's clock, sampled in turn."""
     clocks = {label: Clock(start(label, steps, device), 1) for label in labels}
     for clock in clocks.values():
         clock.warm_up()
@@ -50,17 +50,17 @@ def milliseconds(labels: list[str], steps: int, device: str, rounds: int = ROUND
 
 
 def peak_megabytes(label: str, steps: int, device: str) -> float:
-    """Held at most in two meta-iterations, beyond imports, weights and episodes."""
-    start("MAML", 1, device)()  # much of torch is imported when it is first used
+    """Peak memory of two meta-iterations, beyond imports, weights and episodes."""
+    start("MAML", 1, device)()  # torch imports much of itself on first use
     step = start(label, steps, device)
-    before = forget_peak(device)
+    before = reset_peak_memory(device)
     for _ in range(2):
         step()
     return (peak_memory(device) - before) / 2**20
 
 
 def in_own_process(label: str, steps: int, device: str) -> float:
-    """`peak_megabytes` by a fresh Python, whose allocator gives back what is free: fragments would count as well."""
+    """`peak_megabytes` in a new process without ALLOCATOR, so that free memory is returned and not counted."""
     program = f"from bench.variants import peak_megabytes; print(peak_megabytes({label!r}, {steps}, {device!r}))"
     plain = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=plain)
@@ -68,9 +68,9 @@ def in_own_process(label: str, steps: int, device: str) -> float:
 
 
 def measure(labels: list[str], device: str, all_steps: tuple[int, ...] = STEPS, rounds: int = ROUNDS) -> StudyResult:
-    """All points; `others_cores` tells how busy other processes kept the machine."""
+    """Measure all points; `others_cores` is the background load meanwhile."""
     rows = []
-    with Onlookers() as others:
+    with BackgroundLoad() as background:
         for steps in all_steps:
             clocks = milliseconds(labels, steps, device, rounds)
             for label, clock in clocks.items():
@@ -81,7 +81,7 @@ def measure(labels: list[str], device: str, all_steps: tuple[int, ...] = STEPS, 
                 rows.append(row)
     recipe = VARIANTS["MAML"].build()
     settings = {"recipe": recipe.name, "device": device, "tasks": recipe.meta_batch, "rounds": rounds,
-                "others_cores": others.cores, "machine": describe_machine(device)}  # fmt: skip
+                "others_cores": background.cores, "machine": describe_machine(device)}  # fmt: skip
     question = "What does a meta-iteration cost, against inner steps?"
     return StudyResult(study="variants-cost", question=question, settings=settings, rows=rows)
 

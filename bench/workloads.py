@@ -1,4 +1,4 @@
-"""What is measured: four of the paper's settings, taken from `maml_core.recipes` so that they cannot drift."""
+"""The workloads: four of the paper's settings, taken from `maml_core.recipes` so that they cannot drift apart."""
 
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ RECIPE_NAMES = {
 
 @dataclass(frozen=True)
 class Presampled:
-    """A task distribution that always draws the same episodes, so that all sides work on the same ones."""
+    """A task distribution that always returns the same episodes, so that all sides use the same ones."""
 
     episodes: Episodes
 
@@ -33,10 +33,10 @@ class Presampled:
 
 @dataclass(frozen=True)
 class Workload:
-    """One setting with all that a side needs to run it.
+    """One setting, with everything that a side needs to run it.
 
-    tasks:     what a meta-step draws from: the sinusoid itself, which is part of what is timed, or `Presampled`
-    theta:     initial weights, as `Network.init` makes them
+    tasks:     what meta-steps sample from: the sinusoid's task distribution, which is timed too, or `Presampled`
+    theta:     initial weights, from `Network.init`
     episodes:  one meta-batch, on which gradients are compared
     data:      "sinusoid", "omniglot" or "glyphs"
     """
@@ -64,7 +64,7 @@ class Workload:
 def build_workload(
     name: str, device: str = "cpu", tasks: int | None = None, inner_steps: int | None = None, seed: int = 0
 ) -> Workload:
-    """The workload of that name; `tasks` and `inner_steps` other than the recipe's are for the sweeps."""
+    """Build the workload of that name; the sweeps override the recipe's `tasks` and `inner_steps`."""
     recipe = find_recipe(RECIPE_NAMES[name])
     recipe = replace(recipe, meta_batch=tasks or recipe.meta_batch, inner_steps=inner_steps or recipe.inner_steps)
     generator = seeded_generator(seed, device)
@@ -91,7 +91,7 @@ def reference_gradient(workload: Workload, theta: Weights, episodes: Episodes) -
 
 
 def tasks_at_a_time(chunk: int | None) -> str:
-    """How a side goes through the tasks, in words."""
+    """A description of how many tasks a side processes at a time."""
     if chunk is None:
         return "all tasks at once"
     return "one task at a time" if chunk == 1 else f"{chunk} tasks at a time"

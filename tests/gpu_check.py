@@ -1,7 +1,7 @@
-"""Everything that waits for a GPU, in one command: python tests/gpu_check.py [--minutes 20] [--out FOLDER]
+"""All checks that need a GPU, in one command: python tests/gpu_check.py [--minutes 20] [--out FOLDER]
 
-Correctness first, then timings, then trainings: it stops at what fails, and writes what it saw to gpu_check.json as it
-goes. It is no unit test; a machine without a GPU is told so.
+First correctness, then timings, then training runs. It stops at the first failure, and writes its results to gpu_check.json
+as it goes. It is not a unit test; without a GPU it exits with a message.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def relative_error(ours: dict, theirs: dict) -> float:
 
 
 def make_trainer(recipe: Recipe, tasks, engine: str, precision: str = "float32") -> MetaTrainer:
-    """A trainer on the GPU, seed 0, with the chunk that the command line would choose."""
+    """A trainer on the GPU with seed 0 and the chunk size that the command line would choose."""
     chunk = choose_chunk(recipe, "cuda")
     generator = seeded_generator(0, "cuda")
     execution = Execution(chunk=chunk, engine=engine, precision=precision)
@@ -44,7 +44,7 @@ def make_trainer(recipe: Recipe, tasks, engine: str, precision: str = "float32")
 
 
 def check_gradients(recipe: Recipe, tasks) -> dict:
-    """Float64 on the GPU against the loop over tasks; then each precision's error against float64."""
+    """Compare float64 on the GPU with the loop over tasks, then each precision with float64."""
     learner = recipe.build_learner()
     theta = learner.network.init(seeded_generator(0, "cuda"))
     episodes = tasks.sample(4, seeded_generator(1, "cuda"))
@@ -68,27 +68,27 @@ def check_gradients(recipe: Recipe, tasks) -> dict:
 
 
 def check_engines(recipe: Recipe, tasks) -> dict:
-    """Twenty meta-iterations on each engine, from the same seed: losses as the eager engine has them."""
+    """Run twenty meta-iterations on each engine with the same seed, and compare the losses with the eager engine's."""
     losses = {}
     for engine in ("eager", "compiled", "graph"):
         losses[engine] = make_trainer(recipe, tasks, engine).run(20).cpu()
-    # The first step's loss is the same to rounding; later ones drift apart as rounding grows.
+    # The first step's loss is the same up to rounding; later ones drift apart as rounding errors accumulate.
     for engine in ("compiled", "graph"):
         torch.testing.assert_close(losses[engine][:3], losses["eager"][:3], rtol=2e-2, atol=2e-2)
-        assert len(losses[engine].unique()) > 10, f"{engine} repeats its episodes"
+        assert len(losses[engine].unique()) > 10, f"the {engine} engine repeats its episodes"
     trainer = make_trainer(recipe, tasks, "graph")
     trainer.run(5)
     state = trainer.state()
     rest = trainer.run(5)
     trainer.load_state(state)
-    torch.testing.assert_close(trainer.run(5), rest)  # resuming a recorded graph draws the same tasks
+    torch.testing.assert_close(trainer.run(5), rest)  # a captured graph draws the same tasks on resuming
     return {engine: [round(x, 4) for x in values[:5].tolist()] for engine, values in losses.items()}
 
 
 def check_resume(recipe: Recipe, tasks, out: Path) -> dict:
-    """Whether a training that is stopped between validations and resumed ends as a straight one does, to the last bit.
+    """Whether a run stopped between validations and resumed is bitwise identical to an uninterrupted one.
 
-    On a CPU it does. Here it depends on the kernels, so that the answer is noted and not demanded.
+    On a CPU it is. On a GPU it depends on the kernels, so the result is recorded but not required.
     """
 
     def go(name: str, iterations: int, resume: bool = False) -> dict:
@@ -103,7 +103,7 @@ def check_resume(recipe: Recipe, tasks, out: Path) -> dict:
 
 
 def time_engines(recipe: Recipe, tasks) -> dict:
-    """Milliseconds of a meta-iteration, engines in turn, medians of seven rounds."""
+    """Milliseconds per meta-iteration: medians of seven rounds, with the engines in turn."""
     trainers = {
         (engine, precision): make_trainer(recipe, tasks, engine, precision)
         for engine, precision in (("eager", "float32"), ("compiled", "float32"), ("graph", "float32"), ("graph", "tf32"))
@@ -124,7 +124,7 @@ def time_engines(recipe: Recipe, tasks) -> dict:
 
 
 def short_training(recipe: Recipe, characters, out: Path, iterations: int) -> dict:
-    """Train through the door that users take, and evaluate on test tasks."""
+    """Train as a user would, with `train`, and evaluate on test tasks."""
     parts = (characters and characters.split(part).to("cuda") for part in ("train", "validation"))
     tasks, validation = (recipe.build_tasks(part) for part in parts)
     result = train(recipe, tasks, validation, out / recipe.name, Settings(iterations=iterations, device="cuda"))
@@ -134,12 +134,12 @@ def short_training(recipe: Recipe, characters, out: Path, iterations: int) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=20, help="no further step is begun after so many")
-    parser.add_argument("--iterations", type=int, default=5000, help="of each training")
+    parser.add_argument("--minutes", type=float, default=20, help="start no further check after this long")
+    parser.add_argument("--iterations", type=int, default=5000, help="of each training run")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu_check"))
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        sys.exit("There is no CUDA GPU that torch can use here; this script checks nothing else.")
+        sys.exit("torch finds no CUDA GPU on this machine, and this script checks nothing else.")
     options.out.mkdir(parents=True, exist_ok=True)
     characters = load_characters("auto")
     seen: dict = {"gpu": torch.cuda.get_device_name(), "torch": str(torch.__version__), "data": characters.source}
@@ -147,7 +147,7 @@ def main() -> None:
 
     def run(name: str, step, *arguments) -> None:
         if (time.monotonic() - began) / 60 > options.minutes:
-            print(f"{name}: left out, the time is up", flush=True)
+            print(f"{name}: skipped, the time is up", flush=True)
             return
         print(f"{name} ...", flush=True)
         seen[name] = step(*arguments)

@@ -1,4 +1,4 @@
-"""The benchmark's own machinery; the peers are not installed here, and need not be."""
+"""The benchmark's own code; the other libraries need not be installed."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ import torch
 from bench import __main__ as driver
 from bench import environment, report, sides, variants
 from bench.check import GradientCheck, relative_error
-from bench.machine import Onlookers, count_flop, forget_peak, peak_memory, peaks
+from bench.machine import BackgroundLoad, count_flop, peak_memory, peaks, reset_peak_memory
 from bench.sides.plain import PlainLoop
 from bench.timing import Clock, run_rounds
 from bench.workloads import RECIPE_NAMES, Workload, build_workload
@@ -29,7 +29,7 @@ def sinusoid() -> Workload:
 
 
 class Skewed(PlainLoop):
-    """A side whose gradient is 1% too long."""
+    """A side whose gradient is 1% too large."""
 
     name = "skewed"
 
@@ -49,7 +49,7 @@ def test_workloads_are_the_recipes(name: str, characters) -> None:
     assert all(w.dtype == torch.float32 for w in workload.theta.values())
 
 
-def test_presampled_episodes_are_the_same_for_all() -> None:
+def test_all_sides_get_the_same_presampled_episodes() -> None:
     workload = build_workload("O", tasks=2, inner_steps=3)
     assert workload.recipe.meta_batch == 2 and workload.learner.steps == 3
     assert workload.tasks.sample(2, torch.Generator()) is workload.tasks.sample(2, torch.Generator())
@@ -64,16 +64,16 @@ def test_a_wrong_gradient_is_refused(sinusoid: Workload, capsys) -> None:
         driver.check_sides(sinusoid, [Skewed(sinusoid)])
 
 
-def test_a_gradient_without_a_weight_or_with_nan_is_wrong(sinusoid: Workload) -> None:
+def test_a_missing_weight_or_nan_makes_a_gradient_wrong(sinusoid: Workload) -> None:
     check = GradientCheck(sinusoid)
     assert relative_error({name: g for name, g in check.truth.items() if name != "b1"}, check.truth) == float("inf")
     assert replace(check.errors(PlainLoop(sinusoid)), float32=float("nan")).wrong
 
 
-def test_missing_peers_give_one_line_each(sinusoid: Workload, monkeypatch) -> None:
+def test_missing_libraries_are_skipped_with_one_line_each(sinusoid: Workload, monkeypatch) -> None:
     peers = ["torchopt", "higher", "learn2learn", "jax"]
     for peer in peers:
-        monkeypatch.setitem(sys.modules, peer, None)  # importing it fails, wherever the tests run
+        monkeypatch.setitem(sys.modules, peer, None)  # makes importing it fail, even if it is installed
         for name in [name for name in sys.modules if name == f"bench.sides.with_{peer}"]:
             monkeypatch.delitem(sys.modules, name)
     said: list[str] = []
@@ -96,16 +96,16 @@ def test_flop_of_the_sinusoid(sinusoid: Workload) -> None:
     assert 8 < count_flop(sinusoid) / forward < 13
 
 
-def test_peak_memory_is_seen() -> None:
-    before = forget_peak("cpu")
+def test_peak_memory_is_measured() -> None:
+    before = reset_peak_memory("cpu")
     torch.ones(64 * 2**20).sum()
     assert 200e6 < peak_memory("cpu") - before < 400e6 or sys.platform != "linux"
 
 
-def test_other_processes_are_noticed() -> None:
-    with Onlookers() as others:
+def test_background_load_is_measured() -> None:
+    with BackgroundLoad() as background:
         subprocess.run([sys.executable, "-S", "-c", "while sum(__import__('os').times()[:2]) < 0.4: pass"], check=True)
-    assert others.cores is None or 0.3 < others.cores < 64
+    assert background.cores is None or 0.3 < background.cores < 64
 
 
 def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
@@ -128,27 +128,27 @@ def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
     assert benchmark(load_benchmark(out)).axes[0].get_xlabel() == "ms per meta-step"
 
 
-def test_variants_are_timed_in_turn_and_weighed_apart(monkeypatch) -> None:
-    weighed = []
-    monkeypatch.setattr(variants, "in_own_process", lambda *point: weighed.append(point) or 1.0)
+def test_variants_are_timed_in_turn_and_their_memory_is_measured_separately(monkeypatch) -> None:
+    measured = []
+    monkeypatch.setattr(variants, "in_own_process", lambda *point: measured.append(point) or 1.0)
     result = variants.measure(["first order", "ANIL"], "cpu", all_steps=(1, 2), rounds=1)
     points = [(row["variant"], row["steps"]) for row in result.rows]
     assert points == [(label, steps) for steps in (1, 2) for label in ("first order", "ANIL")]
-    assert weighed == [(label, steps, "cpu") for label, steps in points]
+    assert measured == [(label, steps, "cpu") for label, steps in points]
     assert all(row["median_ms"] > 1 for row in result.rows) and result.settings["tasks"] == 8
 
 
-def test_a_variants_memory_is_more_than_its_weights() -> None:
+def test_a_variants_peak_memory_is_plausible() -> None:
     assert 10 < variants.peak_megabytes("first order", 1, "cpu") < 1000
 
 
 def row(workload: str, implementation: str, milliseconds: float) -> report.Row:
-    told = {"workload": workload, "implementation": implementation, "device": "cpu", "floor_fraction": 0.4}
-    told["precision"] = "bf16" if "bf16" in implementation else "float32"
-    return told | {"median_ms": milliseconds, "best_ms": milliseconds}
+    common = {"workload": workload, "implementation": implementation, "device": "cpu", "floor_fraction": 0.4}
+    common["precision"] = "bf16" if "bf16" in implementation else "float32"
+    return common | {"median_ms": milliseconds, "best_ms": milliseconds}
 
 
-def test_goals_are_against_the_fastest_of_each_family() -> None:
+def test_goals_compare_with_the_fastest_of_each_family() -> None:
     rows = [row("S", "maml_core eager", 3), row("S", "maml_core compiled", 0.3)]
     rows += [row("S", "jax jit", 0.9), row("S", "jax jit+scan", 0.5), row("S", "torchopt MetaSGD", 12)]
     judged = report.goals(rows, "cpu")
@@ -159,7 +159,7 @@ def test_goals_are_against_the_fastest_of_each_family() -> None:
     assert judged[0]["ratio"] == pytest.approx(0.6)
 
 
-def test_each_precision_is_judged_against_its_like() -> None:
+def test_each_precision_is_compared_with_the_same_precision() -> None:
     rows = [row("O", "maml_core compiled", 40), row("O", "maml_core compiled bf16", 25)]
     rows += [row("O", "jax", 100), row("O", "jax bf16", 80), row("O", "torchopt MetaSGD", 400)]
     judged = {(goal["precision"], goal["against"]): goal for goal in report.goals(rows, "cpu")}
@@ -172,7 +172,7 @@ def test_each_precision_is_judged_against_its_like() -> None:
 
 
 def test_rounding_to_bfloat16_is_checked_in_float64(sinusoid: Workload) -> None:
-    """Its own precision explains any error; a mistake shows in float64, and the cosine tells what rounding does."""
+    """bfloat16 can explain any error, so mistakes are detected in float64; the cosine shows the effect of rounding."""
 
     class Coarse(PlainLoop):
         precision = "bf16"
@@ -192,7 +192,7 @@ def test_rounding_to_bfloat16_is_checked_in_float64(sinusoid: Workload) -> None:
     assert check.errors(CoarseAndWrong(sinusoid)).wrong
 
 
-def test_what_is_not_measured_anew_stays() -> None:
+def test_results_that_are_not_remeasured_are_kept() -> None:
     steps, tasks = ({"sweep": sweep, "device": "cpu"} for sweep in ("steps", "tasks"))
     old = {"rows": [row("S", "jax jit", 1), row("O", "jax", 2)], "sweeps": [steps, tasks], "goals": []}
     merged = report.merge(old, {"rows": [row("S", "higher", 3)], "sweeps": [tasks | {"tasks": 8}], "peak_gflops": {}})
@@ -200,15 +200,15 @@ def test_what_is_not_measured_anew_stays() -> None:
     assert merged["sweeps"] == [steps, tasks | {"tasks": 8}]
 
 
-def test_what_an_older_benchmark_measured_is_printed_beside_the_new() -> None:
+def test_older_results_can_still_be_printed() -> None:
     old = load_benchmark()["rows"]
-    for known in old:
-        known.pop("gradient_cosine", None), known.pop("precision", None)
+    for result in old:
+        result.pop("gradient_cosine", None), result.pop("precision", None)
     report.add_ratios(old)
     assert "maml_core compiled" in report.table(old) and report.goals(old, "cpu")
 
 
-def test_learn2learn_is_unpacked_without_its_parents_imports(tmp_path: Path) -> None:
+def test_learn2learn_is_unpacked_without_its_parent_packages_imports(tmp_path: Path) -> None:
     import tarfile
 
     source = tmp_path / "learn2learn-0.2.0"

@@ -1,4 +1,4 @@
-"""Any number, by hypothesis: a valid one works, an invalid one is refused by name, and nothing is ever a traceback."""
+"""Property tests: any valid number works, an invalid one raises an error that names it, and there is never a traceback."""
 
 import math
 
@@ -19,7 +19,7 @@ from tests.small import make_trainer
 
 CHARACTERS, DRAWINGS = 9, 20
 EXTREMES = st.sampled_from([-(2**63), -(10**20), -1, 0, 2**31, 2**63, 10**20])
-# Mostly valid ones: of a command with ten numbers, one that cannot be is enough.
+# Mostly valid numbers: in a command with ten of them, one invalid one is enough.
 NUMBERS = st.one_of(*[st.integers(1, 12)] * 8, st.integers(-3, 25), EXTREMES)
 SIZES = st.one_of(*[st.floats(1e-4, 0.05)] * 8, st.floats(), st.sampled_from([0.0, -0.01, math.nan, math.inf]))
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -35,7 +35,7 @@ def is_positive(value: float) -> bool:
 
 
 def outcome(make) -> tuple[object, str]:
-    """What a call returns, or the sentence of its ValueError; anything else that it raises fails the test."""
+    """What a call returns, or the message of its ValueError; any other exception fails the test."""
     try:
         return make(), ""
     except ValueError as error:
@@ -46,7 +46,7 @@ def outcome(make) -> tuple[object, str]:
 @given(
     shots=st.integers(-2, 12), queries=st.none() | st.integers(-2, 12), tasks=st.integers(-2, 5), seed=st.integers(0, 99)
 )
-def test_waves_come_in_the_shapes_asked_for(shots, queries, tasks, seed):
+def test_waves_have_the_requested_shapes(shots, queries, tasks, seed):
     made, refusal = outcome(lambda: SinusoidTasks(shots, queries).sample(tasks, seeded_generator(seed)))
     wrong = [
         name
@@ -66,7 +66,7 @@ def test_waves_come_in_the_shapes_asked_for(shots, queries, tasks, seed):
     ways=st.integers(-1, CHARACTERS + 2), shots=st.integers(-1, 13), queries=st.none() | st.integers(-1, 13),
     tasks=st.integers(-1, 4), rotations=st.booleans(), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_episodes_of_characters_are_sound(images, ways, shots, queries, tasks, rotations, seed):
+def test_episodes_of_characters_are_valid(images, ways, shots, queries, tasks, rotations, seed):
     made, refusal = outcome(
         lambda: CharacterTasks(images, ways, shots, queries, rotations).sample(tasks, seeded_generator(seed))
     )
@@ -80,13 +80,13 @@ def test_episodes_of_characters_are_sound(images, ways, shots, queries, tasks, r
     assert made.support_x.shape == (tasks, ways * K, 1, 28, 28) and made.query_x.shape == (tasks, ways * Q, 1, 28, 28)
     assert made.support_y.tolist() == [[label for label in range(ways) for _ in range(K)]] * tasks
     pictures = torch.cat([made.support_x.unflatten(1, (ways, K)), made.query_x.unflatten(1, (ways, Q))], 2)
-    for task in pictures.flatten(1, 2).flatten(2):  # no drawing twice in a task, neither as support nor as query
+    for task in pictures.flatten(1, 2).flatten(2):  # no drawing occurs twice in a task, as support or query
         assert len(task.unique(dim=0)) == ways * (K + Q)
 
 
 @QUICK
 @given(alpha=SIZES, steps=NUMBERS)
-def test_learners_take_what_is_a_step(alpha, steps):
+def test_learners_accept_valid_settings_only(alpha, steps):
     made, refusal = outcome(lambda: Learner(sinusoid_network(), alpha, steps))
     if is_positive(alpha) and steps >= 0:
         assert made.alpha == alpha
@@ -96,7 +96,7 @@ def test_learners_take_what_is_a_step(alpha, steps):
 
 @QUICK
 @given(meta_batch=NUMBERS, rate=SIZES, chunk=st.none() | NUMBERS, clip=st.none() | SIZES)
-def test_trainers_refuse_what_cannot_be_trained(meta_batch, rate, chunk, clip):
+def test_trainers_accept_valid_settings_only(meta_batch, rate, chunk, clip):
     learner, tasks = Learner(sinusoid_network(), 0.01), SinusoidTasks(2)
     made, refusal = outcome(
         lambda: make_trainer(learner, tasks, seeded_generator(0), meta_batch, learning_rate=rate, chunk=chunk, clip=clip)
@@ -109,7 +109,7 @@ def test_trainers_refuse_what_cannot_be_trained(meta_batch, rate, chunk, clip):
 
 @QUICK
 @given(steps=st.lists(st.integers(-2, 4), max_size=3), test_tasks=st.integers(-1, 5), batch=st.integers(-1, 4))
-def test_evaluation_draws_as_many_tasks_as_asked_for(steps, test_tasks, batch):
+def test_evaluation_scores_the_requested_number_of_tasks(steps, test_tasks, batch):
     learner, tasks = Learner(sinusoid_network(), 0.01), SinusoidTasks(2)
     theta = learner.network.init(seeded_generator(0))
     made, refusal = outcome(lambda: evaluate(learner, theta, tasks, steps, seeded_generator(1), test_tasks, batch))
@@ -133,7 +133,7 @@ EVALUATE |= {"tasks": st.one_of(st.integers(2, 6), st.integers(2, 6), st.sampled
 
 
 def wrong_in(options: dict[str, float]) -> set[str]:
-    """The options that cannot be, worked out here; "points" where each is fine and all together are too many."""
+    """The invalid options, determined independently; "points" if each is valid but together they need too many points."""
     wrong = {name for name in ("alpha", "clip") if name in options and not is_positive(options[name])}
     counts = ("shots", "queries", "meta-batch", "chunk-tasks", "validate-every", "iterations")
     wrong |= {name for name in counts if options.get(name, 1) < 1}
@@ -147,7 +147,7 @@ def wrong_in(options: dict[str, float]) -> set[str]:
 
 
 @pytest.mark.parametrize("command, strategies", [("train", TRAIN), ("evaluate", EVALUATE)])
-def test_the_command_line_answers_any_numbers(command, strategies, tmp_path_factory, monkeypatch, capsys):
+def test_the_command_line_handles_any_numbers(command, strategies, tmp_path_factory, monkeypatch, capsys):
     monkeypatch.setattr(commands, "load_characters", lambda *arguments, **settings: Characters(draw_glyphs(9), "glyphs"))
 
     codes = []
@@ -173,4 +173,4 @@ def test_the_command_line_answers_any_numbers(command, strategies, tmp_path_fact
             assert options["alpha"] > 0.05  # only a large step can diverge in two meta-iterations
 
     check()
-    assert min(codes.count(0), codes.count(2)) > 5  # both kinds were tried
+    assert min(codes.count(0), codes.count(2)) > 5  # both outcomes occurred

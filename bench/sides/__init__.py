@@ -1,4 +1,4 @@
-"""The sides of the comparison: maml_core's engines and its peers, each behind the same three things."""
+"""The sides of the comparison: maml_core's engines and other libraries, behind a common interface."""
 
 import importlib
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from ..workloads import Workload
 class Side(Protocol):
     """One way to run a workload.
 
-    name:            its first word is its family: a family's fastest side is what others are compared with
-    detail:          how it goes through the tasks
-    steps_per_call:  meta-steps in one call of what `start` returns
-    compiles:        whether its gradient in another dtype takes a compilation of minutes
+    name:            its first word is its family, which is represented by its fastest side in comparisons
+    detail:          how many tasks it processes at a time
+    steps_per_call:  meta-steps per call of what `start` returns
+    compiles:        whether its gradient in another dtype needs another compilation, of minutes
     precision:       of its matrix products: "float32", or "bf16" (factors rounded to bfloat16)
     """
 
@@ -33,7 +33,7 @@ class Side(Protocol):
         ...
 
     def start(self) -> Callable[[], None]:
-        """A training from the workload's theta: each call returns when its meta-steps are done."""
+        """Start training from the workload's theta; each call runs meta-steps and returns when they are done."""
         ...
 
 
@@ -45,7 +45,7 @@ def _module(name: str):
     return importlib.import_module(f".{name}", __name__)
 
 
-# Modules are imported when they are asked for: a peer that is not installed is no error.
+# Modules are imported on demand: a library that is not installed is no error.
 SIDES: dict[str, Callable[[Workload], list[Side]]] = {
     "compiled": _engine("compiled"),
     "bf16": _engine("compiled", "bf16"),
@@ -60,18 +60,18 @@ SIDES: dict[str, Callable[[Workload], list[Side]]] = {
 
 
 def default_sides(device: str) -> list[str]:
-    """All of them; CUDA graphs only where there is CUDA. (bf16 leaves itself out where the processor has none.)"""
+    """All sides; CUDA graphs only on CUDA. (bf16 is skipped later if the processor does not support it.)"""
     return [name for name in SIDES if name != "graph" or device == "cuda"]
 
 
-def build_sides(names: list[str], workload: Workload, say: Callable[[str], None] = print) -> list[Side]:
-    """The sides of those names; what cannot be had here is told in one line and left out."""
+def build_sides(names: list[str], workload: Workload, log: Callable[[str], None] = print) -> list[Side]:
+    """Build the sides of those names; those that are not available here are logged in one line and skipped."""
     sides = []
     for name in names:
         try:
             sides += SIDES[name](workload)
         except ImportError as error:
-            say(f"{name} is left out: {error}. `make bench` installs it where there is a network.")
-        except (RuntimeError, ValueError) as error:  # JAX without a GPU of its own, bf16 on a processor without it
-            say(f"{name} is left out: {str(error).splitlines()[0]}")
+            log(f"{name} is skipped: {error}. `make bench` installs it, given a network connection.")
+        except (RuntimeError, ValueError) as error:  # JAX without GPU support, bf16 on a processor without it
+            log(f"{name} is skipped: {str(error).splitlines()[0]}")
     return sides

@@ -20,8 +20,8 @@ from ..workloads import Presampled, Workload, tasks_at_a_time
 class Ours:
     """`MetaTrainer` as `python -m maml_core train` uses it.
 
-    steps_per_call:  100 on the sinusoid, so that blocks of meta-iterations come into their own
-    compiles:        whether another dtype means another compilation
+    steps_per_call:  100 on the sinusoid, so that whole blocks of meta-iterations are timed
+    compiles:        whether another dtype requires another compilation
     """
 
     def __init__(self, workload: Workload, engine: str, precision: str = "float32") -> None:
@@ -34,11 +34,11 @@ class Ours:
         self.block = choose_block(recipe) if engine == "compiled" else 1
         self.steps_per_call = 100 if workload.is_regression and self.compiles else 1
         self.detail = tasks_at_a_time(self.chunk) + (f", {self.block} meta-steps at a time" if self.block > 1 else "")
-        # One compilation serves the check and the timing.
+        # The check and the timing share one compilation.
         self._trainer = self._build(workload.theta, workload.tasks, recipe.meta_learning_rate)
 
     def _build(self, theta: Weights, tasks: TaskDistribution, learning_rate: float) -> MetaTrainer:
-        """A trainer that starts from a copy of theta."""
+        """A trainer whose initial weights are a copy of theta."""
         learner, generator = self.workload.learner, seeded_generator(1, self.workload.device)
         network = replace(learner.network, init=lambda _: {name: w.clone() for name, w in theta.items()})
         execution = Execution(engine=self.engine, precision=self.precision, chunk=self.chunk, block=self.block)
@@ -46,22 +46,22 @@ class Ours:
         return MetaTrainer(learner, tasks, generator, meta_batch, update=MetaUpdate(learning_rate), execution=execution)
 
     def gradient(self, theta: Weights, episodes: Episodes) -> dict[str, Tensor]:
-        """The meta-gradient, by the same code that is timed."""
+        """The meta-gradient, computed by the same code that is timed."""
         if self.engine == "graph" or (self.engine == "compiled" and self.chunk is None):
             return self._gradient_from_adam(theta, episodes)
         return self._trainer.gradient(theta, episodes)[0]
 
     def _gradient_from_adam(self, theta: Weights, episodes: Episodes) -> dict[str, Tensor]:
-        """Where the whole meta-iteration is one graph, the gradient never comes out of it; Adam remembers it.
+        """Recover the gradient from Adam's state, since a graph of the whole meta-iteration does not return it.
 
-        At a learning rate of 0 theta stays, and after n meta-iterations Adam's first moment is (1 - 0.9^n) g.
+        With a learning rate of 0 theta does not change, and after n meta-iterations Adam's first moment is (1 - 0.9^n) g.
         """
         trainer = self._build(theta, Presampled(episodes), learning_rate=0.0)
         trainer.run(self.block)
         return {name: m / (1 - 0.9**self.block) for name, m in trainer.state()["first_moment"].items()}
 
     def start(self) -> Callable[[], None]:
-        """A training that has begun: each call runs `steps_per_call` meta-iterations and returns when they are done."""
+        """Start training; each call runs `steps_per_call` meta-iterations and returns when they are done."""
 
         def call() -> None:
             self._trainer.run(self.steps_per_call)

@@ -1,4 +1,4 @@
-"""The plain loop of `maml_core.reference`: what one gets without a library, and in float32 the scale of its errors."""
+"""The plain loop of `maml_core.reference`: what one would write without a library; its float32 error sets the limit."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ class PlainLoop:
         return reference_gradient(self.workload, theta, episodes)
 
     def start(self) -> Callable[[], None]:
-        """A training that has begun: each call is one meta-step and returns when it is done."""
+        """Start training; each call runs one meta-step and returns when it is done."""
         workload = self.workload
         theta = {name: w.clone() for name, w in workload.theta.items()}
         adam = torch.optim.Adam(theta.values(), lr=workload.recipe.meta_learning_rate)

@@ -1,7 +1,7 @@
-"""What the PyTorch peers share: an ordinary module, a loop over tasks, and torch's Adam.
+"""What the other PyTorch libraries share: an ordinary module, a loop over tasks, and torch's Adam.
 
-Peers adapt *all* parameters of a module. MAML's batch norm shifts are meta-learned without being adapted, so
-they stand outside of the module's parameters, in a plain dictionary, and the outer Adam is told of them.
+They adapt *all* parameters of a module. MAML's batch norm shifts are meta-learned but not adapted, so they are kept out of
+the module's parameters, in a plain dictionary, and passed to the outer Adam separately.
 """
 
 from abc import ABC, abstractmethod
@@ -52,7 +52,7 @@ class ConvModule(SinusoidModule):
     """Four blocks of convolution, batch norm and ReLU: x [B, 1, 28, 28] -> logits [B, N]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        # TensorFlow's SAME padding at stride 2 for sides 28, 14, 7 and 4.
+        # TensorFlow's SAME padding at stride 2 for sizes 28, 14, 7 and 4.
         for i, (before, after) in enumerate([(0, 1), (0, 1), (1, 1), (0, 1)], 1):
             x = F.conv2d(F.pad(x, (before, after, before, after)), getattr(self, f"conv{i}"), stride=2)
             x = F.relu(F.batch_norm(x, None, None, bias=self.frozen[f"beta{i}"], training=True, eps=1e-3))
@@ -60,7 +60,7 @@ class ConvModule(SinusoidModule):
 
 
 class TorchLoop(ABC):
-    """A PyTorch peer; a subclass says in `accumulate` how its library adapts the module task by task."""
+    """A PyTorch library; a subclass defines in `accumulate` how it adapts the module task by task."""
 
     name: str
     steps_per_call, compiles, precision, detail = 1, False, "float32", tasks_at_a_time(1)
@@ -73,11 +73,11 @@ class TorchLoop(ABC):
         """Add the meta-gradient to the `.grad` of the module's parameters and of its frozen tensors."""
 
     def prepare(self, module: nn.Module) -> Any:
-        """What `accumulate` is given: the module, or what the library makes of it once and for all."""
+        """The argument of `accumulate`: the module, or the library's wrapper around it, which is built once."""
         return module
 
     def build(self, theta: Weights) -> tuple[nn.Module, dict[str, Tensor]]:
-        """The module, and all meta-learned tensors by name."""
+        """The module, and a dictionary of all meta-learned tensors by name."""
         theta = {name: to_torch(name, w).requires_grad_() for name, w in theta.items()}
         frozen = {name: w for name, w in theta.items() if name in self.learner.network.frozen}
         kind = SinusoidModule if self.workload.is_regression else ConvModule
@@ -100,7 +100,7 @@ class TorchLoop(ABC):
         return {name: from_torch(name, tensors[name].grad) for name in theta}
 
     def start(self) -> Callable[[], None]:
-        """A training that has begun: each call is one meta-step and returns when it is done."""
+        """Start training; each call runs one meta-step and returns when it is done."""
         workload = self.workload
         module, tensors = self.build(workload.theta)
         model = self.prepare(module)

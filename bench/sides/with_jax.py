@@ -1,7 +1,7 @@
-"""JAX: sampling, meta-gradient and Adam in one jitted function, in the best of the variants tried here.
+"""JAX: sampling, meta-gradient and Adam in one jitted function, in the fastest variant that we found.
 
-Tried on S and not kept, since no faster: threefry against rbg, sampling inside the scan, unrolled scans, longer
-blocks, a hand-batched forward, and XLA's flags for threads, fast math and scheduling.
+Tried on S without any gain: threefry instead of rbg, sampling inside the scan, unrolled scans, longer blocks, a
+hand-batched forward, and XLA's flags for threads, fast math and scheduling.
 """
 
 import math
@@ -24,7 +24,7 @@ from ..timing import Clock
 from ..workloads import Workload, tasks_at_a_time
 from . import jax_network
 
-# On GPUs JAX multiplies float32 matrices in TF32 unless told; everyone else here does not.
+# On GPUs JAX multiplies float32 matrices in TF32 by default; all others here do not.
 jax.config.update("jax_default_matmul_precision", "highest")
 
 CHUNKS = (1, 2, 4, 8, None)
@@ -36,7 +36,7 @@ def to_jax(x: Tensor, device: jax.Device) -> Array:
 
 
 def sample_waves(key: Array, steps: int, tasks: int, shots: int) -> jax_network.Task:
-    """What `SinusoidTasks.sample` draws, `steps` times in one go: x [steps, T, K, 1], y [steps, T, K]."""
+    """Like `SinusoidTasks.sample`, but `steps` meta-batches at once: x [steps, T, K, 1], y [steps, T, K]."""
     keys = jax.random.split(key, 3)
     low, high = sinusoid.AMPLITUDE
     amplitude = jax.random.uniform(keys[0], (steps, tasks, 1), minval=low, maxval=high)
@@ -50,10 +50,10 @@ class Jax:
     """One variant.
 
     chunk:           tasks under one vmap (see `jax_network.meta_gradient`)
-    steps_per_call:  meta-steps in one call of the jitted function
+    steps_per_call:  meta-steps per call of the jitted function
     """
 
-    compiles = False  # it does, in seconds
+    compiles = False  # it does, but within seconds
 
     def __init__(
         self,
@@ -77,17 +77,17 @@ class Jax:
         return jax_network.meta_gradient(self.workload.learner, theta, episodes, self.chunk, self.convolution)
 
     def gradient(self, theta: networks.Weights, episodes: Episodes) -> dict[str, Tensor]:
-        """The meta-gradient; float64 for this call only, if theta is."""
+        """The meta-gradient; in float64, for this call only, if theta is float64."""
         with jax.enable_x64(next(iter(theta.values())).dtype == torch.float64):
             arrays = {name: to_jax(w, self.device) for name, w in theta.items()}
             gradient = jax.jit(self._gradient)(arrays, tuple(to_jax(x, self.device) for x in episodes.tensors()))
             return {name: torch.from_numpy(np.array(g)).to(self.workload.device) for name, g in gradient.items()}
 
     def start(self) -> Callable[[], None]:
-        """A training that has begun: each call runs `steps_per_call` meta-steps and returns when they are done."""
+        """Start training; each call runs `steps_per_call` meta-steps and returns when they are done."""
         workload, recipe = self.workload, self.workload.recipe
         theta = {name: to_jax(w, self.device) for name, w in workload.theta.items()}
-        # One vector for all weights: Adam is then one kernel instead of one per tensor.
+        # All weights as one vector: Adam is then a single kernel instead of one per tensor.
         flat, unravel = ravel_pytree(theta)
 
         def meta_step(state: tuple[Array, ...], episodes: jax_network.Task) -> tuple[tuple[Array, ...], None]:
@@ -122,21 +122,21 @@ class Jax:
 
 
 def variants(workload: Workload) -> list[Jax]:
-    """The sides to time: for S one step per call and a scan of 100; else vmap over all tasks and the best found."""
+    """The sides to time: for S, one step per call and a scan of 100; else a vmap over all tasks, and the fastest chunks."""
     if workload.is_regression:
         return [Jax(workload, "jax jit"), Jax(workload, "jax jit+scan", steps_per_call=100)]
     sides = [Jax(workload, "jax vmap"), fastest(workload)]
     try:
         check_precision("bf16", workload.device.type)
-    except ValueError:  # the processor has none
+    except ValueError:  # not supported by this processor
         return sides
     return [*sides, fastest(workload, "bf16")]
 
 
 def fastest(workload: Workload, precision: str = "float32") -> Jax:
-    """The quickest number of tasks at a time; with XLA's own convolution too where there is a GPU."""
+    """The fastest number of tasks at a time; on a GPU, XLA's own convolution is tried too."""
     name = "jax" if precision == "float32" else f"jax {precision}"
-    print(f"{workload.name}: {name} looks for the best number of tasks at a time", flush=True)
+    print(f"{workload.name}: finding the fastest number of tasks at a time for {name}", flush=True)
     best: tuple[float, Jax] | None = None
     for stock in (False, True) if workload.device.type == "cuda" and precision == "float32" else (False,):
         for chunk in CHUNKS:

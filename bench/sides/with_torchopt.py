@@ -1,4 +1,4 @@
-"""TorchOpt, in the two ways that its documentation has: the differentiable MetaSGD, and functional."""
+"""TorchOpt, in the two styles of its documentation: the differentiable MetaSGD, and functional."""
 
 import torch
 import torchopt
@@ -12,7 +12,7 @@ from .torch_loop import TorchLoop
 
 
 class TorchOptMetaSGD(TorchLoop):
-    """MetaSGD on the module, whose state is extracted before a task and recovered after it.
+    """MetaSGD on the module, whose state is extracted before each task and restored after it.
 
     One backward pass for all tasks, as in TorchOpt's examples; one per task is no faster.
     """
@@ -57,5 +57,5 @@ class TorchOptFunctional(TorchLoop):
 
 
 def variants(workload: Workload) -> list[TorchLoop]:
-    """Both, since which one is faster may differ from machine to machine."""
+    """Both, since either may be faster, depending on the machine."""
     return [TorchOptMetaSGD(workload), TorchOptFunctional(workload)]
