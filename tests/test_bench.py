@@ -208,7 +208,7 @@ def test_older_results_can_still_be_printed() -> None:
     assert "maml_core compiled" in report.table(old) and report.goals(old, "cpu")
 
 
-def test_learn2learn_is_unpacked_without_its_parent_packages_imports(tmp_path: Path) -> None:
+def test_learn2learn_is_unpacked_without_its_parent_packages(tmp_path: Path) -> None:
     import tarfile
 
     source = tmp_path / "learn2learn-0.2.0"

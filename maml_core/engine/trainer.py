@@ -180,7 +180,7 @@ class MetaTrainer:
             if self.engine == "graph":
                 return self._advance_graph()
             if self._compiled_block and size == self.block:
-                with self._in_precision():  # always from iteration 0: each other number would trigger a recompilation
+                with self._in_precision():  # always from iteration 0: any other number would trigger a recompilation
                     state, losses = self._compiled_block(replace(old, iteration=0), self._draw(size))
                 self._state = replace(state, iteration=old.iteration + size)
             else:

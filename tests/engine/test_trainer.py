@@ -61,7 +61,7 @@ def assert_close(ours, theirs, tolerance: float) -> None:
 # Adam.
 
 
-def test_adam_is_torchs(generator):
+def test_adam_matches_torch(generator):
     theta = {name: torch.randn(shape, generator=generator) for name, shape in (("w", (5, 3)), ("b", (3,)))}
     theirs = {name: w.clone() for name, w in theta.items()}
     optimizer, moments = torch.optim.Adam(theirs.values(), lr=0.01), no_moments(theta)

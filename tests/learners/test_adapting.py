@@ -41,7 +41,7 @@ def double(theta):
 
 
 @pytest.mark.parametrize("network, what", ADAPTS)
-def test_what_adapts_is_what_is_not_frozen(network, what):
+def test_all_but_the_adapting_weights_are_frozen(network, what):
     part = adapting(NETWORKS[network], what)
     assert part.init(seeded(0)).keys() - part.frozen == ADAPTS[network, what]
 
@@ -115,7 +115,7 @@ def test_the_schedule_is_half_a_cosine():
     assert scheduled(0.2, torch.tensor(3.0), None) == 0.2
 
 
-def test_adam_with_the_schedule_is_torchs():
+def test_adam_with_the_schedule_matches_torch():
     theta, horizon = {"w": torch.randn(5, 3, generator=seeded(0))}, 8
     theirs = theta["w"].clone()
     optimizer, moments = torch.optim.Adam([theirs], lr=0.01), no_moments(theta)

@@ -35,7 +35,7 @@ def build(name: str, ways: int = WAYS) -> Reader:
     return READERS[name](conv_network(ways, filters=6), 1.0)
 
 
-def lively(learner: Learner) -> Weights:
+def perturbed(learner: Learner) -> Weights:
     """theta in float64, perturbed away from its initial zeros and equal weights."""
     theta, generator = learner.network.init(seeded(0)), seeded(1)
     return {name: w.double() + 0.2 * torch.randn(w.shape, generator=generator).double() for name, w in theta.items()}
@@ -98,7 +98,7 @@ def by_hand(name: str, theta: Weights, task: Episodes, ways: int = WAYS) -> Tens
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_outputs_match_a_loop_over_tasks_and_points(name, episodes):
     """For prototypes, negative squared distances, up to a term that is equal for all classes of a query."""
-    theta = lively(build(name))
+    theta = perturbed(build(name))
     ours = outputs(build(name), theta, episodes)
     theirs = torch.stack([by_hand(name, theta, task) for task in episodes])
     if name == "prototypes":
@@ -109,7 +109,7 @@ def test_outputs_match_a_loop_over_tasks_and_points(name, episodes):
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_the_meta_gradient_matches_a_loop_over_tasks(name, episodes):
     learner = build(name)
-    theta = lively(learner)
+    theta = perturbed(learner)
     ours, losses = meta_gradient(learner, theta, episodes, chunk=3)
     leaves = {key: w.clone().requires_grad_() for key, w in theta.items()}
     each = [F.cross_entropy(by_hand(name, leaves, task), task.query_y) for task in episodes]
@@ -124,14 +124,14 @@ def test_the_meta_gradient_matches_a_loop_over_tasks(name, episodes):
 
 
 def test_the_order_of_the_support_points_does_not_matter(learner, episodes):
-    theta, order = lively(learner), torch.tensor([4, 1, 5, 0, 3, 2])
+    theta, order = perturbed(learner), torch.tensor([4, 1, 5, 0, 3, 2])
     shuffled = replace(episodes, support_x=episodes.support_x[:, order], support_y=episodes.support_y[:, order])
     torch.testing.assert_close(outputs(learner, theta, shuffled), outputs(learner, theta, episodes))
 
 
 def test_only_metrics_are_equivariant_to_relabelling_the_classes(learner, episodes):
     """By construction; the memory has weights for each label, and MAML a column of its last layer."""
-    theta, names = lively(learner), torch.tensor([2, 0, 1])
+    theta, names = perturbed(learner), torch.tensor([2, 0, 1])
     renamed = replace(episodes, support_y=names[episodes.support_y])
     ours, before = outputs(learner, theta, renamed)[..., names], outputs(learner, theta, episodes)
     same = torch.allclose(ours, before, rtol=1e-8, atol=1e-8)
@@ -140,7 +140,7 @@ def test_only_metrics_are_equivariant_to_relabelling_the_classes(learner, episod
 
 def test_metrics_accept_any_number_of_classes_and_the_memory_does_not(episodes, characters):
     for name in READERS:
-        theta, wider = lively(build(name)), build(name, ways=7)
+        theta, wider = perturbed(build(name)), build(name, ways=7)
         if name == "memory":
             with pytest.raises(ValueError, match="checkpoint of another network"):
                 checkpoints.check_weights(theta, wider.network, "here")
@@ -153,7 +153,7 @@ def test_metrics_accept_any_number_of_classes_and_the_memory_does_not(episodes, 
 
 
 def test_theta_is_shared_and_each_task_has_its_own_phi(learner, episodes):
-    theta = lively(learner)
+    theta = perturbed(learner)
     phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
     assert all(phi[name] is theta[name] for name in theta)  # not copied per task
     assert all(len(w) == TASKS for name, w in phi.items() if name not in theta) and len(phi) > len(theta)
@@ -162,14 +162,14 @@ def test_theta_is_shared_and_each_task_has_its_own_phi(learner, episodes):
 
 
 def test_before_reading_all_classes_are_equally_likely(learner, episodes):
-    scores = scores_by_step(learner, lively(learner), episodes, [0, 1, 3])
+    scores = scores_by_step(learner, perturbed(learner), episodes, [0, 1, 3])
     assert (scores[0] == 1 / WAYS).all() and torch.equal(scores[1], scores[3])
 
 
 @pytest.mark.parametrize("sees", SEES)
 def test_batch_norm_statistics_can_be_chosen(learner, episodes, sees):
     """Unless they are taken over the query batch, a query picture's output does not depend on the others."""
-    theta = lively(learner)
+    theta = perturbed(learner)
     phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
     found = query_outputs(learner.network, phi, episodes, sees)
     assert found.shape == (TASKS, WAYS * 3, WAYS)

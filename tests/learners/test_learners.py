@@ -140,7 +140,7 @@ def episodes(tasks) -> Episodes:
     return tasks.sample(TASKS, seeded(2)).to(dtype=torch.float64)
 
 
-def lively(learner: Learner) -> Weights:
+def perturbed(learner: Learner) -> Weights:
     """theta in float64, perturbed away from its initial zeros; alphas stay near their initial values."""
     generator = seeded(1)
     return {
@@ -156,7 +156,7 @@ def test_every_learner_has_an_oracle():
 @pytest.mark.parametrize("name", LEARNERS)
 def test_the_meta_gradient_matches_the_oracle(name, episodes):
     learner = build_exact(name)
-    theta = lively(learner)
+    theta = perturbed(learner)
     ours, losses = meta_gradient(learner, theta, episodes)
     each = [ORACLES[name](theta, task) for task in episodes]
     assert losses.shape == (TASKS,) and ours.keys() == theta.keys()
@@ -170,7 +170,7 @@ def test_the_meta_gradient_matches_the_oracle(name, episodes):
 def test_tasks_are_independent(name, episodes):
     """The meta-gradient in chunks of one task is the same, and so is each task's loss."""
     learner = build(name)
-    theta = lively(learner)
+    theta = perturbed(learner)
     together, losses = meta_gradient(learner, theta, episodes)
     alone, each = meta_gradient(learner, theta, episodes, chunk=1)
     torch.testing.assert_close(losses, each, rtol=1e-9, atol=1e-11)

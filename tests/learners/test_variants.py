@@ -29,7 +29,7 @@ def double(theta: Weights) -> Weights:
     return {name: w.double() for name, w in theta.items()}
 
 
-def lively(theta: Weights, seed: int = 1) -> Weights:
+def perturbed(theta: Weights, seed: int = 1) -> Weights:
     """Weights perturbed away from their initial values, where all biases are 0; alphas set to full float64 precision."""
     generator = seeded(seed)
     return {
@@ -54,7 +54,7 @@ def assert_close(ours: Weights, theirs: Weights, rtol: float = 1e-9) -> None:
 
 def test_anils_inner_gradient_is_zero_outside_the_head(waves):
     network = adapt_head_only(sinusoid_network())
-    learner, theta = Learner(network, ALPHA, steps=3), lively(double(network.init(seeded(0))))
+    learner, theta = Learner(network, ALPHA, steps=3), perturbed(double(network.init(seeded(0))))
     assert support_gradient(learner, theta, waves.support_x, waves.support_y).keys() == {"w3", "b3"}
     phi = adapt(learner, theta, waves.support_x, waves.support_y)
     for name, w in theta.items():
@@ -64,7 +64,7 @@ def test_anils_inner_gradient_is_zero_outside_the_head(waves):
 
 def test_anils_meta_gradient_matches_the_loop(waves):
     network = adapt_head_only(sinusoid_network())
-    theta = lively(double(network.init(seeded(0))))
+    theta = perturbed(double(network.init(seeded(0))))
     ours, _ = meta_gradient(Learner(network, ALPHA, steps=3), theta, waves)
     mse = reference.mean_squared_error(reference.sinusoid_forward)
     theirs = reference.meta_gradient(mse, mse, theta, waves, ALPHA, 3, network.frozen)
@@ -86,7 +86,7 @@ def test_anil_freezes_a_classifiers_body(characters):
 def test_meta_sgd_with_equal_alphas_is_maml(waves):
     network = sinusoid_network()
     with_vector = with_alphas(network, ALPHA)
-    theta = lively(double(with_vector.init(seeded(0))))
+    theta = perturbed(double(with_vector.init(seeded(0))))
     ours, losses = meta_gradient(MetaSGD(with_vector, ALPHA, steps=2), theta, waves)
     plain = {name: w for name, w in theta.items() if not name.startswith("alpha.")}
     theirs, their_losses = meta_gradient(Learner(network, ALPHA, steps=2), plain, waves)
@@ -102,7 +102,7 @@ def test_the_alphas_gradient_matches_finite_differences(waves, learner):
     else:
         network = with_alphas(sinusoid_network(), ALPHA, steps=2)
         variant = MAMLPlusPlus(network, ALPHA, steps=2, importance=(0.25, 0.75))
-    theta = lively(double(network.init(seeded(0))))
+    theta = perturbed(double(network.init(seeded(0))))
     gradient, _ = meta_gradient(variant, theta, waves)
     epsilon = 1e-5
     for name in ("alpha.w3", "alpha.b2"):
@@ -126,7 +126,7 @@ def test_meta_sgd_learns_its_alphas():
 def test_maml_plus_plus_with_only_the_last_step_is_maml(waves):
     network = sinusoid_network()
     layered = with_alphas(network, ALPHA, steps=3)
-    theta = lively(double(layered.init(seeded(0))))
+    theta = perturbed(double(layered.init(seeded(0))))
     assert theta["alpha.w1"].shape == (3,)
     ours, _ = meta_gradient(MAMLPlusPlus(layered, ALPHA, steps=3, importance=(0, 0, 1)), theta, waves)
     plain = {name: w for name, w in theta.items() if not name.startswith("alpha.")}
@@ -136,7 +136,7 @@ def test_maml_plus_plus_with_only_the_last_step_is_maml(waves):
 
 def test_the_multi_step_loss_is_the_mean_over_steps(waves):
     layered = with_alphas(sinusoid_network(), ALPHA, steps=3)
-    theta = lively(double(layered.init(seeded(0))))
+    theta = perturbed(double(layered.init(seeded(0))))
     losses = MAMLPlusPlus(layered, ALPHA, steps=3).losses(theta, waves)
     each = [Learner(layered, ALPHA, steps).losses(theta, waves) for steps in (1, 2, 3)]
     torch.testing.assert_close(losses, torch.stack(each).mean(0))
@@ -144,7 +144,7 @@ def test_the_multi_step_loss_is_the_mean_over_steps(waves):
 
 def test_steps_beyond_those_of_training_reuse_the_last_alpha(waves):
     layered = with_alphas(sinusoid_network(), ALPHA, steps=1)
-    theta = lively(double(layered.init(seeded(0))))
+    theta = perturbed(double(layered.init(seeded(0))))
     ours = adapt(MAMLPlusPlus(layered, ALPHA, steps=1), theta, waves.support_x, waves.support_y, 3)
     theirs = adapt(Learner(layered, ALPHA), theta, waves.support_x, waves.support_y, 3)
     assert_close(ours, theirs)
@@ -161,7 +161,7 @@ def test_importance_must_have_one_entry_per_step():
 def test_reptiles_direction_in_the_limit_of_small_alphas_is_the_mean_gradient(waves):
     """(theta - phi) / (alpha k) -> the gradient of the loss on all of a task's points; the error is linear in alpha."""
     network = adapt_everything(sinusoid_network())
-    theta = lively(double(network.init(seeded(0))))
+    theta = perturbed(double(network.init(seeded(0))))
     x = torch.cat([waves.support_x, waves.query_x], 1)
     y = torch.cat([waves.support_y, waves.query_y], 1)
     limit = {name: g.mean(0) for name, g in support_gradient(

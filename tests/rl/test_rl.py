@@ -255,7 +255,7 @@ def test_second_order_differs_from_first_order(theta, goals, noises):
 
 
 @pytest.mark.parametrize("steps", [0, 1])
-def test_fisher_product_uses_the_full_hessian_of_the_mean_kl(theta, goals, noises, steps):
+def test_fisher_product_matches_the_full_hessian_of_the_mean_kl(theta, goals, noises, steps):
     """Although it needs no third derivatives, since the KL has its minimum, 0, at theta."""
     ours = objective(theta, goals, noises, steps=steps)
     sizes = [w.numel() for w in theta.values()]
