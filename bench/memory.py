@@ -58,7 +58,7 @@ def measure(run: str) -> tuple[float, float]:
     tasks = recipe.build_tasks(characters)
     watched = Watched(tasks, (EARLY, LATE))
     with tempfile.TemporaryDirectory() as out:
-        settings = Settings(iterations=LATE, engine=engine, validate_every=500, say=lambda text: None)
+        settings = Settings(iterations=LATE, engine=engine, validate_every=500, log=lambda text: None)
         train(recipe, watched, tasks, Path(out) / "run", settings)
     return tuple(watched.sizes)
 

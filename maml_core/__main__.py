@@ -10,19 +10,19 @@ from .cli.commands import _evaluate, _publish, _recipes, _reproduce, _study
 from .cli.consoles import safe_consoles
 from .cli.training import _train
 
-TOO_LARGE = "There is not enough memory: lower --shots, --queries or --meta-batch, or take --chunk-tasks 1."
+OUT_OF_MEMORY = "There is not enough memory: lower --shots, --queries or --meta-batch, or add --chunk-tasks 1."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0, or 2 with one sentence on stderr for anything that a user can put right.
+    """Run one command and return its exit code: 0, or 2 with one sentence on stderr for any error that a user can fix.
 
-    A reader of stdout that leaves early (`| head -1`) has what it wanted: that is 0 as well, and a training goes on.
+    A reader of stdout that exits early (`| head -1`) is no error: the exit code is 0, and a training run continues.
     """
     with safe_consoles() as out:
         status = _run(arguments)
         out.flush()
         if status == 0 and out.failure and not isinstance(out.failure, BrokenPipeError):
-            print(f"maml_core: not all of the output could be written ({out.failure}).", file=sys.stderr)
+            print(f"maml_core: some of the output could not be written ({out.failure}).", file=sys.stderr)
             return 2
         return status
 
@@ -38,7 +38,7 @@ def _run(arguments: list[str] | None) -> int:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        print(f"maml_core: {TOO_LARGE}", file=sys.stderr)
+        print(f"maml_core: {OUT_OF_MEMORY}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         return 128 + getattr(stop, "signal", signal.SIGINT)

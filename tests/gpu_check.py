@@ -92,7 +92,7 @@ def check_resume(recipe: Recipe, tasks, out: Path) -> dict:
     """
 
     def go(name: str, iterations: int, resume: bool = False) -> dict:
-        settings = Settings(iterations=iterations, device="cuda", resume=resume, validate_every=25, say=lambda text: None)
+        settings = Settings(iterations=iterations, device="cuda", resume=resume, validate_every=25, log=lambda text: None)
         return train(recipe, tasks, tasks, out / f"{recipe.name}-{name}", settings)
 
     straight = go("straight", 40)

@@ -61,13 +61,13 @@ class Counted:
 def run_training(out: Path, resume: bool, counter_file: Path, death: Death | None) -> None:
     """What a process does: train, and die if that is planned."""
     torch.set_num_threads(1)
-    checkpoints.EVERY, monitor.VALIDATION_TASKS = EVERY, 25
+    checkpoints.CHECKPOINT_INTERVAL, monitor.VALIDATION_TASKS = EVERY, 25
     tqdm.set_lock(threading.RLock())  # a killed process would leave the semaphores of tqdm's own lock behind
     loop.progress = lambda *arguments, **settings: tqdm(disable=True)
     if death and death.call is not None:
         die_while_writing(death)
     with counter_file.open("r+b") as file, mmap.mmap(file.fileno(), 8) as counter:
-        settings = loop.Settings(iterations=ITERATIONS, resume=resume, validate_every=VALIDATE_EVERY, say=lambda text: None)
+        settings = loop.Settings(iterations=ITERATIONS, resume=resume, validate_every=VALIDATE_EVERY, log=lambda text: None)
         loop.train(RECIPE, Counted(counter), RECIPE.build_tasks(), out, settings)
 
 

@@ -17,7 +17,7 @@ SMALL = replace(find_recipe("sinusoid-5shot"), meta_batch=4)
 
 def small_train(out: Path, iterations: int = 30, tasks=None, recipe=SMALL, **settings) -> dict[str, Any]:
     """A short, silent training run on sinusoids that validates every 10 meta-iterations."""
-    settings = Settings(**{"iterations": iterations, "validate_every": 10, "say": lambda text: None} | settings)
+    settings = Settings(**{"iterations": iterations, "validate_every": 10, "log": lambda text: None} | settings)
     return train(recipe, tasks or recipe.build_tasks(), recipe.build_tasks(), out, settings)
 
 

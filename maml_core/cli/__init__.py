@@ -1,1 +1,1 @@
-"""The command line: what it takes, what it does, and how it prints on any console."""
+"""The command line: arguments, commands, and output that works on any console."""

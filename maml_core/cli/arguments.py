@@ -1,4 +1,4 @@
-"""What the command line takes: python -m maml_core COMMAND ..."""
+"""Command-line arguments: python -m maml_core COMMAND ..."""
 
 import argparse
 from collections.abc import Collection
@@ -17,37 +17,37 @@ from ..training.autotune import ENGINES
 
 DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
 
-  python -m maml_core recipes                          what there is to train
+  python -m maml_core recipes                          list the recipes
   python -m maml_core train sinusoid-5shot             the paper's regression, minutes on a CPU
   python -m maml_core train omniglot-5way-1shot --iterations 200
   torchrun --nproc-per-node 2 -m maml_core train omniglot-20way-1shot    two processes share each meta-batch
-  python -m maml_core evaluate omniglot-5way-1shot     the weights that come with the package
-  python -m maml_core reproduce                        the paper's tables with our column beside it
+  python -m maml_core evaluate omniglot-5way-1shot     the weights that ship with the package
+  python -m maml_core reproduce                        the paper's tables beside our results
 """
 
 
-# The changes to a recipe: an option for each of these fields, whose type and name it takes from there.
+# Help texts of the options that change a recipe: one per field, with the field's name and type.
 CHANGES = {
-    "ways": "N, classes in a task",
+    "ways": "N, classes per task",
     "shots": "K, support points per class",
     "queries": "query points per class (default K)",
-    "split": "of the characters: as the paper's code, or by alphabet",
-    "rotations": "characters turned or upright, in training and at test",
-    "alpha": "size of an inner step",
+    "split": "how to split the characters: as in the paper's code, or by alphabet",
+    "rotations": "whether characters are turned by multiples of 90 degrees, in training and at test",
+    "alpha": "inner learning rate",
     "inner_steps": "inner steps in meta-training",
-    "variant": "of MAML, or another family (default maml)",
+    "variant": "variant of MAML, or another family (default maml)",
     "adapts": "what adapts in the inner loop",
     "inner_loss": "sum over the support points divided by K, or their mean",
 }
 TRAINING_CHANGES = CHANGES | {
     "first_order": "drop the second derivatives",
-    "meta_batch": "tasks in a meta-iteration",
+    "meta_batch": "tasks per meta-iteration",
     "meta_learning_rate": "Adam's learning rate for theta",
-    "schedule": "of that learning rate: cosine lets it fall to 0 over the recipe's meta-iterations",
-    "clip": "largest absolute value in a meta-gradient (default: any)",
-    "averaging": "how much of theta's running average a meta-iteration keeps, such as 0.998 (default: no average)",
-    "turned_classes": "a character in each of its four orientations as a class of its own, in training",
-    "jitter": "turn, move and scale every picture a little, in training",
+    "schedule": "learning rate schedule: cosine decays to 0 over the recipe's meta-iterations",
+    "clip": "clip meta-gradients to this absolute value (default: no clipping)",
+    "averaging": "decay of a running average of theta, such as 0.998 (default: no averaging)",
+    "turned_classes": "treat each of a character's four orientations as a class of its own, in training",
+    "jitter": "turn, shift and scale every picture slightly, in training",
 }
 CHOICES: dict[str, Collection[str]] = {
     "split": SPLITS, "variant": LEARNERS, "adapts": ADAPTING, "inner_loss": ("sum", "mean"), "schedule": SCHEDULES,
@@ -55,81 +55,84 @@ CHOICES: dict[str, Collection[str]] = {
 
 
 def _add_changes(parser: argparse.ArgumentParser, helps: dict[str, str]) -> None:
-    """An option for each of these fields of Recipe, None where it is not given: --alpha 0.1, or --jitter or --no-jitter."""
+    """Add an option per field of Recipe, None if not given: --alpha 0.1, or --jitter and --no-jitter."""
     group = parser.add_argument_group("changes to the recipe")
     for field in (field for field in fields(Recipe) if field.name in helps):
-        flag, told = f"--{field.name.replace('_', '-')}", helps[field.name]
+        flag, text = f"--{field.name.replace('_', '-')}", helps[field.name]
         kind = next(one for one in get_args(field.type) or (field.type,) if one is not NoneType)
         if kind is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=told)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
-            group.add_argument(flag, type=kind, choices=tuple(CHOICES.get(field.name, ())) or None, help=told)
+            group.add_argument(flag, type=kind, choices=tuple(CHOICES.get(field.name, ())) or None, help=text)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Of all commands; the one that was given is `command` in what it parses."""
+    """The parser for all commands; the parsed `command` says which one was given."""
     parser = argparse.ArgumentParser(
         prog="python -m maml_core", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("recipe", metavar="RECIPE", help="a setting of the paper by name; `recipes` lists them")
-    common.add_argument("--seed", type=int, help="of all randomness (default 0, or the checkpoint's)")
+    common.add_argument("recipe", metavar="RECIPE", help="a recipe by name; `recipes` lists them")
+    common.add_argument("--seed", type=int, help="random seed (default 0, or the checkpoint's)")
     common.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     common.add_argument("--data", choices=("auto", "omniglot", "glyphs"),
-                        help="auto: Omniglot from disk, else downloaded, else made-up glyphs (default)")  # fmt: skip
-    common.add_argument("--no-download", action="store_true", help="never fetch Omniglot from the network")
+                        help="auto (default): Omniglot from disk, else downloaded, else made-up glyphs")  # fmt: skip
+    common.add_argument("--no-download", action="store_true", help="never download Omniglot")
 
-    go = commands.add_parser("train", parents=[common], help="meta-train a recipe",
-                             description="Meta-train a recipe; weights and history go to --out.")  # fmt: skip
-    go.add_argument("--iterations", type=int, help="meta-iterations (default: the paper's)")
-    go.add_argument("--out", type=Path, help="folder of the training (default runs/RECIPE, or the next one free)")
-    go.add_argument("--resume", action="store_true",
-                    help="go on with the training in --out (default runs/RECIPE), by its own settings; where there is "
-                         "none yet, with the unfinished one that the package ships")  # fmt: skip
-    go.add_argument("--engine", choices=ENGINES, default="auto",
-                    help="auto: graph on a GPU; on a CPU compiled where that is won back")  # fmt: skip
-    go.add_argument("--precision", choices=PRECISIONS,
-                    help="of matrix products (default float32, or the checkpoint's; "
-                         "bf16 where the processor has it)")  # fmt: skip
-    go.add_argument("--chunk-tasks", type=int, metavar="N",
-                    help="tasks at a time; less memory, the same gradient (default: as fits)")  # fmt: skip
-    go.add_argument("--validate-every", type=int, default=1000, metavar="N", help="meta-iterations (default 1000)")
-    _add_changes(go, TRAINING_CHANGES)
+    train = commands.add_parser("train", parents=[common], help="meta-train a recipe",
+                                description="Meta-train a recipe; weights and history go to --out.")  # fmt: skip
+    train.add_argument("--iterations", type=int, help="meta-iterations (default: the recipe's)")
+    train.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE, or runs/RECIPE-2 and so on)")
+    train.add_argument("--resume", action="store_true",
+                       help="continue the run in --out (default runs/RECIPE) with its own settings; if there is none, "
+                            "the unfinished run that ships with the package")  # fmt: skip
+    train.add_argument("--engine", choices=ENGINES, default="auto",
+                       help="auto: graph on a GPU; on a CPU compiled if the run is long enough, else eager")  # fmt: skip
+    train.add_argument("--precision", choices=PRECISIONS,
+                       help="of matrix products (default float32, or the checkpoint's; "
+                            "bf16 if the processor supports it)")  # fmt: skip
+    train.add_argument("--chunk-tasks", type=int, metavar="N",
+                       help="tasks to process at a time: less memory, same gradient (default: what fits)")  # fmt: skip
+    train.add_argument("--validate-every", type=int, default=1000, metavar="N",
+                       help="meta-iterations between validations (default 1000)")  # fmt: skip
+    _add_changes(train, TRAINING_CHANGES)
 
-    judge = commands.add_parser("evaluate", parents=[common], help="adapt to new test tasks and measure",
-                                description="Evaluate the shipped weights, or --weights, on test tasks.")  # fmt: skip
-    judge.add_argument("--weights", type=Path, help="a weights.pt or checkpoint.pt that `train` wrote")
-    judge.add_argument("--tasks", type=int, default=600, help="test tasks (default 600, as the paper)")
-    judge.add_argument("--part", choices=("test", "validation", "train"), default="test", help="of the characters")
-    judge.add_argument("--json", action="store_true", help="print one JSON object")
-    _add_changes(judge, CHANGES)
+    evaluate = commands.add_parser("evaluate", parents=[common], help="evaluate weights on test tasks",
+                                   description="Evaluate the shipped weights, or --weights, on test tasks.")  # fmt: skip
+    evaluate.add_argument("--weights", type=Path, help="a weights.pt or checkpoint.pt that `train` wrote")
+    evaluate.add_argument("--tasks", type=int, default=600, help="number of test tasks (default 600, as in the paper)")
+    evaluate.add_argument("--part", choices=("test", "validation", "train"), default="test",
+                          help="which characters to evaluate on (default test)")  # fmt: skip
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_changes(evaluate, CHANGES)
 
-    table = commands.add_parser("reproduce", help="the paper's tables with our results beside it",
-                                description="Print the paper's Tables 1 and 2 with our results beside it.")  # fmt: skip
-    table.add_argument("--evaluate", action="store_true",
-                       help="measure the shipped weights again, on 600 new tasks each")  # fmt: skip
-    table.add_argument("--seed", type=int, default=1, help="of the tasks for --evaluate (default 1; the shipped: 0)")
+    reproduce = commands.add_parser("reproduce", help="print the paper's tables beside our results",
+                                    description="Print the paper's Tables 1 and 2 beside our results.")  # fmt: skip
+    reproduce.add_argument("--evaluate", action="store_true",
+                           help="evaluate the shipped weights again, on 600 new tasks each")  # fmt: skip
+    reproduce.add_argument("--seed", type=int, default=1,
+                           help="seed of the tasks for --evaluate (default 1; the shipped results used 0)")  # fmt: skip
 
-    study = commands.add_parser("study", help="one question: trainings that differ in one factor, or a measurement",
-                                description="Run a study anew and write its results as JSON. "
+    study = commands.add_parser("study", help="run a study: training runs that differ in one factor, or a measurement",
+                                description="Run a study again and write its results as JSON. "
                                             + ", ".join(STUDIES))  # fmt: skip
     study.add_argument("study", metavar="STUDY", choices=STUDIES, help=" | ".join(STUDIES))
-    study.add_argument("--iterations", type=int, help="meta-iterations of each training (default: the shipped study's)")
-    study.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one training each (default 0 1)")
+    study.add_argument("--iterations", type=int, help="meta-iterations per training run (default: the shipped study's)")
+    study.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one training run each (default 0 1)")
     study.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    study.add_argument("--engine", choices=ENGINES, default="auto", help="of its trainings (default: as `train` chooses)")
+    study.add_argument("--engine", choices=ENGINES, default="auto", help="for training runs, as in `train`")
     study.add_argument("--out", type=Path, default=Path("runs/studies"),
-                       help="folder of the trainings, which are gone on with (default runs/studies)")  # fmt: skip
+                       help="folder for training runs; existing ones are resumed (default runs/studies)")  # fmt: skip
     place = study.add_mutually_exclusive_group()
-    place.add_argument("--results", type=Path, metavar="FILE", help="default: STUDY.json in --out")
+    place.add_argument("--results", type=Path, metavar="FILE", help="file for the results (default: STUDY.json in --out)")
     place.add_argument("--ship", action="store_true",
-                       help="write into the package: the results that chapters and figures are made from")  # fmt: skip
+                       help="write into the package, replacing the results that chapters and figures use")  # fmt: skip
 
-    give = commands.add_parser("publish", help="ship a training's best weights with the package")
-    give.add_argument("folder", type=Path, metavar="FOLDER", help="that `train` wrote")
-    give.add_argument("--as", dest="name", metavar="NAME", help="what to ship it as (default: its recipe's name)")
+    publish = commands.add_parser("publish", help="ship a run's best weights with the package")
+    publish.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that `train` wrote")
+    publish.add_argument("--as", dest="name", metavar="NAME", help="name to ship it under (default: its recipe's name)")
 
     commands.add_parser("recipes", help="list the recipes")
     return parser

@@ -1,4 +1,4 @@
-"""What the other commands do, and what all of them share: the data, the device, the changes to a recipe."""
+"""All commands but `train`, and what they share with it: loading data, checking the device, changing a recipe."""
 
 import argparse
 import subprocess
@@ -41,72 +41,73 @@ def _recipes(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     recipe = find_recipe(options.recipe)
-    theta, trained, iteration = _weights(recipe, options.weights)
-    recipe = _changed(trained, options)
+    theta, trained, iteration = _load_weights(recipe, options.weights)
+    recipe = _apply_changes(trained, options)
     network = recipe.build_learner().network
     checkpoints.check_weights(theta, network, options.weights or f"The shipped {recipe.name}")
     _check_device(options.device)
     if options.tasks < 2:
         raise ValueError(f"--tasks must be at least 2 for an interval, not {options.tasks}.")
-    characters = _load_data(recipe, options.data or "auto", options)
+    characters = _load_data_or_glyphs(recipe, options.data or "auto", options)
     theta = {name: w.to(options.device) for name, w in theta.items()}
     result = measure(recipe, theta, characters, options.seed or 0, options.tasks, options.part)
     result["iterations"] = iteration
-    print(checkpoints.as_json(result) if options.json else _for_people(recipe, result))
+    print(checkpoints.as_json(result) if options.json else _as_text(recipe, result))
 
 
-def _weights(recipe: Recipe, path: Path | None) -> tuple[Weights, Recipe, int]:
-    """theta of a file, or of what is shipped, the recipe as it was trained there, and theta's meta-iteration.
+def _load_weights(recipe: Recipe, path: Path | None) -> tuple[Weights, Recipe, int]:
+    """theta from a file or the package, the recipe it was trained with, and its meta-iteration.
 
-    Settings such as --inner-loss go with the weights; those of another recipe are judged by this one.
+    Weights are evaluated with the settings of their own training, such as --inner-loss, unless they were trained with
+    another recipe: then with this one's.
     """
     if path is None:
         theta, record = load_shipped(recipe.name)
         return theta, record.recipe, record.best_iteration
     content = checkpoints.load(path)
-    is_ours = content["recipe"]["name"] == recipe.name
-    return content["theta"], TrainingRecord.from_json(content, path).recipe if is_ours else recipe, content["iteration"]
+    is_same = content["recipe"]["name"] == recipe.name
+    return content["theta"], TrainingRecord.from_json(content, path).recipe if is_same else recipe, content["iteration"]
 
 
 def _publish(options: argparse.Namespace) -> None:
     if is_policy(options.folder):
-        story = publish_policy(options.folder)
-        told = ", ".join(f"{mean:.2f}" for mean in story["evaluation"]["return"])
-        print(f"{story['recipe']['name']} on 2-D navigation, average return by gradient steps: {told}")
+        record = publish_policy(options.folder)
+        returns = ", ".join(f"{mean:.2f}" for mean in record["evaluation"]["return"])
+        print(f"{record['recipe']['name']} on 2-D navigation, average return by gradient steps: {returns}")
         return
     weights = options.folder / "weights.pt"
     if not weights.exists() and (options.folder / CHECKPOINT).exists():
         raise ValueError(
-            f"{options.folder} has no best theta to ship before its first validation: go on with it by --resume, "
-            "with a smaller --validate-every if need be."
+            f"{options.folder} has no best theta to ship before its first validation: continue it with --resume, "
+            "if need be with a smaller --validate-every."
         )
     recipe = TrainingRecord.from_json(checkpoints.load(weights), weights).recipe
     record = publish(options.folder, TASKS[recipe.data].load("omniglot", False), options.name)
-    print(_for_people(recipe, record.evaluation))
+    print(_as_text(recipe, record.evaluation))
     if options.name in (None, recipe.name) and (unfinished := unfinished_file(recipe.name)).exists():
         at = f"meta-iteration {record.iterations_run:,} of {recipe.meta_iterations:,}"
-        print(f"It is at {at}: what it takes to go on with it is shipped too, in {unfinished}.")
+        print(f"The run is at {at}: its checkpoint is shipped too, in {unfinished}.")
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    again: dict[str, dict[str, Any]] = {}
-    seeded_generator(options.seed)  # refuses a bad seed before data are read
+    evaluations: dict[str, dict[str, Any]] = {}
+    seeded_generator(options.seed)  # rejects a bad seed before any data is read
     if options.evaluate:
         shipped = [name for name, recipe in RECIPES.items() if is_shipped(name) and recipe.data != "mini-imagenet"]
         characters = load_characters("omniglot")
         for name in progress(shipped, "evaluating"):
-            again[name] = measure(find_recipe(name), load_shipped(name)[0], characters, options.seed)
+            evaluations[name] = measure(find_recipe(name), load_shipped(name)[0], characters, options.seed)
     print("Accuracy in % (the paper's Table 1; first order as Nichol et al. 2018 report it)\n")
-    print(accuracy_table(accuracy_rows(again)))
-    print("\nOthers, as they report themselves\n")
+    print(accuracy_table(accuracy_rows(evaluations)))
+    print("\nOther methods, as reported by their authors\n")
     print(literature_table())
-    print("\nThree families on the same episodes, equally long; reported: trained to the end\n")
+    print("\nThree families on the same episodes, all trained equally long (reported: full training runs)\n")
     print(families_table())
     print("\nSinusoid, 5-shot, mean squared error (the paper's Table 2)\n")
-    print(error_table(again))
-    print("\nMAML's variants after the same short training, 5-way 1-shot (chapter 4)\n")
+    print(error_table(evaluations))
+    print("\nMAML's variants after equally short training runs, 5-way 1-shot (chapter 4)\n")
     print(variants_table())
-    print("\n20-way 1-shot, how soon: minutes of one core to a validation accuracy\n")
+    print("\n20-way 1-shot: minutes of one CPU core until a validation accuracy is reached\n")
     print(records_table())
     print("\n2-D navigation, average return by gradient steps (the paper's Figure 4, which prints no numbers)\n")
     print(navigation_table())
@@ -117,7 +118,7 @@ def _study(options: argparse.Namespace) -> None:
     study = STUDIES[options.study]
     path = STUDY_FOLDER / f"{study.name}.json" if options.ship else options.results or options.out / f"{study.name}.json"
     weights = STUDY_FOLDER / study.name if options.ship else None
-    _check_places(options, study, path, weights)
+    _check_outputs(options, study, path, weights)
     context = StudyContext(
         out=options.out, characters=lambda: load_characters("omniglot"), seeds=tuple(options.seeds),
         iterations=options.iterations, device=options.device, engine=options.engine, weights=weights,
@@ -128,8 +129,8 @@ def _study(options: argparse.Namespace) -> None:
     print(f"{result.question} {len(result.rows)} rows in {path}")
 
 
-def _check_places(options: argparse.Namespace, study: Study, results: Path, weights: Path | None) -> None:
-    """OSError before any work where a study could not write its results, the weights that it ships, or its trainings."""
+def _check_outputs(options: argparse.Namespace, study: Study, results: Path, weights: Path | None) -> None:
+    """Raise OSError, before any work, if a study's results, the weights it ships or its training runs cannot be written."""
     remedy = "leave --ship out to write below runs/" if options.ship else "choose another --out, or --results"
     check_writable(results, remedy)
     if weights:
@@ -139,7 +140,7 @@ def _check_places(options: argparse.Namespace, study: Study, results: Path, weig
         check_writable(options.out / study.name, "choose another --out")
 
 
-def _for_people(recipe: Recipe, result: dict[str, Any]) -> str:
+def _as_text(recipe: Recipe, result: dict[str, Any]) -> str:
     head = f"{recipe.name} on {result['tasks']} tasks of {result['data']}"
     if recipe.is_regression:
         mse, ci95 = result["mse"], result["ci95"]
@@ -150,18 +151,18 @@ def _for_people(recipe: Recipe, result: dict[str, Any]) -> str:
     return "\n".join([head, *rows])
 
 
-def _changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
-    """The recipe with what the command line changes of it."""
+def _apply_changes(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """The recipe with the changes from the command line."""
     given = {f.name: getattr(options, f.name, None) for f in fields(Recipe) if f.name != "name"}
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
-def _load_data(recipe: Recipe, source: str, options: argparse.Namespace) -> Data | None:
+def _load_data_or_glyphs(recipe: Recipe, source: str, options: argparse.Namespace) -> Data | None:
     """All parts of the data that the recipe learns from; None for sine waves. Says so where they are glyphs."""
     data = TASKS[recipe.data].load(source, not options.no_download)
     if data is not None and data.source == "glyphs" and source == "auto":
-        print("Omniglot is not here and could not be fetched: these are made-up glyphs, whose numbers compare with "
-              "no paper's.", file=sys.stderr)  # fmt: skip
+        print("Omniglot was not found and could not be downloaded: using made-up glyphs, whose results cannot be "
+              "compared with the paper's.", file=sys.stderr)  # fmt: skip
     return data
 
 
@@ -169,15 +170,15 @@ def _check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
         raise ValueError(f"--device must be cpu or cuda, not {device!r}.")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("There is no CUDA GPU that torch can use here: leave --device out to run on the CPU.")
+        raise ValueError("There is no CUDA GPU that torch can use: leave --device out to run on the CPU.")
 
 
 def _commit(package: Path = Path(__file__).parent.parent) -> str | None:
-    """The commit of the checkout that `package` lies in, for the record of a training; None inside another project's."""
+    """The commit of the checkout that contains `package`, for records; None outside of one, or inside another project."""
     command = ["git", "-C", str(package), "rev-parse", "--show-toplevel", "--short", "HEAD"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
+        lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return None
-    top, commit = Path(told[0]), told[-1]
+    top, commit = Path(lines[0]), lines[-1]
     return commit if top.resolve() == package.resolve().parent else None

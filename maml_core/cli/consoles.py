@@ -1,4 +1,4 @@
-"""Stdout and stderr of a command: readable in every encoding, and never a reason for it to fail."""
+"""Stdout and stderr that are readable in every encoding and never make a command fail."""
 
 import codecs
 import os
@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-# What stands for a character that the console's encoding lacks, where Unicode's own decomposition is no help.
+# Substitutes for characters that the console's encoding lacks and that have no Unicode decomposition into ASCII.
 PLAIN = {"→": "->", "±": "+/-", "×": "x", "·": "*", "–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"'}
 ERRORS = "maml_core.readable"
 
 
 def readable(error: UnicodeError) -> tuple[str | bytes, int]:
-    """An error handler for codecs: the first character that cannot be encoded as ASCII, and where to go on."""
+    """A codec error handler: a substitute for the first character that cannot be encoded, and where to continue."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
-    if "\udc80" <= character <= "\udcff":  # a byte of a file name that is no UTF-8: as it came
+    if "\udc80" <= character <= "\udcff":  # a byte of a file name that is not UTF-8: unchanged
         return bytes([ord(character) - 0xDC00]), error.start + 1
     plain = PLAIN.get(character) or unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or "?", error.start + 1
@@ -28,15 +28,15 @@ codecs.register_error(ERRORS, readable)
 
 
 class Console:
-    """A stream whose writes never raise: after the first failure (`failure`) what is written goes nowhere.
+    """A stream whose writes never raise: after the first failure, stored in `failure`, output is discarded.
 
-    So a reader that leaves (`| head -1`), a closed stderr or a full disk behind `> log` costs the messages at most, never
-    the training behind them.
+    So if a reader exits (`| head -1`), stderr is closed or the disk behind `> log` is full, only messages are lost, never
+    the training run.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
         self.closed_from_the_start = stream is None
-        # The lowest free descriptor is the closed one, so that no checkpoint gets it and C code's messages with it.
+        # Take the closed descriptor, the lowest free one, before a checkpoint does and C code prints into it.
         self.stream: Any = open(os.devnull, "w", encoding="utf-8") if stream is None else stream  # noqa: SIM115
         self.failure: OSError | None = None
         if hasattr(self.stream, "reconfigure"):
@@ -57,15 +57,15 @@ class Console:
             act()
         except OSError as error:
             self.failure = self.failure or error
-            with suppress(OSError, ValueError):  # no descriptor, no second message when Python flushes at its end
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, self.stream.fileno())
-                os.close(nowhere)
+            with suppress(OSError, ValueError):  # redirect the descriptor, so that Python's flush at exit cannot fail
+                devnull = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(devnull, self.stream.fileno())
+                os.close(devnull)
 
 
 @contextmanager
 def safe_consoles() -> Iterator[Console]:
-    """Stdout (which is yielded) and stderr as a Console while a command runs."""
+    """Replace stdout (yielded) and stderr by Consoles while a command runs."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = consoles = tuple(Console(stream) for stream in before)
     try:

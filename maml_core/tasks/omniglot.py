@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..util.atomic_files import sole_user, write_whole
+from ..util.atomic_files import folder_lock, write_atomically
 from ..util.checks import positive
 from ..util.progress import progress
 from .disk.listing import File, data_root
@@ -53,7 +53,7 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
         return _read_cache(root / CACHE)
     if download:
         _make_folder(root)
-    with sole_user(root, wait=PATIENCE):
+    with folder_lock(root, wait=PATIENCE):
         return _load_alone(root, download, timeout)
 
 
@@ -101,7 +101,7 @@ def _read_cache(cache: Path) -> Tensor:
 def _write_cache(images: Tensor, cache: Path) -> None:
     """Write the cache; if the folder is not writable, print a line and go on without it."""
     try:
-        write_whole(cache, lambda file: torch.save(images, file))
+        write_atomically(cache, lambda file: torch.save(images, file))
     except OSError as error:
         print(f"Omniglot was read but not cached ({error}); the next start reads the images again.", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""The loop around meta-iterations: checkpoints, validation, interrupts, and what is chosen for the machine."""
+"""The training loop around meta-iterations: checkpoints, validation, interrupts, and settings chosen for the machine."""
 
 from .checkpoints import load_training
 from .interactive import meta_train

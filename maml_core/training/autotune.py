@@ -1,4 +1,4 @@
-"""Which engine, how many tasks at a time, how many meta-iterations in a row: chosen from the recipe and the machine."""
+"""Choose the engine, the chunk of tasks and the block of meta-iterations from the recipe and the machine."""
 
 import torch
 
@@ -8,52 +8,52 @@ from ..util.checks import one_of
 
 ENGINES = ("auto", "eager", "compiled", "graph")
 
-# Meta-iterations from which compiling is won back. On 2 cores a compiled step saves 160 ms of 235 on 5-way 1-shot
-# and takes 45 s to compile; on the sinusoid it saves 3 ms and takes 25 s.
-WORTH_COMPILING = {"sinusoid": 10_000, "oracle": 10_000, "conv": 500, "mlp": 2_000, "image": 500}
+# Break-even for compilation, in meta-iterations. On 2 cores a compiled step saves 160 of 235 ms on 5-way 1-shot and
+# takes 45 s to compile; on the sinusoid it saves 3 ms and takes 25 s.
+BREAK_EVEN = {"sinusoid": 10_000, "oracle": 10_000, "conv": 500, "mlp": 2_000, "image": 500}
 
-# What fits the CPU's caches, by measurement: pictures (support and query) in one chunk, for the activations, and
-# tasks in it, for their weights.
+# What fits into the CPU's caches, as measured: pictures (support and query) per chunk, for their activations, and tasks
+# per chunk, for their weights.
 CHUNK_PICTURES, CHUNK_TASKS = 80, 4
 
-# Bytes that a picture's activations take per inner step and once for the query set, both derivatives included.
+# Bytes of activations per picture, for each inner step and once more for the query set, including both derivatives.
 PICTURE_BYTES = 4_000_000
 
 
 def choose_engine(recipe: Recipe, iterations: int, engine: str = "auto", device: str = "cpu") -> tuple[str, str]:
-    """The engine's name, and a sentence that says why."""
+    """The engine's name, and one sentence that explains the choice."""
     one_of(ENGINES, engine=engine)
     on_gpu = device.startswith("cuda")
     if engine == "auto" and recipe.variant == "imaml" and not recipe.is_regression:
         return (
             "eager",
-            "Engine: eager (iMAML through a conv net was still compiling after six minutes; --engine compiled waits).",
+            "Engine: eager (iMAML on a conv net takes more than six minutes to compile; --engine compiled does so anyway).",
         )
     if engine == "graph" and not on_gpu:
-        raise ValueError("--engine graph records a CUDA graph: add --device cuda, or choose compiled.")
+        raise ValueError("--engine graph records a CUDA graph: add --device cuda, or choose --engine compiled.")
     if engine == "eager":
         return "eager", "Engine: eager."
     if engine == "auto" and on_gpu:
         engine = "graph"
     if engine == "graph":
-        return "graph", "Engine: graph (compiling and recording the first meta-iteration takes up to some minutes)."
-    if engine == "auto" and iterations < WORTH_COMPILING[recipe.network]:
-        return "eager", f"Engine: eager ({iterations:,} meta-iterations are too few to win a compilation back)."
+        return "graph", "Engine: graph (compiling and recording the first meta-iteration can take several minutes)."
+    if engine == "auto" and iterations < BREAK_EVEN[recipe.network]:
+        return "eager", f"Engine: eager ({iterations:,} meta-iterations are too few to pay for compilation)."
     if not on_gpu and not has_compiler():
         return "eager", NO_COMPILER
-    return "compiled", "Engine: compiled (compiling takes from 15 s to some minutes; the next time it is on disk)."
+    return "compiled", "Engine: compiled (compiling takes between 15 s and a few minutes, then is cached on disk)."
 
 
 def choose_block(recipe: Recipe) -> int:
-    """Meta-iterations in one call of the compiled graph: 5 for the sinusoid's, which take as long as a call does."""
+    """Meta-iterations per call of the compiled graph: 5 for the sinusoid, where one is as quick as the call itself."""
     return 5 if recipe.is_regression else 1
 
 
 def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1, engine: str = "compiled") -> int | None:
-    """Tasks in a chunk: the largest divisor of this process's tasks that fits; equal chunks compile once.
+    """Tasks per chunk: the largest divisor of this process's tasks that fits, so that equal chunks compile only once.
 
-    On the CPU it is the caches that they have to fit (the eager engine, whose calls cost more, takes more tasks to a
-    call), on a GPU half of its free memory. None, all tasks, for the sinusoid.
+    A chunk has to fit into the caches of a CPU (with more tasks for the eager engine, whose calls cost more), or into
+    half of a GPU's free memory. None (all tasks) for the sinusoid.
     """
     if recipe.is_regression:
         return None

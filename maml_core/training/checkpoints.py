@@ -1,6 +1,6 @@
-"""Weights and trainings on disk: written whole or not at all, loaded without running code.
+"""Atomic checkpoints that survive a full disk, and are loaded without running code.
 
-A training's files are kept in spite of a full disk, and the checkpoint before the last as well.
+The previous checkpoint of a training run is kept as well.
 """
 
 import io
@@ -14,22 +14,22 @@ from typing import IO, Any
 import torch
 
 from ..networks import Network, Weights
-from ..util.atomic_files import write_whole
+from ..util.atomic_files import write_atomically
 
 
 def save(content: Any, path: Path, previous: Path | None = None) -> None:
-    """Write a checkpoint, or JSON where the name ends in .json, whole or not at all.
+    """Write a checkpoint atomically, or JSON if the name ends in .json.
 
-    previous: where the file that was there stays. Raises OSError where it cannot be written.
+    previous: where to keep the old file, if there is one. Raises OSError if the file cannot be written.
     """
     if path.suffix == ".json":
-        write_whole(path, lambda file: file.write((as_json(content, indent=1) + "\n").encode()), previous)
+        write_atomically(path, lambda file: file.write((as_json(content, indent=1) + "\n").encode()), previous)
     else:
-        write_whole(path, lambda file: _save_tensors(content, file), previous)
+        write_atomically(path, lambda file: _save_tensors(content, file), previous)
 
 
 def as_json(content: Any, indent: int | None = None) -> str:
-    """Content as JSON that every parser takes: a number that is not finite becomes null, since JSON has none."""
+    """Content as valid JSON, in which numbers that are not finite become null."""
     return json.dumps(_finite_or_none(content), indent=indent, allow_nan=False)
 
 
@@ -42,14 +42,14 @@ def _finite_or_none(content: Any) -> Any:
 
 
 def _save_tensors(content: Any, file: IO[bytes]) -> None:
-    """torch.save by way of memory: on a full disk it would hide the OSError behind a RuntimeError of its own."""
-    whole = io.BytesIO()
-    torch.save(content, whole)
-    file.write(whole.getbuffer())
+    """torch.save through memory, since on a full disk it would hide the OSError behind a RuntimeError."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    file.write(buffer.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A dictionary that `save` wrote, whose weights are finite. Raises FileNotFoundError, or ValueError with the remedy."""
+    """Load a checkpoint, whose weights are finite. Raises FileNotFoundError, or ValueError with the remedy."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: train first, or check the path.")
@@ -57,16 +57,16 @@ def load(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is truncated or was not written by "
-            "maml_core. Train again, or take another copy."
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is truncated, or was not written by "
+            "maml_core. Train again, or use another copy."
         ) from error
     if not _is_checkpoint(content):
-        raise ValueError(f"{path} is no checkpoint of maml_core: choose a file that `train` wrote.")
+        raise ValueError(f"{path} is not a maml_core checkpoint: choose a file that `train` wrote.")
     for name, w in content["theta"].items():
         if bad := int((~w.isfinite()).sum()):
             raise ValueError(
-                f"{path} cannot be used, since {name} has {bad:,} of {w.numel():,} values that are NaN or infinite: "
-                "train again with a smaller --alpha or with --clip, or take another file."
+                f"{path} cannot be used, since {bad:,} of {w.numel():,} values of {name} are NaN or infinite: "
+                "train again with a smaller --alpha or with --clip, or use another file."
             )
     return content
 
@@ -79,78 +79,80 @@ def _is_checkpoint(content: Any) -> bool:
 
 
 def check_weights(theta: Weights, network: Network, path: Path) -> Weights:
-    """theta, if it fits the network; else a ValueError says where it does not."""
+    """Return theta if it fits the network; otherwise raise ValueError naming the first mismatch."""
     expected = network.init(torch.Generator().manual_seed(0))
     for name in sorted(expected.keys() | theta.keys()):
-        ours, theirs = (list(w[name].shape) if name in w else "nothing" for w in (expected, theta))
-        if ours != theirs:
+        wanted, found = (list(w[name].shape) if name in w else "missing" for w in (expected, theta))
+        if wanted != found:
             raise ValueError(
-                f"{path} is a checkpoint of another network: {name} is {theirs} there and {ours} in this recipe. "
+                f"{path} is a checkpoint of a different network: {name} is {found} there and {wanted} in this recipe. "
                 "Name the recipe that it was trained with."
             )
     return theta
 
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-EVERY = 60.0  # seconds after which a checkpoint is due, so that a killed process loses no more
+CHECKPOINT_INTERVAL = 60.0  # seconds: the most that a killed process loses
 
 
-class Keeper:
-    """Writes a training's files into `out` and says once when that fails; what failed is tried again the next time."""
+class CheckpointWriter:
+    """Writes a training run's files into `out`. A failed write is logged once and retried with the next checkpoint."""
 
-    def __init__(self, out: Path, say: Callable[[str], None]) -> None:
-        self.out, self._say = out, say
-        self._waiting: dict[str, Any] = {}
+    def __init__(self, out: Path, log: Callable[[str], None]) -> None:
+        self.out, self._log = out, log
+        self._pending: dict[str, Any] = {}
         self._failed = False
-        self.written: int | None = None  # the meta-iteration of the last good checkpoint
-        self._due = time.monotonic() + EVERY
+        self.last_saved: int | None = None  # the meta-iteration of the last good checkpoint
+        self._due = time.monotonic() + CHECKPOINT_INTERVAL
 
     def is_due(self) -> bool:
-        """Whether a minute has passed since the last checkpoint."""
+        """Whether the next checkpoint is due."""
         return time.monotonic() >= self._due
 
     def write(self, files: dict[str, Any], iteration: int) -> None:
-        """Write {name: content}, and what is still waiting from before, in this order."""
-        self._waiting |= files
-        self._due = time.monotonic() + EVERY
+        """Write {name: content} in this order, after anything still pending from a failed write."""
+        self._pending |= files
+        self._due = time.monotonic() + CHECKPOINT_INTERVAL
         try:
-            self._write_waiting()
+            self._write_pending()
         except OSError as error:
             if not self._failed:
-                self._say(
-                    f"Meta-iteration {iteration:,} could not be written ({error}): make room in {self.out}. Training goes "
-                    f"on, {self._last_good()}, and writing is tried again."
+                self._log(
+                    f"Meta-iteration {iteration:,} could not be saved ({error}): free some space in {self.out}. Training "
+                    f"continues and will try again; {self._last_good()}."
                 )
             self._failed = True
             return
         if self._failed:
-            self._say(f"Meta-iteration {iteration:,} was written: nothing is missing.")
-        self._failed, self.written = False, iteration
+            self._log(f"Meta-iteration {iteration:,} was saved: nothing is missing.")
+        self._failed, self.last_saved = False, iteration
 
     def finish(self) -> None:
-        """A last try for what could not be written; OSError with the remedy when it fails again."""
+        """Try once more to write pending files; raises OSError with the remedy if that fails again."""
         try:
-            self._write_waiting()
+            self._write_pending()
         except OSError as error:
             raise OSError(
-                f"The end of the training could not be written ({error}): make room in {self.out} and go on with "
+                f"The end of the run could not be saved ({error}): free some space in {self.out} and continue with "
                 f"--resume; {self._last_good()}."
             ) from error
 
-    def _write_waiting(self) -> None:
-        for name in list(self._waiting):
+    def _write_pending(self) -> None:
+        for name in list(self._pending):
             previous = self.out / PREVIOUS if name == CHECKPOINT else None
-            save(self._waiting[name], self.out / name, previous)
-            del self._waiting[name]
+            save(self._pending[name], self.out / name, previous)
+            del self._pending[name]
 
     def _last_good(self) -> str:
-        return "no checkpoint is there yet" if self.written is None else f"the last good checkpoint is {self.written:,}"
+        if self.last_saved is None:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint is from meta-iteration {self.last_saved:,}"
 
 
-def load_training(out: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """The training's last checkpoint, or the one before where that cannot be read.
+def load_training(out: Path, log: Callable[[str], None]) -> dict[str, Any]:
+    """Load a training run's last checkpoint, or the previous one if it cannot be read.
 
-    Raises FileNotFoundError where there is none, and ValueError where none is readable or it is of no training.
+    Raises FileNotFoundError if there is none, and ValueError if none is readable or it holds weights alone.
     """
     try:
         state = load(out / CHECKPOINT)
@@ -158,9 +160,9 @@ def load_training(out: Path, say: Callable[[str], None]) -> dict[str, Any]:
         if not (out / PREVIOUS).exists():
             raise
         state = load(out / PREVIOUS)
-        say(f"{error} Going on from the checkpoint before it.")
+        log(f"{error} Resuming from the previous checkpoint.")
     if not {"first_moment", "generator", "history", "best", "wall_seconds", "seed"} <= state.keys():
         raise ValueError(
-            f"{out / CHECKPOINT} holds weights but no training to go on with: name a folder that `train` wrote."
+            f"{out / CHECKPOINT} holds weights but no training run to resume: name a folder that `train` wrote."
         )
     return state

@@ -1,4 +1,4 @@
-"""A short meta-training in front of a reader: a progress bar with its numbers, and an interrupt that keeps what it has."""
+"""Short meta-training for notebooks: a progress bar with the loss, and an interrupt that keeps the progress so far."""
 
 from collections.abc import Callable
 
@@ -13,24 +13,24 @@ from ..util.progress import progress
 def meta_train(
     trainer: MetaTrainer, iterations: int, validate: Callable[[], str] | None = None, validate_every: int = 20
 ) -> Tensor:
-    """So many meta-iterations of Algorithm 2; their query losses after adaptation, [iterations].
+    """Run meta-iterations of Algorithm 2 and return their query losses after adaptation, [iterations].
 
-    validate: what to say beside the loss every so many meta-iterations, such as the accuracy on held-out tasks.
-    Interrupt (in Jupyter the black square, in a terminal Ctrl-C) ends it early and without a traceback: theta stays
-    where it has got to, and the losses so far are returned.
+    validate: called every `validate_every` meta-iterations; returns text to show beside the loss, such as the accuracy on
+    held-out tasks. An interrupt (Jupyter's stop button, or Ctrl-C in a terminal) ends the run early without a traceback:
+    theta keeps its progress, and the losses so far are returned.
     """
     at_least(1, iterations=iterations, validate_every=validate_every)
     losses: list[Tensor] = []
-    bar, told = progress(None, "meta-training", iterations), ""
+    bar, validation = progress(None, "meta-training", iterations), ""
     try:
         while len(losses) < iterations:
             losses.append(trainer.step())
             if validate and len(losses) % validate_every == 0:
-                told = f", {validate()}"
-            bar.set_postfix_str(f"loss {losses[-1]:.3f}{told}", refresh=False)
+                validation = f", {validate()}"
+            bar.set_postfix_str(f"loss {losses[-1]:.3f}{validation}", refresh=False)
             bar.update()
     except KeyboardInterrupt:
-        print(f"Stopped after {len(losses):,} of {iterations:,} meta-iterations. What was trained is kept.")
+        print(f"Stopped after {len(losses):,} of {iterations:,} meta-iterations. Progress so far is kept.")
     finally:
         bar.close()
     return torch.stack(losses) if losses else torch.empty(0)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish: the meta-iteration is finished and written down first."""
+"""Graceful stops on Ctrl-C and SIGTERM: finish and save the current meta-iteration first."""
 
 import signal
 import threading
@@ -9,47 +9,47 @@ from types import FrameType
 
 
 class Stopped(KeyboardInterrupt):
-    """The training was asked to stop, by the signal of this number."""
+    """The training run was stopped by the signal with this number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.signal = number
 
 
-class Wish:
-    """Whether somebody has asked to stop, and by which signal (`number`; None: nobody).
+class StopRequest:
+    """The signal that asked the run to stop (`number`), None so far.
 
-    gently: note the wish and go on, for whoever looks at it after each meta-iteration; else raise Stopped at once, as
-    in a compilation, which nobody wants to wait for. Asked a second time, it raises in any case.
+    deferred: record the request, for a loop that checks it after each meta-iteration. If False, raise Stopped at once,
+    for instance during compilation, which can take minutes. A second request always raises.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.gently = False
-        self._asked = 0.0
+        self.deferred = False
+        self._received = 0.0
 
-    def hear(self, number: int, frame: FrameType | None = None) -> None:
-        """What the signal calls. One Ctrl-C can arrive several times: torchrun hands it on to its processes."""
-        again = self.number is not None and time.monotonic() - self._asked > 1
+    def handle(self, number: int, frame: FrameType | None = None) -> None:
+        """The signal handler. One Ctrl-C can arrive several times, since torchrun forwards it to its processes."""
+        repeated = self.number is not None and time.monotonic() - self._received > 1
         if self.number is None:
-            self.number, self._asked = number, time.monotonic()
-        if again or not self.gently:
+            self.number, self._received = number, time.monotonic()
+        if repeated or not self.deferred:
             raise Stopped(number)
 
 
 @contextmanager
-def wish_to_stop() -> Iterator[Wish]:
-    """Listen to SIGINT and SIGTERM; afterwards they mean what they meant before.
+def catch_stop_signals() -> Iterator[StopRequest]:
+    """Handle SIGINT and SIGTERM, and restore the previous handlers on exit.
 
-    Only a process's main thread can listen; elsewhere the wish is never heard.
+    Python only allows this in the main thread; in any other thread the request stays empty.
     """
-    wish = Wish()
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield wish
+        yield request
         return
-    before = {number: signal.signal(number, wish.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield wish
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -18,30 +18,30 @@ from ..engine.trainer import MetaTrainer
 from ..episodes import TaskDistribution
 from ..meta_update import MetaUpdate
 from ..recipes import Recipe
-from ..util.atomic_files import check_writable, remove_parts, sole_user
+from ..util.atomic_files import check_writable, folder_lock, remove_partial_files
 from ..util.checks import at_least
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
 from .autotune import choose_block, choose_chunk, choose_engine
-from .checkpoints import CHECKPOINT, Keeper, check_weights, load_training
-from .interrupts import Stopped, Wish, wish_to_stop
+from .checkpoints import CHECKPOINT, CheckpointWriter, check_weights, load_training
+from .interrupts import Stopped, StopRequest, catch_stop_signals
 from .monitor import check_finite, describe_training, is_better, validation_score
 from .record import TrainingRecord
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How long a recipe is trained, on what, and who hears of it.
+    """Settings of a training run beyond its recipe.
 
-    iterations:      meta-iterations, by default the recipe's
-    engine, chunk:   change how fast it goes, not what is learned ("auto" and None: as `autotune` chooses)
-    precision:       is noted in the files, and a training is resumed with its own
-    resume:          go on with the training in the folder
+    iterations:      meta-iterations (default: the recipe's)
+    engine, chunk:   affect speed, not results ("auto" and None: chosen by `autotune`)
+    precision:       recorded in the files; a resumed run has to use the same
+    resume:          continue the run in the folder
     validate_every:  meta-iterations between validations
-    shard:           of several processes all train, and the first one writes and speaks
+    shard:           this process's share of the tasks; only rank 0 writes files and logs
     metadata:        fields of the TrainingRecord that the caller knows: data, commit, processes
-    say:             hears what there is to tell
-    again:           how to go on, said when the training is stopped
+    log:             receives progress messages
+    resume_hint:     how to resume, logged when the run is stopped
     """
 
     iterations: int | None = None
@@ -54,8 +54,8 @@ class Settings:
     validate_every: int = 1000
     shard: Shard = Shard()
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    say: Callable[[str], None] = print
-    again: str | None = None
+    log: Callable[[str], None] = print
+    resume_hint: str | None = None
 
     def __post_init__(self) -> None:
         at_least(1, iterations=self.iterations, validate_every=self.validate_every, chunk_tasks=self.chunk)
@@ -66,13 +66,13 @@ def train(
 ) -> dict[str, Any]:
     """Meta-train a recipe into the folder `out` and return the final checkpoint.
 
-    `out/checkpoint.pt` holds the training as it stands (written at every validation, once a minute, and on Ctrl-C or
-    SIGTERM, which raise Stopped), `checkpoint.previous.pt` the one before, and `out/weights.pt` the theta that did best
-    on the validation tasks; `out/history.json` is the TrainingRecord. A resumed training ends where an uninterrupted
-    one does, to the last bit on the same machine with as many threads.
+    `out/checkpoint.pt` holds the state of the run (written at every validation, once a minute, and on Ctrl-C or SIGTERM,
+    which raise Stopped), `checkpoint.previous.pt` the checkpoint before it, and `out/weights.pt` the theta that did best
+    on the validation tasks; `out/history.json` is the TrainingRecord. A resumed run ends where an uninterrupted one does,
+    to the last bit on the same machine with the same number of threads.
 
-    Raises ValueError for a folder that holds another training, OSError for one that cannot be written, and Diverged when
-    the meta-gradient is not finite.
+    Raises ValueError for a folder that holds another run, OSError for one that cannot be written, and Diverged if the
+    loss or the meta-gradient is not finite.
     """
     iterations = recipe.meta_iterations if settings.iterations is None else settings.iterations
     device, precision = settings.device, settings.precision
@@ -82,16 +82,16 @@ def train(
     trainer = MetaTrainer(recipe.build_learner(), tasks, generator, recipe.meta_batch, update=update, execution=execution)
     training = Training(recipe, trainer, validation, out, settings)
     training.begin(settings.resume)
-    with sole_user(out) if training.writes else nullcontext(True) as free, wish_to_stop() as wish:
-        if not free:
+    with folder_lock(out) if training.writes else nullcontext(True) as locked, catch_stop_signals() as stop:
+        if not locked:
             raise ValueError(f"Another process is training in {out}: wait for it, or choose another --out.")
-        training.say(f"{why} {describe(trainer.matmul_backend)}" if device == "cpu" and precision == "float32" else why)
-        training.run(iterations, settings.validate_every, wish)
-    return training.content()
+        training.log(f"{why} {describe(trainer.matmul_backend)}" if device == "cpu" and precision == "float32" else why)
+        training.run(iterations, settings.validate_every, stop)
+    return training.checkpoint()
 
 
 def choose_execution(recipe: Recipe, iterations: int, settings: Settings) -> tuple[Execution, str]:
-    """How this recipe is run on this machine, and a sentence that says why."""
+    """How to run this recipe on this machine, and one sentence that explains the choice of engine."""
     device, shard = settings.device, settings.shard
     engine, why = choose_engine(recipe, iterations, settings.engine, device)
     chunk = settings.chunk or choose_chunk(recipe, device, shard.world, engine)
@@ -100,16 +100,16 @@ def choose_execution(recipe: Recipe, iterations: int, settings: Settings) -> tup
 
 
 class Training:
-    """A trainer on its way, and what is known of it: its files, its history, its best theta."""
+    """A training run and its state: the trainer, the record and the files."""
 
     def __init__(
         self, recipe: Recipe, trainer: MetaTrainer, validation: TaskDistribution, out: Path, settings: Settings
     ) -> None:
         self.recipe, self.trainer, self.validation, self.out = recipe, trainer, validation, out
         self.writes = trainer.shard.rank == 0
-        self.say = settings.say if self.writes else lambda text: None
-        self.keeper = Keeper(out, self.say)
-        self.again = settings.again or f"--resume --out {out}."
+        self.log = settings.log if self.writes else lambda text: None
+        self.writer = CheckpointWriter(out, self.log)
+        self.resume_hint = settings.resume_hint or f"--resume --out {out}."
         self.record = TrainingRecord(
             recipe=recipe, seed=settings.seed, device=settings.device, precision=settings.precision,
             torch=str(torch.__version__), cpu_seconds=0.0, **settings.metadata,
@@ -118,63 +118,63 @@ class Training:
         self._started = time.monotonic()
 
     def begin(self, resume: bool) -> None:
-        """Make the folder, or go on from what is in it."""
+        """Create the folder, or resume the run in it."""
         if resume:
             self._resume()
         elif self.writes and any((self.out / name).exists() for name in (CHECKPOINT, "weights.pt")):
             raise ValueError(
-                f"{self.out} already holds a training: add --resume to go on with it, or choose another --out."
+                f"{self.out} already holds a training run: add --resume to continue it, or choose another --out."
             )
         if self.writes:
             check_writable(self.out / CHECKPOINT, "choose another --out")
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"{self.out} cannot be made a folder ({error.strerror}): choose another --out.") from error
+            raise ValueError(f"{self.out} could not be created ({error.strerror}): choose another --out.") from error
 
-    def run(self, iterations: int, validate_every: int, wish: Wish) -> None:
-        """Meta-iterations up to this number, unless somebody wishes to stop."""
+    def run(self, iterations: int, validate_every: int, stop: StopRequest) -> None:
+        """Train up to this meta-iteration. Raises Stopped, after a checkpoint, if a stop is requested before that."""
         if self.writes:
-            remove_parts(self.out)
+            remove_partial_files(self.out)
         try:
             with closing(
                 progress(None, self.recipe.name, iterations, show=self.writes, initial=self.trainer.iteration)
             ) as bar:
                 if self.trainer.iteration < iterations:
-                    self.trainer.prepare(self.say)
-                wish.gently = True
-                self._iterate(iterations, validate_every, wish, bar)
+                    self.trainer.prepare(self.log)
+                stop.deferred = True
+                self._iterate(iterations, validate_every, stop, bar)
         except (KeyboardInterrupt, ConnectionError):
-            self.note() if self._is_noted() else self.keep()  # a note may have been cut off in the writing
-            self.say(f"Stopped at meta-iteration {self.trainer.iteration:,}; go on with {self.again}")
+            self.validate_and_save() if self._is_validated() else self.save()  # files of a validation may be unwritten
+            self.log(f"Stopped at meta-iteration {self.trainer.iteration:,}; resume with {self.resume_hint}")
             raise
-        self.keeper.finish()
+        self.writer.finish()
 
-    def _iterate(self, iterations: int, validate_every: int, wish: Wish, bar: Any) -> None:
+    def _iterate(self, iterations: int, validate_every: int, stop: StopRequest, bar: Any) -> None:
         trainer = self.trainer
-        validates = trainer.iteration % validate_every == 0 or trainer.iteration == iterations
-        if trainer.iteration and validates and not self._is_noted():
-            self.note()  # the training was stopped while it validated, or ends where it was stopped
+        needs_validation = trainer.iteration % validate_every == 0 or trainer.iteration == iterations
+        if trainer.iteration and needs_validation and not self._is_validated():
+            self.validate_and_save()  # the run was stopped during a validation, or is resumed only to end here
         while trainer.iteration < iterations:
-            if trainer.shard.any(wish.number is not None):
-                raise Stopped(wish.number or signal.SIGTERM)
-            until_note = validate_every - trainer.iteration % validate_every
-            size = min(trainer.block, until_note, iterations - trainer.iteration)
+            if trainer.shard.any(stop.number is not None):
+                raise Stopped(stop.number or signal.SIGTERM)
+            until_validation = validate_every - trainer.iteration % validate_every
+            size = min(trainer.block, until_validation, iterations - trainer.iteration)
             before = time.process_time()
             self._losses.append(trainer.run(size))
             self.record.cpu_seconds += time.process_time() - before
-            check_finite(self.recipe, trainer, self._losses[-1], self.keeper.written, self.out)
+            check_finite(self.recipe, trainer, self._losses[-1], self.writer.last_saved, self.out)
             bar.update(size)
-            if size == until_note or trainer.iteration == iterations:
-                self.note()
+            if size == until_validation or trainer.iteration == iterations:
+                self.validate_and_save()
                 bar.set_postfix_str(describe_training(self.recipe, self.record.history[-1]), refresh=False)
-            elif self.keeper.is_due():
-                self.keep()
+            elif self.writer.is_due():
+                self.save()
 
-    def note(self) -> None:
-        """Validate, remember the best theta, and write everything down."""
+    def validate_and_save(self) -> None:
+        """Validate, unless that is done, and save the history, the best theta and a checkpoint."""
         iteration, record = self.trainer.iteration, self.record
-        if not self._is_noted():
+        if not self._is_validated():
             score, ci95 = validation_score(self.recipe, self.trainer, self.validation)
             loss = torch.cat(self._losses).mean().item() if self._losses else None
             record.history.append({"iteration": iteration, "loss": loss, "validation": score, "ci95": ci95})
@@ -189,41 +189,41 @@ class Training:
         if is_best:
             theta = {name: w.clone() for name, w in self.trainer.averaged_theta.items()}
             files["weights.pt"] = {**record.to_json(), "theta": theta, "iteration": iteration}
-        self.keep(files)
+        self.save(files)
 
-    def _is_noted(self) -> bool:
-        """Whether the last validation was of theta as it is now."""
+    def _is_validated(self) -> bool:
+        """Whether the current theta has been validated."""
         history = self.record.history
         return bool(history) and history[-1]["iteration"] == self.trainer.iteration
 
-    def keep(self, files: dict[str, Any] | None = None) -> None:
-        """Write the training down as it stands, and other files before it."""
+    def save(self, files: dict[str, Any] | None = None) -> None:
+        """Save a checkpoint, after any other files."""
         self._update_record()
         if self.writes:
-            self.keeper.write({**(files or {}), CHECKPOINT: self.content()}, self.trainer.iteration)
+            self.writer.write({**(files or {}), CHECKPOINT: self.checkpoint()}, self.trainer.iteration)
 
     def _update_record(self) -> None:
         self.record.wall_seconds = round(time.monotonic() - self._started, 1)
         self.record.iterations_run = self.trainer.iteration
 
-    def content(self) -> dict[str, Any]:
-        """All that is needed to go on as if nothing had happened, and the record so far."""
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything needed to resume exactly, and the record so far."""
         losses = torch.cat(self._losses).cpu() if self._losses else torch.empty(0)
         return {**self.trainer.state(), **self.record.to_json(), "losses": losses}
 
     def _resume(self) -> None:
-        """Go on from the checkpoint in the folder; ValueError where it is of another training."""
-        state, path = load_training(self.out, self.say), self.out / CHECKPOINT
-        kept, record = TrainingRecord.from_json(state, path), self.record
-        kept.check_settings(record.settings(), path)
+        """Load the checkpoint in the folder; raises ValueError if it belongs to another run."""
+        state, path = load_training(self.out, self.log), self.out / CHECKPOINT
+        saved, record = TrainingRecord.from_json(state, path), self.record
+        saved.check_settings(record.settings(), path)
         check_weights(state["theta"], self.trainer.learner.network, path)
         self.trainer.load_state(state)
-        record.wall_seconds, record.iterations_run = kept.wall_seconds, self.trainer.iteration
-        record.history, record.best = kept.history, kept.best
-        if kept.cpu_seconds is not None:
-            record.cpu_seconds, record.cpu_by_history = kept.cpu_seconds, kept.cpu_by_history
-        self.keeper.written = state["iteration"]
+        record.wall_seconds, record.iterations_run = saved.wall_seconds, self.trainer.iteration
+        record.history, record.best = saved.history, saved.best
+        if saved.cpu_seconds is not None:
+            record.cpu_seconds, record.cpu_by_history = saved.cpu_seconds, saved.cpu_by_history
+        self.writer.last_saved = state["iteration"]
         pending = state.get("losses", torch.empty(0)).to(self.trainer.generator.device)
         self._losses += [pending] if len(pending) else []
         self._started -= record.wall_seconds
-        self.say(f"Going on after meta-iteration {self.trainer.iteration:,}.")
+        self.log(f"Resuming after meta-iteration {self.trainer.iteration:,}.")

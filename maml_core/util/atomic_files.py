@@ -1,4 +1,4 @@
-"""Atomic file writes, and folders that one process has to itself."""
+"""Atomic file writes, and a lock that gives one process exclusive use of a folder."""
 
 import os
 import shutil
@@ -10,13 +10,13 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
-LOCK = ".lock"  # there only while a process has the folder
+LOCK = ".lock"  # exists only while a process holds the lock
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object], previous: Path | None = None) -> None:
-    """Write a temporary file, flush it to disk, rename it: readers of `path` see the old content or the new, never a part.
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object], previous: Path | None = None) -> None:
+    """Write a temporary file, flush it to disk and rename it, so that readers see the old content or the new, never a mix.
 
-    previous: where the old content is kept, written atomically as well.
+    previous: where to keep the old content, also written atomically
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -26,7 +26,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], previous: Path
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
-            _copy_whole(path, previous)
+            _copy_atomically(path, previous)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -34,7 +34,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], previous: Path
 
 
 def check_writable(file: Path, remedy: str) -> None:
-    """Raise OSError, ending in the remedy, if `file` could not be written; the check itself creates and changes nothing."""
+    """Raise OSError, ending in the remedy, if `file` cannot be written; the check leaves no files behind."""
     nearest = next(folder for folder in file.absolute().parents if os.path.lexists(folder))
     try:
         if file.is_dir():
@@ -45,8 +45,8 @@ def check_writable(file: Path, remedy: str) -> None:
         raise OSError(f"{file} could not be written ({error.strerror}): {remedy}.") from error
 
 
-def _copy_whole(path: Path, copy: Path) -> None:
-    """A hard link where the file system has them, else a copy; `copy` is replaced atomically."""
+def _copy_atomically(path: Path, copy: Path) -> None:
+    """Hard-link `path` to `copy`, or copy it if the file system has no hard links; `copy` is replaced atomically."""
     part = copy.with_name(f"{copy.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     try:
@@ -56,19 +56,19 @@ def _copy_whole(path: Path, copy: Path) -> None:
     os.replace(part, copy)
 
 
-def remove_parts(folder: Path) -> None:
-    """Delete temporary files that a killed process left behind; to be called only by the folder's sole user."""
+def remove_partial_files(folder: Path) -> None:
+    """Delete temporary files left behind by a killed process; call this only while holding the folder's lock."""
     for part in folder.glob("*.part"):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
-def sole_user(folder: Path, wait: float = 0.0) -> Iterator[bool]:
-    """Hold an advisory lock on a folder: yields True, or False if another process has it.
+def folder_lock(folder: Path, wait: float = 0.0) -> Iterator[bool]:
+    """Hold an advisory lock on a folder: yields True, or False if another process holds it.
 
-    wait: seconds to wait until it is free. The lock is a file in the folder, which is removed with it. It ends with its
-    process, however that ends: the file that a killed process leaves behind locks nobody out. Where there is no such
-    folder, or nothing can be written into it, it always yields True.
+    wait: seconds to wait for the lock. The lock is a file in the folder, removed on release. It is released when its
+    process ends, even if killed: a leftover file locks nobody out. Yields True, without a lock, if the folder does not
+    exist or cannot be written to.
     """
     if not folder.is_dir():
         yield True
@@ -86,7 +86,6 @@ def sole_user(folder: Path, wait: float = 0.0) -> Iterator[bool]:
         yield True
     finally:
         with suppress(OSError):
-            os.unlink(
-                lock.lock_file
-            )  # before the release: a process that opened it meanwhile sees that, and makes a new one
+            # Before the release, so that a process that has just opened the file notices and creates a new one.
+            os.unlink(lock.lock_file)
         lock.release()

@@ -104,7 +104,7 @@ def test_interrupt_keeps_what_was_trained(scratch: Callable[[list[str]], Noteboo
     # The bar's line tells that meta-iterations run; only then is there something to keep.
     opened.page.locator(".jp-OutputArea", has_text="loss ").first.wait_for(timeout=60_000)
     opened.call("commands.execute('notebook:interrupt-kernel')")
-    opened.page.locator(".jp-OutputArea", has_text="What was trained is kept.").first.wait_for(timeout=30_000)
+    opened.page.locator(".jp-OutputArea", has_text="Progress so far is kept.").first.wait_for(timeout=30_000)
     opened.wait_for_counts(3)
     opened.wait_idle()
     assert opened.cell_errors() == []

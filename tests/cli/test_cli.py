@@ -1,4 +1,4 @@
-"""The command line, in this process: what it prints, writes and refuses."""
+"""The command line, in this process: what it prints, writes and rejects."""
 
 import json
 import re
@@ -26,20 +26,20 @@ from maml_core.training.interrupts import Stopped
 
 @pytest.fixture(scope="session")
 def few_glyphs() -> Characters:
-    """As many as Omniglot's characters, of which 60 are different: drawing them all takes seconds."""
+    """As many characters as Omniglot has, but only 60 different ones: drawing them all takes seconds."""
     return Characters(draw_glyphs(60).repeat(28, 1, 1, 1)[:1623], "glyphs")
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch, few_glyphs) -> Path:
-    """An empty working folder, and characters without disk or network."""
+    """An empty working directory, and characters without disk or network."""
     monkeypatch.setattr(commands, "load_characters", lambda source, download=False: few_glyphs)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """All files and folders below a folder."""
+    """All files and folders below a folder, with the files' contents."""
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
 
@@ -48,13 +48,13 @@ TINY = ["--iterations", "3", "--meta-batch", "2"]
 
 @pytest.fixture
 def trained(folder, capsys) -> Path:
-    """The folder of a tiny training on sine waves."""
+    """The folder of a tiny run on sine waves."""
     assert cli.main(["train", "sinusoid-5shot", *TINY]) == 0
     capsys.readouterr()
     return folder / "runs" / "sinusoid-5shot"
 
 
-def test_help_in_a_process_of_its_own(folder):
+def test_help_in_its_own_process(folder):
     done = subprocess.run([sys.executable, "-m", "maml_core", "--help"], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0 and done.stderr == ""
     for command in ("train", "evaluate", "reproduce", "study", "publish", "recipes"):
@@ -72,14 +72,14 @@ def test_recipes_are_listed(capsys):
     assert line.split()[1:6] == ["conv", "-", "1", "16", "60,000"]  # reading has no alpha
 
 
-def test_train_writes_and_never_overwrites(folder, capsys):
+def test_train_never_overwrites_a_run(folder, capsys):
     for name in ("sinusoid-5shot", "sinusoid-5shot-2", "sinusoid-5shot-3"):
         before = contents(folder)
         assert cli.main(["train", "sinusoid-5shot", *TINY]) == 0
         out = capsys.readouterr().out
         assert f"into runs/{name}\n" in out and "Engine: eager" in out
         assert re.search(r"After 3 meta-iterations .*validation mse \d\.\d{3} ± \d\.\d{3}", out)
-        assert f"kept in runs/{name}/weights.pt" in out
+        assert f"saved in runs/{name}/weights.pt" in out
         after = contents(folder)
         assert {key: after[key] for key in before} == before
         for file in ("checkpoint.pt", "weights.pt", "history.json"):
@@ -105,7 +105,7 @@ def test_train_on_characters_then_evaluate(folder, capsys):
     assert f"accuracy after  3 steps: {100 * result['accuracy']:6.2f}%" in out and "95% interval" in out
 
 
-# Recipe's fields without an option: they make another recipe, or say how long its schedule is (--iterations may be fewer).
+# Fields of Recipe without an option: they define the recipe, or the length of its schedule (--iterations can be fewer).
 NO_OPTION = {"name", "network", "distribution", "test_steps", "test_queries", "meta_iterations"}
 OTHERS = {
     "ways": 7, "shots": 3, "queries": 9, "split": "alphabets", "rotations": False, "alpha": 0.05, "inner_steps": 2,
@@ -115,7 +115,7 @@ OTHERS = {
 
 
 def options(values: dict[str, object]) -> list[str]:
-    """Each value as somebody would type it."""
+    """The values as command-line options."""
     flags = {name: f"--{name.replace('_', '-')}" for name in values}
     return [
         flags[name].replace("--", "--no-" if value is False else "--")
@@ -125,30 +125,30 @@ def options(values: dict[str, object]) -> list[str]:
     ]
 
 
-def test_every_change_to_a_recipe_has_an_option():
+def test_every_recipe_field_has_an_option():
     assert {field.name for field in fields(Recipe)} == NO_OPTION | OTHERS.keys()
     plain = RECIPES["omniglot-20way-1shot"]
     given = build_parser().parse_args(["train", plain.name, *options(OTHERS)])
-    assert commands._changed(plain, given) == replace(plain, **OTHERS)
+    assert commands._apply_changes(plain, given) == replace(plain, **OTHERS)
     back = {name: not value for name, value in OTHERS.items() if isinstance(value, bool)}
     given = build_parser().parse_args(["train", plain.name, *options(back)])
-    assert commands._changed(replace(plain, **OTHERS), given) == replace(plain, **(OTHERS | back))
-    assert commands._changed(plain, build_parser().parse_args(["train", plain.name])) == plain
+    assert commands._apply_changes(replace(plain, **OTHERS), given) == replace(plain, **(OTHERS | back))
+    assert commands._apply_changes(plain, build_parser().parse_args(["train", plain.name])) == plain
 
 
-def test_an_evaluation_takes_what_counts_at_test():
-    """Training's own changes are no options of `evaluate`, which would have no use for them."""
+def test_evaluate_only_has_options_that_matter_at_test_time():
+    """Options that only affect training are rejected."""
     plain = RECIPES["omniglot-20way-1shot"]
     test = {name: value for name, value in OTHERS.items() if name in CHANGES}
     given = build_parser().parse_args(["evaluate", plain.name, *options(test)])
-    assert commands._changed(plain, given) == replace(plain, **test)
+    assert commands._apply_changes(plain, given) == replace(plain, **test)
     for option in options({name: value for name, value in OTHERS.items() if name not in test}):
         with pytest.raises(SystemExit):
             build_parser().parse_args(["evaluate", plain.name, option])
 
 
 def test_changes_to_the_recipe_reach_the_tasks(folder, capsys, monkeypatch, few_glyphs):
-    """--split and --no-rotations: what is asked for is noted, and goes with the weights."""
+    """--split and --no-rotations are recorded, and evaluation takes them from the weights."""
     parts = []
     split = Characters.split
     monkeypatch.setattr(Characters, "split", lambda self, part, by: parts.append((part, by)) or split(self, part, by))
@@ -164,14 +164,14 @@ def test_changes_to_the_recipe_reach_the_tasks(folder, capsys, monkeypatch, few_
 
 @pytest.mark.parametrize("arguments, expected", [([], ("auto", True)), (["--no-download"], ("auto", False)),
                                                  (["--data", "omniglot"], ("omniglot", True))])  # fmt: skip
-def test_where_characters_come_from(monkeypatch, capsys, few_glyphs, arguments, expected):
-    """--data and --no-download reach `load_characters`; a fallback to glyphs is said on stderr."""
-    asked = []
+def test_data_options_reach_load_characters(monkeypatch, capsys, few_glyphs, arguments, expected):
+    """--data and --no-download; a fallback to glyphs is reported on stderr."""
+    calls = []
     monkeypatch.setattr(
-        commands, "load_characters", lambda source, download: asked.append((source, download)) or few_glyphs
+        commands, "load_characters", lambda source, download: calls.append((source, download)) or few_glyphs
     )
     assert cli.main(["evaluate", "omniglot-5way-1shot", "--tasks", "2", "--json", *arguments]) == 0
-    assert asked == [expected]
+    assert calls == [expected]
     out, err = capsys.readouterr()
     assert json.loads(out)["tasks"] == 2
     assert ("made-up glyphs" in err) == (expected[0] == "auto")
@@ -192,7 +192,7 @@ def test_evaluate_prints_one_json_object(folder, capsys):
     assert contents(folder) == {}
 
 
-def test_evaluate_weights_of_a_training(trained, capsys):
+def test_evaluate_the_weights_of_a_run(trained, capsys):
     for name in ("weights.pt", "checkpoint.pt"):
         command = ["evaluate", "sinusoid-5shot", "--weights", str(trained / name), "--tasks", "20"]
         assert cli.main([*command, "--json"]) == 0
@@ -202,35 +202,36 @@ def test_evaluate_weights_of_a_training(trained, capsys):
         assert f"after  1 steps: {result['mse']['1']:.3f} ± {result['ci95']['1']:.3f}" in capsys.readouterr().out
 
 
-def test_evaluate_changes_the_recipe(capsys):
-    """A larger K at test helps, and alpha is what the first step takes."""
-    answers = []
+def test_evaluate_with_changes_to_the_recipe(capsys):
+    """A larger K at test time helps, and alpha scales the first step."""
+    errors = []
     for more in ([], ["--shots", "20"], ["--alpha", "0.001"]):
         assert cli.main(["evaluate", "sinusoid-5shot", "--tasks", "100", "--json", *more]) == 0
-        answers.append(json.loads(capsys.readouterr().out)["mse"])
-    assert answers[1]["10"] < answers[0]["10"] and answers[2]["0"] == answers[0]["0"]
-    assert abs(answers[2]["1"] - answers[2]["0"]) < abs(answers[0]["1"] - answers[0]["0"])
+        errors.append(json.loads(capsys.readouterr().out)["mse"])
+    assert errors[1]["10"] < errors[0]["10"] and errors[2]["0"] == errors[0]["0"]
+    assert abs(errors[2]["1"] - errors[2]["0"]) < abs(errors[0]["1"] - errors[0]["0"])
 
 
-def test_resume_goes_on(trained, capsys):
+def test_resume_continues_a_run(trained, capsys):
     assert cli.main(["train", "sinusoid-5shot", "--iterations", "5", "--meta-batch", "2", "--resume"]) == 0
     out = capsys.readouterr().out
-    assert "Going on after meta-iteration 3." in out and "After 5 meta-iterations" in out
+    assert "Resuming after meta-iteration 3." in out and "After 5 meta-iterations" in out
     assert [path.name for path in trained.parent.iterdir()] == ["sinusoid-5shot"]
     assert checkpoints.load(trained / "checkpoint.pt")["iteration"] == 5
 
 
-def test_out_of_another_training_is_refused(trained, capsys):
+def test_out_with_another_run_is_rejected(trained, capsys):
     before = contents(trained)
-    assert_refused(["train", "sinusoid-10shot", *TINY, "--out", str(trained)], "already holds a training", capsys)
+    assert_rejected(["train", "sinusoid-10shot", *TINY, "--out", str(trained)], "already holds a training run", capsys)
     resume = ["--resume", "--iterations", "9", "--out", str(trained)]
-    assert_refused(["train", "sinusoid-10shot", *resume], "is a training of sinusoid-5shot, not of sinusoid-10shot", capsys)
+    message = "is a training run of sinusoid-5shot, not of sinusoid-10shot"
+    assert_rejected(["train", "sinusoid-10shot", *resume], message, capsys)
     assert contents(trained) == before
 
 
 @pytest.fixture
 def with_settings(folder, few_glyphs, capsys) -> list[str]:
-    """The command that goes on with a tiny training that has settings of its own, but for --iterations."""
+    """The command that resumes a tiny run with non-default settings, except for --iterations."""
     train = ["train", "omniglot-5way-1shot-mlp", "--data", "glyphs", "--out", "here"]
     assert cli.main([*train, *TINY, "--alpha", "0.02", "--ways", "3", "--seed", "7", "--no-rotations"]) == 0
     capsys.readouterr()
@@ -238,12 +239,12 @@ def with_settings(folder, few_glyphs, capsys) -> list[str]:
 
 
 @pytest.mark.parametrize("more", ["", "--alpha 0.02 --seed 7", "--data auto --no-rotations", "--data glyphs"])
-def test_resume_takes_the_settings_of_the_checkpoint(with_settings, capsys, monkeypatch, few_glyphs, more):
-    asked = []
-    monkeypatch.setattr(commands, "load_characters", lambda source, download=False: asked.append(source) or few_glyphs)
+def test_resume_takes_settings_from_the_checkpoint(with_settings, capsys, monkeypatch, few_glyphs, more):
+    sources = []
+    monkeypatch.setattr(commands, "load_characters", lambda source, download=False: sources.append(source) or few_glyphs)
     assert cli.main([*with_settings, "--iterations", "4", *more.split()]) == 0
     record = results.load_record(Path("here/history.json"))
-    assert asked == ["glyphs"] and record.iterations_run == 4 and record.seed == 7 and record.data == "glyphs"
+    assert sources == ["glyphs"] and record.iterations_run == 4 and record.seed == 7 and record.data == "glyphs"
     recipe = record.recipe
     assert (recipe.alpha, recipe.ways, recipe.meta_batch, recipe.rotations) == (0.02, 3, 2, False)
 
@@ -259,12 +260,12 @@ def test_resume_takes_the_settings_of_the_checkpoint(with_settings, capsys, monk
          "and 4 here;"),
     ],
 )  # fmt: skip
-def test_resume_names_the_settings_that_differ(with_settings, capsys, more, different):
-    assert_refused([*with_settings, "--iterations", "9", *more.split()], f"other settings: {different} go on with", capsys)
+def test_resume_names_settings_that_differ(with_settings, capsys, more, different):
+    assert_rejected([*with_settings, "--iterations", "9", *more.split()], f"different settings: {different} resume", capsys)
 
 
 def stop_at(iteration: int, monkeypatch) -> None:
-    """As Ctrl-C does in a training's n-th meta-iteration."""
+    """Stop training in the n-th meta-iteration, like Ctrl-C."""
 
     def look(recipe, trainer, *arguments):
         if trainer.iteration == iteration:
@@ -282,8 +283,8 @@ def stop_at(iteration: int, monkeypatch) -> None:
          "--iterations 5 --engine eager --chunk-tasks 5 --validate-every 4 --no-download"),
     ],
 )  # fmt: skip
-def test_what_a_stopped_training_advises_goes_on_with_it(folder, capsys, monkeypatch, own, kept):
-    """The printed command, copied, even with a folder that a shell takes apart."""
+def test_printed_command_resumes_a_stopped_run(folder, capsys, monkeypatch, own, kept):
+    """It can be copied into a shell even if the folder's name needs quoting."""
     out = folder / "my runs" / "it's one"
     straight = ["train", "sinusoid-5shot", *own.split(), "--out"]
     assert cli.main([*straight, "straight"]) == 0
@@ -291,8 +292,8 @@ def test_what_a_stopped_training_advises_goes_on_with_it(folder, capsys, monkeyp
     assert cli.main([*straight, str(out)]) == 130
     monkeypatch.undo()
     monkeypatch.chdir(folder)
-    told = capsys.readouterr().out.partition("Stopped at meta-iteration 2; go on with this command:\n  ")[2]
-    python, *command = shlex.split(told)
+    printed = capsys.readouterr().out.partition("Stopped at meta-iteration 2; resume with this command:\n  ")[2]
+    python, *command = shlex.split(printed)
     assert python == sys.orig_argv[0]
     assert command == ["-m", "maml_core", "train", "sinusoid-5shot", *kept.split(), "--resume", "--out", str(out)]
     assert cli.main(command[2:]) == 0
@@ -303,15 +304,15 @@ def test_what_a_stopped_training_advises_goes_on_with_it(folder, capsys, monkeyp
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
-def test_resume_up_to_where_it_is_says_so(trained, capsys, monkeypatch, iterations):
-    """Before the first validation, and after one: nothing is changed, and no data are needed."""
-    monkeypatch.setattr(commands, "_data", lambda *arguments, **settings: pytest.fail("nothing is to be read"))
+def test_resume_reports_that_there_is_nothing_to_do(trained, capsys, monkeypatch, iterations):
+    """Nothing is changed, and no data is read."""
+    monkeypatch.setattr(commands, "_load_data", lambda *arguments, **settings: pytest.fail("no data should be read"))
     before = contents(trained)
     for end in (iterations, 3):
         assert cli.main(["train", "sinusoid-5shot", "--resume", "--iterations", str(end)]) == 0
-        told = capsys.readouterr().out
-        assert f"runs/sinusoid-5shot is already at meta-iteration 3, so there is nothing to do up to {end}." in told
-        assert re.search(r"last validation, after 3: validation mse \d\.\d+ ± .*; the best, after 3: .*weights.pt\.", told)
+        out = capsys.readouterr().out
+        assert f"runs/sinusoid-5shot is already at meta-iteration 3, so there is nothing left to train up to {end}." in out
+        assert re.search(r"last validation, after 3: validation mse \d\.\d+ ± .*; the best, after 3: .*weights.pt\.", out)
     assert contents(trained) == before
 
 
@@ -322,15 +323,15 @@ def test_resume_before_the_first_validation(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     resume = ["train", "sinusoid-5shot", "--resume", "--iterations"]
     assert cli.main([*resume, "1"]) == 0
-    told = capsys.readouterr().out
-    assert "already at meta-iteration 2, so there is nothing to do up to 1. It has not been validated" in told
-    assert cli.main([*resume, "2"]) == 0  # its end: validated now
+    out = capsys.readouterr().out
+    assert "already at meta-iteration 2, so there is nothing left to train up to 1. It has not been validated" in out
+    assert cli.main([*resume, "2"]) == 0  # the end of the run, which is now validated
     assert re.search(r"After 2 meta-iterations .*validation mse", capsys.readouterr().out)
     assert cli.main([*resume, "2"]) == 0 and "last validation, after 2" in capsys.readouterr().out
-    assert_refused([*resume, "0"], "iterations must be at least 1", capsys)
+    assert_rejected([*resume, "0"], "iterations must be at least 1", capsys)
 
 
-def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+def test_ctrl_c_prints_no_traceback(monkeypatch, capsys):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
@@ -339,7 +340,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_publish_ships_what_was_trained(trained, monkeypatch, capsys, tmp_path_factory):
+def test_publish_ships_a_run(trained, monkeypatch, capsys, tmp_path_factory):
     shipped = tmp_path_factory.mktemp("shipped")
     monkeypatch.setattr(results, "SHIPPED", shipped)
     assert cli.main(["publish", str(trained)]) == 0
@@ -359,34 +360,35 @@ def test_publish_ships_what_was_trained(trained, monkeypatch, capsys, tmp_path_f
     assert results.load_shipped("families/short")[1] == record
 
 
-def test_a_diverged_evaluation_is_json_too(capsys):
+def test_diverged_evaluation_is_valid_json(capsys):
     assert cli.main(["evaluate", "sinusoid-5shot", "--alpha", "1e20", "--tasks", "5", "--json"]) == 0
     result = json.loads(capsys.readouterr().out, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
     assert result["mse"]["0"] > 0 and result["mse"]["10"] is None and result["ci95"]["10"] is None
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_not_judged(trained, capsys, monkeypatch, bad):
-    """Given, shipped, and to be published or gone on with."""
+def test_non_finite_weights_are_rejected(trained, capsys, monkeypatch, bad):
+    """By `evaluate`, with --weights and shipped, by `publish` and by `train --resume`."""
     for name in ("weights.pt", "checkpoint.pt"):
         content = checkpoints.load(trained / name)
         content["theta"]["w2"][0, :3] = bad
         checkpoints.save(content, trained / name)
-    message = "w2 has 3 of 1,600 values that are NaN or infinite"
+    message = "3 of 1,600 values of w2 are NaN or infinite"
     given = ["evaluate", "sinusoid-5shot", "--weights", str(trained / "weights.pt"), "--json"]
-    assert_refused(given, f"{trained / 'weights.pt'} cannot be used, since {message}", capsys)
-    assert_refused(["publish", str(trained)], message, capsys)
-    assert_refused(["train", "sinusoid-5shot", "--resume"], message, capsys)
+    assert_rejected(given, f"{trained / 'weights.pt'} cannot be used, since {message}", capsys)
+    assert_rejected(["publish", str(trained)], message, capsys)
+    assert_rejected(["train", "sinusoid-5shot", "--resume"], message, capsys)
     monkeypatch.setattr(results, "SHIPPED", trained)
     (trained / "weights.pt").rename(trained / "sinusoid-5shot.pt")
-    assert_refused(["evaluate", "sinusoid-5shot"], message, capsys)
+    assert_rejected(["evaluate", "sinusoid-5shot"], message, capsys)
 
 
-def test_publish_asks_before_it_measures(trained, monkeypatch, capsys):
-    monkeypatch.setattr(results, "measure", lambda *arguments, **settings: pytest.fail("asked too late"))
+def test_publish_checks_the_folder_before_it_measures(trained, monkeypatch, capsys):
+    monkeypatch.setattr(results, "measure", lambda *arguments, **settings: pytest.fail("checked too late"))
     (trained / "a file").write_text("")
     monkeypatch.setattr(results, "SHIPPED", trained / "a file")
-    assert_refused(["publish", str(trained)], "could not be written (Not a directory): publish from a checkout", capsys)
+    message = "could not be written (Not a directory): publish from a writable checkout"
+    assert_rejected(["publish", str(trained)], message, capsys)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -395,8 +397,8 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("package, is_own", [("maml_core", True), ("lib/site-packages/maml_core", False), ("", False)])
-def test_the_commit_is_the_packages_own(folder, package, is_own):
-    """In its own checkout; installed inside another project's; and a project that has the package's folder for its root."""
+def test_commit_is_the_packages_own(folder, package, is_own):
+    """In its own checkout, installed inside another project, and in a repository whose root is the package's folder."""
     assert commands._commit(folder) is None  # no checkout at all
     (folder / package).mkdir(parents=True, exist_ok=True)
     git(folder, "init", "--quiet")
@@ -404,11 +406,11 @@ def test_the_commit_is_the_packages_own(folder, package, is_own):
     assert commands._commit(folder / package) == (git(folder, "rev-parse", "--short", "HEAD") if is_own else None)
 
 
-# What a user can put right: one sentence, status 2, nothing written.
+# Errors that a user can fix: one sentence, exit code 2, nothing written.
 
 
-def assert_refused(arguments: list[str], message: str, capsys) -> None:
-    """Status 2 and one line on stderr that starts with the program's name and holds `message`."""
+def assert_rejected(arguments: list[str], message: str, capsys) -> None:
+    """Exit code 2 and one line on stderr that starts with the program's name and contains `message`."""
     before = contents(Path.cwd())
     assert cli.main(arguments) == 2
     err = capsys.readouterr().err
@@ -461,7 +463,7 @@ SINUSOID = "train sinusoid-5shot --iterations 1 "
         bad(SINUSOID + "--validate-every 0", "validate"),
         bad(SINUSOID + "--validate-every -1", "validate"),
         bad(SINUSOID + "--precision tf32", "is for GPUs only: use float32"),
-        bad(SINUSOID + "--engine graph", "add --device cuda, or choose compiled"),
+        bad(SINUSOID + "--engine graph", "add --device cuda, or choose --engine compiled"),
         bad(SINUSOID + "--chunk-tasks 0", "chunk_tasks must be at least 1"),
         bad(SINUSOID + "--meta-batch 0", "meta_batch must be at least 1"),
         bad(SINUSOID + "--clip 0", "clip must be greater than 0"),
@@ -480,63 +482,63 @@ SINUSOID = "train sinusoid-5shot --iterations 1 "
         bad("publish nothing", "train first"),
     ],
 )
-def test_bad_input_is_refused_in_one_sentence(arguments, message, capsys):
-    assert_refused(arguments, message, capsys)
+def test_bad_input_is_rejected_in_one_sentence(arguments, message, capsys):
+    assert_rejected(arguments, message, capsys)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("command", ["evaluate sinusoid-5shot", SINUSOID, OMNIGLOT])
-def test_cuda_without_a_gpu_is_refused(command, capsys):
-    assert_refused([*command.split(), "--device", "cuda"], "no CUDA GPU", capsys)
+def test_cuda_without_a_gpu_is_rejected(command, capsys):
+    assert_rejected([*command.split(), "--device", "cuda"], "no CUDA GPU", capsys)
 
 
-def test_no_shipped_weights_are_named(monkeypatch, tmp_path_factory, capsys):
+def test_missing_shipped_weights_are_named(monkeypatch, tmp_path_factory, capsys):
     empty = tmp_path_factory.mktemp("shipped")
     monkeypatch.setattr(results, "SHIPPED", empty)
-    assert_refused(["evaluate", "omniglot-20way-1shot"], "No weights are shipped for omniglot-20way-1shot", capsys)
+    assert_rejected(["evaluate", "omniglot-20way-1shot"], "No weights are shipped for omniglot-20way-1shot", capsys)
     (empty / "sinusoid-5shot.pt").touch()
-    assert_refused(["evaluate", "omniglot-20way-1shot"], "(shipped: sinusoid-5shot): train it first", capsys)
+    assert_rejected(["evaluate", "omniglot-20way-1shot"], "(shipped: sinusoid-5shot): train it first", capsys)
 
 
-def test_weights_that_do_not_fit_are_refused(trained, capsys):
+def test_weights_that_do_not_fit_are_rejected(trained, capsys):
     weights = trained / "weights.pt"
-    of_another = ["evaluate", "omniglot-5way-1shot", "--weights", str(weights)]
-    assert_refused(of_another, "another network", capsys)
+    mismatched = ["evaluate", "omniglot-5way-1shot", "--weights", str(weights)]
+    assert_rejected(mismatched, "a different network", capsys)
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
-    assert_refused(["evaluate", "sinusoid-5shot", "--weights", str(weights)], "truncated", capsys)
-    assert_refused(["evaluate", "sinusoid-5shot", "--weights", str(trained)], "There is no file", capsys)
+    assert_rejected(["evaluate", "sinusoid-5shot", "--weights", str(weights)], "truncated", capsys)
+    assert_rejected(["evaluate", "sinusoid-5shot", "--weights", str(trained)], "There is no file", capsys)
 
 
-def test_ways_that_do_not_fit_the_shipped_weights_are_refused(capsys):
-    assert_refused(["evaluate", "omniglot-5way-1shot", "--ways", "6", "--data", "glyphs"], "shipped", capsys)
+def test_ways_that_do_not_fit_the_shipped_weights_are_rejected(capsys):
+    assert_rejected(["evaluate", "omniglot-5way-1shot", "--ways", "6", "--data", "glyphs"], "shipped", capsys)
 
 
 @pytest.mark.parametrize("key", ["recipe", "iteration"])
-def test_weights_without_their_record_are_refused(trained, capsys, key):
+def test_weights_without_their_record_are_rejected(trained, capsys, key):
     content = checkpoints.load(trained / "weights.pt")
     del content[key]
     torch.save(content, "bare.pt")
-    assert_refused(["evaluate", "sinusoid-5shot", "--weights", "bare.pt", "--tasks", "2"], "bare.pt", capsys)
+    assert_rejected(["evaluate", "sinusoid-5shot", "--weights", "bare.pt", "--tasks", "2"], "bare.pt", capsys)
 
 
 @pytest.mark.parametrize("more", ["", "--ship"])
 @pytest.mark.parametrize("study", ["order", "variants", "alpha-at-test", "error-against-steps", "multi-task", "navigation"])
-def test_a_study_asks_where_it_may_write_before_it_begins(folder, study, more, monkeypatch, capsys):
-    """Every kind of study; the package's folder is a file, and so is runs/."""
+def test_study_checks_its_folders_before_it_starts(folder, study, more, monkeypatch, capsys):
+    """For every kind of study; both the package's folder and runs/ are blocked by a file."""
     (folder / "runs").write_text("")
     monkeypatch.setattr(commands, "STUDY_FOLDER", folder / "runs" / "shipped")
-    monkeypatch.setattr(commands, "load_characters", lambda *arguments: pytest.fail("asked too late"))
+    monkeypatch.setattr(commands, "load_characters", lambda *arguments: pytest.fail("checked too late"))
     remedy = "leave --ship out to write below runs/" if more else "choose another --out"
-    assert_refused(["study", study, *more.split()], f"could not be written (Not a directory): {remedy}", capsys)
+    assert_rejected(["study", study, *more.split()], f"could not be written (Not a directory): {remedy}", capsys)
 
 
-def test_out_that_is_a_file_is_refused(folder, capsys):
+def test_out_that_is_a_file_is_rejected(folder, capsys):
     (folder / "file").write_text("mine")
-    assert_refused([*SINUSOID.split(), "--out", "file"], "file", capsys)
+    assert_rejected([*SINUSOID.split(), "--out", "file"], "file", capsys)
 
 
-def test_argparse_refuses_what_it_can(capsys):
+def test_argparse_rejects_invalid_commands(capsys):
     for arguments in ([], ["fly"], ["train"], ["train", "sinusoid-5shot", "--iterations", "many"],
                       ["train", "sinusoid-5shot", "--data", "mnist"]):  # fmt: skip
         with pytest.raises(SystemExit) as refusal:

@@ -86,7 +86,7 @@ def test_a_run_stops_when_a_process_dies_and_resumes_with_fewer(tmp_path):
     advice = (
         f"-m maml_core train sinusoid-5shot --iterations 100000 --engine eager --validate-every 50 --resume --out {out}\n"
     )
-    assert re.search(rf"Stopped at meta-iteration {kept:,}; go on with this command:\n  \S+ {re.escape(advice)}", said)
+    assert re.search(rf"Stopped at meta-iteration {kept:,}; resume with this command:\n  \S+ {re.escape(advice)}", said)
 
     assert said.count("Training sinusoid-5shot") == 1  # only process 0 prints
     assert checkpoints.load(out / "checkpoint.pt")["processes"] == 2
@@ -102,7 +102,7 @@ def test_a_run_stops_when_a_process_dies_and_resumes_with_fewer(tmp_path):
         [sys.executable, *command, "--resume"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert f"Going on after meta-iteration {kept:,}." in done.stdout
+    assert f"Resuming after meta-iteration {kept:,}." in done.stdout
     assert checkpoints.load(out / "checkpoint.pt")["iteration"] == kept + 10
 
 

@@ -156,7 +156,7 @@ def test_a_checkpoint_without_a_backend_continues_with_mkl(machine):
 def test_the_log_names_the_backend_and_both_speeds(tmp_path, machine):
     machine(105, 247)
     said = []
-    small_train(tmp_path, 2, say=said.append)
+    small_train(tmp_path, 2, log=said.append)
     assert any("Float32 matrix products use oneDNN (247 GFLOP/s per thread; MKL 105)." in line for line in said)
 
 

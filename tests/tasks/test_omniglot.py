@@ -23,7 +23,7 @@ from maml_core.tasks.disk.listing import data_root
 from maml_core.tasks.disk.pictures import read_picture
 from maml_core.tasks.omniglot import load_omniglot
 from maml_core.util import atomic_files
-from maml_core.util.atomic_files import sole_user
+from maml_core.util.atomic_files import folder_lock
 
 # In the order that `load_omniglot` promises: background before evaluation, sorted by path within each. The first
 # alphabet of all in the order of letters, Aleph, is an evaluation alphabet.
@@ -229,7 +229,7 @@ def test_folder_that_cannot_be_written_goes_without_cache(root, monkeypatch, cap
 def test_of_two_processes_one_reads_and_the_other_waits(root):
     """Two threads take two locks of their own, as two processes do."""
     with ThreadPoolExecutor(2) as others:
-        with sole_user(root):
+        with folder_lock(root):
             loading = [others.submit(load_omniglot, root) for _ in range(2)]
             time.sleep(0.2)
             assert not any(one.done() for one in loading) and not (root / omniglot.CACHE).exists()
@@ -241,7 +241,7 @@ def test_of_two_processes_one_reads_and_the_other_waits(root):
 def test_patience_ends(root, monkeypatch):
     """Another process that hangs with the lock is not waited for for ever."""
     monkeypatch.setattr(omniglot, "PATIENCE", 0.2)
-    with sole_user(root):
+    with folder_lock(root):
         assert load_omniglot(root).shape == (5, 2, 28, 28)
 
 

@@ -1,4 +1,4 @@
-"""A training's record: what it says, and files of other versions of maml_core."""
+"""TrainingRecord: its content, and files from other versions of maml_core."""
 
 import json
 from dataclasses import asdict, replace
@@ -17,7 +17,7 @@ from maml_core.training.record import TrainingRecord
 from tests.small import SMALL, small_train
 
 NAME = "sinusoid-5shot"
-# What a training of 30 meta-iterations, the best of which was 20, left behind before there was a schema.
+# What a run of 30 meta-iterations, the best of them the 20th, stored before there was a schema.
 OLD = {
     "recipe": {
         "name": NAME, "network": "sinusoid", "ways": 1, "shots": 5, "alpha": 0.01, "inner_steps": 1,
@@ -43,11 +43,11 @@ OLD = {
 
 
 def old_run(out: Path) -> Path:
-    """The folder of such a training, with the tensors of one that is run now."""
+    """The folder of such a run, with tensors from a run of today."""
     state = small_train(out, 30, recipe=TrainingRecord.from_json(OLD, "").recipe, seed=3, metadata={"data": "sinusoid"})
     tensors = {key: state[key] for key in state.keys() - asdict(TrainingRecord(recipe=SMALL)).keys()}
-    facts = {key: value for key, value in OLD.items() if key != "history"}
-    best = {**facts, "theta": checkpoints.load(out / "weights.pt")["theta"], "iterations": 10, "iteration": 20}
+    metadata = {key: value for key, value in OLD.items() if key != "history"}
+    best = {**metadata, "theta": checkpoints.load(out / "weights.pt")["theta"], "iterations": 10, "iteration": 20}
     checkpoints.save({**OLD, **tensors}, out / CHECKPOINT)
     checkpoints.save(best, out / "weights.pt")
     checkpoints.save(OLD, out / "history.json")
@@ -56,7 +56,7 @@ def old_run(out: Path) -> Path:
     return out
 
 
-def test_a_record_survives_json_and_tells_best_from_run(tmp_path):
+def test_record_round_trips_through_json(tmp_path):
     state = small_train(tmp_path, 30, metadata={"data": "sinusoid", "commit": "abc", "processes": 1})
     record = results.load_record(tmp_path / "history.json")
     assert record == TrainingRecord.from_json(json.loads(json.dumps(record.to_json())), "")
@@ -68,7 +68,7 @@ def test_a_record_survives_json_and_tells_best_from_run(tmp_path):
     assert TrainingRecord(recipe=SMALL).best_iteration is None
 
 
-def test_a_file_of_an_earlier_version_is_read():
+def test_earlier_schema_is_migrated():
     record = TrainingRecord.from_json(OLD | {"iteration": 20, "evaluation": {"mse": {"1": 3.1}}}, "")
     assert record.recipe == replace(find_recipe(NAME), meta_batch=4, inner_loss="mean", test_steps=(0, 1, 5, 10))
     assert (record.schema, record.iterations_run, record.best_iteration) == (2, 30, 20)
@@ -78,10 +78,10 @@ def test_a_file_of_an_earlier_version_is_read():
     assert TrainingRecord.from_json({"recipe": OLD["recipe"]}, "").cpu_seconds is None, "they were not counted yet"
 
 
-def test_a_training_of_an_earlier_version_is_gone_on_with(tmp_path, capsys):
+def test_run_of_an_earlier_version_can_be_resumed(tmp_path, capsys):
     out = old_run(tmp_path / "old")
     assert cli.main(["train", NAME, "--resume", "--out", str(out), "--engine", "eager", "--iterations", "30"]) == 0
-    assert "already at meta-iteration 30, so there is nothing to do up to 30." in capsys.readouterr().out
+    assert "already at meta-iteration 30, so there is nothing left to train up to 30." in capsys.readouterr().out
     more = ["--engine", "eager", "--iterations", "40", "--validate-every", "10"]
     assert cli.main(["train", NAME, "--resume", "--out", str(out), *more]) == 0
     record = results.load_record(out / "history.json")
@@ -91,33 +91,33 @@ def test_a_training_of_an_earlier_version_is_gone_on_with(tmp_path, capsys):
     assert torch.equal(checkpoints.load(out / CHECKPOINT)["theta"]["w1"], straight["theta"]["w1"])
 
 
-def test_a_training_of_an_earlier_version_is_published(tmp_path, monkeypatch, capsys):
+def test_run_of_an_earlier_version_can_be_published(tmp_path, monkeypatch, capsys):
     out = old_run(tmp_path / "old")
     monkeypatch.setattr(results, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(results, "measure", lambda recipe, *_, **__: {
         "recipe": recipe.name, "mse": {"1": 0.5}, "ci95": {"1": 0.1}, "tasks": 600, "data": "sinusoid",
     })  # fmt: skip
     assert cli.main(["publish", str(out)]) == 0
-    assert "It is at meta-iteration 30 of 70,000" in capsys.readouterr().out
+    assert "The run is at meta-iteration 30 of 70,000" in capsys.readouterr().out
     record = load_shipped(NAME)[1]
     assert (record.schema, record.iterations_run, record.best_iteration) == (2, 30, 20)
     assert record.history == OLD["history"] and record.evaluation["mse"] == {"1": 0.5}
     assert cli.main(["evaluate", NAME, "--weights", str(out / "weights.pt"), "--tasks", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["iterations"] == 20
     assert cli.main(["train", NAME, "--resume", "--out", str(tmp_path / "taken"), "--iterations", "30"]) == 0
-    assert "Going on from the training that the package ships, at meta-iteration 30" in capsys.readouterr().out
+    assert "Resuming the training run that ships with the package, at meta-iteration 30" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["train {name} --resume --out {out}", "publish {out}",
                                      "evaluate {name} --weights {out}/weights.pt --tasks 2"])  # fmt: skip
-def test_a_training_of_a_newer_version_is_refused_and_stays(tmp_path, capsys, command):
-    """It could mean something else by the same names; what it wrote is not touched."""
+def test_run_of_a_newer_version_is_rejected_and_left_alone(tmp_path, capsys, command):
+    """A newer version may give the same names other meanings, so its files are not touched."""
     small_train(tmp_path, 10, recipe=find_recipe(NAME))
     for name in (CHECKPOINT, "weights.pt"):
         newer = checkpoints.load(tmp_path / name) | {"schema": 3}
         checkpoints.save(newer, tmp_path / name, tmp_path / PREVIOUS)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert cli.main(command.format(name=NAME, out=tmp_path).split()) == 2
-    said = capsys.readouterr().err
-    assert "was written by a newer maml_core (its schema is 3, and this version reads up to 2): update maml_core." in said
-    assert str(tmp_path) in said and {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    err = capsys.readouterr().err
+    assert "was written by a newer maml_core (its schema is 3; this version reads up to 2): update maml_core." in err
+    assert str(tmp_path) in err and {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

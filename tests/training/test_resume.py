@@ -1,4 +1,4 @@
-"""Trainings that are stopped, killed, or cannot write: they go on where they were, and end where a straight one does."""
+"""Training runs that are stopped, killed or cannot write: resumed, they end where an uninterrupted run does."""
 
 import errno
 import multiprocessing
@@ -16,24 +16,24 @@ import pytest
 import torch
 
 from maml_core.training import checkpoints, load_training, loop
-from maml_core.training.checkpoints import CHECKPOINT, PREVIOUS, Keeper
-from maml_core.training.interrupts import Stopped, wish_to_stop
+from maml_core.training.checkpoints import CHECKPOINT, PREVIOUS, CheckpointWriter
+from maml_core.training.interrupts import Stopped, catch_stop_signals
 from maml_core.util import atomic_files
-from maml_core.util.atomic_files import sole_user, write_whole
+from maml_core.util.atomic_files import folder_lock, write_atomically
 from tests.kill_and_resume import Harness, ending, report, same
 from tests.small import SMALL, make_trainer, small_train
 
-# Killed.
+# Killed runs.
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
-def test_five_killed_trainings_end_as_if_nothing_had_happened(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forked processes")
+def test_killed_runs_end_as_if_never_interrupted(tmp_path):
     """The short form of `python -m tests.kill_and_resume --kills 100`."""
     harness = Harness(tmp_path, seed=3)
     results = [harness.kill_one(number) for number in range(5)]
-    told = report(results)
-    assert all(result.identical for result in results), told
-    assert not any(result.unreadable for result in results), told
+    summary = report(results)
+    assert all(result.identical for result in results), summary
+    assert not any(result.unreadable for result in results), summary
     assert any(result.while_writing for result in results)
 
 
@@ -41,8 +41,8 @@ COMMAND = [sys.executable, "-m", "maml_core", "train", "sinusoid-5shot", "--meta
 COMMAND += ["--iterations", "400", "--engine", "eager", "--out"]
 
 
-def test_signals_finish_the_iteration_and_say_how_to_go_on(tmp_path):
-    """The command line, stopped by Ctrl-C and then by SIGTERM: 130, 143, and in the end the straight training's theta."""
+def test_signals_finish_the_iteration_and_print_how_to_resume(tmp_path):
+    """The command line, stopped by Ctrl-C and then SIGTERM: exit codes 130 and 143, and the uninterrupted run's theta."""
     subprocess.run([*COMMAND, tmp_path / "straight"], capture_output=True, check=True)
     out = tmp_path / "stopped"
     command: list[str] = [*COMMAND, str(out)]
@@ -51,15 +51,15 @@ def test_signals_finish_the_iteration_and_say_how_to_go_on(tmp_path):
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, start_new_session=True
         )
-        while (tail := process.stdout.read(200)) and b"it/s" not in tail:  # the bar moves: it trains
+        while (tail := process.stdout.read(200)) and b"it/s" not in tail:  # the bar moves: training has begun
             pass
         process.send_signal(number)
-        said = process.communicate(timeout=60)[0].decode()
+        output = process.communicate(timeout=60)[0].decode()
         assert process.returncode == code
-        assert "Traceback" not in said
-        assert f"Stopped at meta-iteration {iteration_in(out)}; go on with this command:" in said
+        assert "Traceback" not in output
+        assert f"Stopped at meta-iteration {iteration_in(out)}; resume with this command:" in output
         assert before <= iteration_in(out) < 400
-        command = shlex.split(said.splitlines()[-1])
+        command = shlex.split(output.splitlines()[-1])
         assert command[:3] == COMMAND[:3] and "--resume" in command
     subprocess.run(command, capture_output=True, check=True)
     assert same(ending(out), ending(tmp_path / "straight"))
@@ -69,17 +69,17 @@ def iteration_in(out: Path) -> int:
     return checkpoints.load(out / CHECKPOINT)["iteration"] if (out / CHECKPOINT).exists() else 0
 
 
-# Asked to stop.
+# Stop requests.
 
 
-def test_a_wish_is_noted_and_the_old_handlers_come_back():
+def test_stop_request_is_deferred_and_old_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with wish_to_stop() as wish:
-        wish.gently = True
+    with catch_stop_signals() as stop:
+        stop.deferred = True
         os.kill(os.getpid(), signal.SIGTERM)
-        assert wish.number == signal.SIGTERM
-        os.kill(os.getpid(), signal.SIGTERM)  # the same key press, handed on
-        wish._asked -= 2
+        assert stop.number == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)  # the same key press, forwarded
+        stop._received -= 2
         with pytest.raises(Stopped) as stopped:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
@@ -87,14 +87,14 @@ def test_a_wish_is_noted_and_the_old_handlers_come_back():
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_what_cannot_be_finished_soon_is_left_at_once():
-    with wish_to_stop(), pytest.raises(KeyboardInterrupt):
+def test_stop_request_that_is_not_deferred_raises_at_once():
+    with catch_stop_signals(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
 
 
-def test_other_threads_train_without_listening(tmp_path):
-    """As in a notebook's background thread: signals belong to the main one."""
+def test_training_in_another_thread_ignores_signals(tmp_path):
+    """As in a notebook's background thread: only the main thread can handle signals."""
     done = []
     thread = threading.Thread(target=lambda: done.append(small_train(tmp_path, 10)))
     thread.start()
@@ -102,8 +102,8 @@ def test_other_threads_train_without_listening(tmp_path):
     assert done[0]["iteration"] == 10
 
 
-class Wishing:
-    """Sine waves; in the n-th draw somebody asks to stop."""
+class Stopping:
+    """Sine waves whose n-th draw sends SIGTERM."""
 
     def __init__(self, at: int) -> None:
         self.tasks, self.left = SMALL.build_tasks(), at
@@ -115,21 +115,21 @@ class Wishing:
         return self.tasks.sample(tasks, generator)
 
 
-def test_a_stop_between_validations_changes_nothing_in_the_end(tmp_path):
+def test_stop_between_validations_does_not_change_the_outcome(tmp_path):
     straight = small_train(tmp_path / "straight")
     with pytest.raises(Stopped):
-        small_train(tmp_path / "stopped", tasks=Wishing(14))
-    assert iteration_in(tmp_path / "stopped") == 14  # the one in which it was asked is finished
+        small_train(tmp_path / "stopped", tasks=Stopping(14))
+    assert iteration_in(tmp_path / "stopped") == 14  # the current meta-iteration is finished
     assert [row["iteration"] for row in checkpoints.load(tmp_path / "stopped" / CHECKPOINT)["history"]] == [10]
     resumed = small_train(tmp_path / "stopped", resume=True)
     assert resumed["history"] == straight["history"] and resumed["best"] == straight["best"]
     assert same(ending(tmp_path / "stopped"), ending(tmp_path / "straight"))
 
 
-def test_checkpoints_between_validations_go_on_to_the_same_end(tmp_path, monkeypatch):
-    """One after each meta-iteration: each must hold the losses since the last validation, too."""
+def test_resuming_between_validations_does_not_change_the_outcome(tmp_path, monkeypatch):
+    """With a checkpoint after each meta-iteration, which must include the losses since the last validation."""
     small_train(tmp_path / "straight")
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_INTERVAL", 0.0)
     with pytest.raises(ZeroDivisionError):
         small_train(tmp_path / "dead", tasks=Failing(18))
     assert iteration_in(tmp_path / "dead") == 17
@@ -138,19 +138,19 @@ def test_checkpoints_between_validations_go_on_to_the_same_end(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("where", ["validation_score", "is_better"])
-def test_a_second_ctrl_c_in_a_validation_loses_none(tmp_path, monkeypatch, where):
-    """While it is measured, or when it has been and is not yet written: the resumed training has it, too."""
+def test_second_ctrl_c_during_validation_loses_nothing(tmp_path, monkeypatch, where):
+    """While it is measured, or between measuring and saving: the resumed run has that validation too."""
     small_train(tmp_path / "straight")
     real, calls = getattr(loop, where), 0
 
-    def cut_off(*arguments):
+    def interrupted(*arguments):
         nonlocal calls
         calls += 1
         if calls == 2:
             raise Stopped(signal.SIGINT)
         return real(*arguments)
 
-    monkeypatch.setattr(loop, where, cut_off)
+    monkeypatch.setattr(loop, where, interrupted)
     with pytest.raises(Stopped):
         small_train(tmp_path / "stopped")
     assert iteration_in(tmp_path / "stopped") >= 20
@@ -160,17 +160,17 @@ def test_a_second_ctrl_c_in_a_validation_loses_none(tmp_path, monkeypatch, where
 
 
 @pytest.mark.parametrize("validate_every", [10, 1000])
-def test_a_training_that_ends_where_it_was_stopped_is_validated(tmp_path, validate_every):
+def test_run_resumed_only_to_end_is_still_validated(tmp_path, validate_every):
     straight = small_train(tmp_path / "straight", 14, validate_every=validate_every)
     with pytest.raises(Stopped):
-        small_train(tmp_path / "stopped", tasks=Wishing(14), validate_every=validate_every)
+        small_train(tmp_path / "stopped", tasks=Stopping(14), validate_every=validate_every)
     resumed = small_train(tmp_path / "stopped", 14, resume=True, validate_every=validate_every)
     assert resumed["history"] == straight["history"] and resumed["best"] == straight["best"]
     assert same(ending(tmp_path / "stopped"), ending(tmp_path / "straight"))
 
 
-class Failing(Wishing):
-    """Sine waves whose n-th draw fails, as a bug of one's own would."""
+class Failing(Stopping):
+    """Sine waves whose n-th draw raises, like a bug in user code."""
 
     def sample(self, tasks, generator):
         self.left -= 1
@@ -180,92 +180,93 @@ class Failing(Wishing):
 # Files.
 
 
-def test_the_checkpoint_before_stays_and_is_gone_on_from(tmp_path):
+def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path):
     straight = small_train(tmp_path / "straight", 30)
     small_train(tmp_path / "damaged", 20)
     assert checkpoints.load(tmp_path / "damaged" / PREVIOUS)["iteration"] == 10
     damaged = tmp_path / "damaged" / CHECKPOINT
-    damaged.write_bytes(damaged.read_bytes()[:1000])  # as a dying disk leaves it
-    said = []
-    resumed = small_train(tmp_path / "damaged", 30, resume=True, say=said.append)
-    assert "truncated" in said[0] and "Going on from the checkpoint before it." in said[0]
+    damaged.write_bytes(damaged.read_bytes()[:1000])  # as a failing disk might leave it
+    messages = []
+    resumed = small_train(tmp_path / "damaged", 30, resume=True, log=messages.append)
+    assert "truncated" in messages[0] and "Resuming from the previous checkpoint." in messages[0]
     assert torch.equal(resumed["theta"]["w1"], straight["theta"]["w1"]) and resumed["history"] == straight["history"]
 
 
-def test_where_both_are_damaged_it_says_so(tmp_path):
+def test_two_damaged_checkpoints_are_an_error(tmp_path):
     for name in (CHECKPOINT, PREVIOUS):
         (tmp_path / name).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="truncated"):
         load_training(tmp_path, lambda text: None)
 
 
-def test_a_copy_serves_where_the_file_system_has_no_links(tmp_path, monkeypatch):
+def test_previous_file_is_copied_if_there_are_no_hard_links(tmp_path, monkeypatch):
     def no_links(*arguments):
         raise OSError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(atomic_files.os, "link", no_links)
     for content in (b"one", b"two", b"three"):
-        write_whole(tmp_path / "a", lambda file, content=content: file.write(content), tmp_path / "before")
+        write_atomically(tmp_path / "a", lambda file, content=content: file.write(content), tmp_path / "before")
     assert (tmp_path / "a").read_bytes() == b"three" and (tmp_path / "before").read_bytes() == b"two"
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_a_killed_process_had_begun_to_write_is_cleared_away(tmp_path):
+def test_partial_files_of_a_killed_process_are_removed(tmp_path):
     small_train(tmp_path, 10)
     (tmp_path / f"{CHECKPOINT}.12345.part").write_bytes(b"half")
     small_train(tmp_path, 20, resume=True)
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_two_trainings_in_one_folder_are_refused(tmp_path):
+def test_second_run_in_the_same_folder_is_rejected(tmp_path):
     small_train(tmp_path, 10)
-    with sole_user(tmp_path) as free:
-        assert free
+    with folder_lock(tmp_path) as locked:
+        assert locked
         with pytest.raises(ValueError, match="Another process is training in"):
             small_train(tmp_path, 20, resume=True)
     small_train(tmp_path, 20, resume=True)
 
 
 def hold(folder: Path, held, seconds: float) -> None:
-    with sole_user(folder) as free:
-        assert free
+    with folder_lock(folder) as locked:
+        assert locked
         held.set()
         time.sleep(seconds)
 
 
-def test_a_lock_ends_with_its_process(tmp_path):
+def test_lock_is_released_when_its_process_ends(tmp_path):
     context = multiprocessing.get_context("spawn")
     held = context.Event()
     process = context.Process(target=hold, args=(tmp_path, held, 60))
     process.start()
     assert held.wait(60)
-    with sole_user(tmp_path) as free:
-        assert not free
+    with folder_lock(tmp_path) as locked:
+        assert not locked
     process.kill()
     process.join()
-    with sole_user(tmp_path, wait=60) as free:
-        assert free
+    with folder_lock(tmp_path, wait=60) as locked:
+        assert locked
 
 
 # A full disk.
 
 
-def test_a_full_disk_is_survived_and_told_once(tmp_path, monkeypatch):
-    """Full from the second checkpoint to the fourth: the first one stays, and in the end nothing is missing."""
+def test_training_survives_a_full_disk_and_reports_it_once(tmp_path, monkeypatch):
+    """Full from the second to the fourth checkpoint: the first one stays, and in the end nothing is missing."""
     straight = small_train(tmp_path / "straight", 50)
-    said = []
+    messages = []
     monkeypatch.setattr(checkpoints, "save", failing(checkpoints.save, {2, 3, 4}))
-    full = small_train(tmp_path / "full", 50, say=said.append)
-    told = [text for text in said if "could not be written" in text]
-    assert len(told) == 1 and "No space left" in told[0] and "the last good checkpoint is 10" in told[0]
-    assert any("was written: nothing is missing" in text for text in said)
+    full = small_train(tmp_path / "full", 50, log=messages.append)
+    failures = [text for text in messages if "could not be saved" in text]
+    assert len(failures) == 1 and "No space left" in failures[0]
+    assert "the last good checkpoint is from meta-iteration 10" in failures[0]
+    assert any("was saved: nothing is missing" in text for text in messages)
     assert full["history"] == straight["history"]
     assert same(ending(tmp_path / "full"), ending(tmp_path / "straight"))
     assert checkpoints.load(tmp_path / "full" / CHECKPOINT)["iteration"] == 50
 
 
 def failing(save, attempts: set[int]):
-    """`save`, which fails in the given rounds; a round ends with the checkpoint, or with a failure."""
+    """Wrap `save` so that it fails in the given rounds; a round ends with a checkpoint or a failure."""
     count = 1
 
     def attempt(content, path, previous=None):
@@ -279,9 +280,9 @@ def failing(save, attempts: set[int]):
     return attempt
 
 
-def test_a_disk_that_stays_full_is_an_error_in_the_end(tmp_path, monkeypatch):
+def test_disk_that_stays_full_is_an_error_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "save", failing(checkpoints.save, set(range(2, 99))))
-    with pytest.raises(OSError, match="could not be written.*make room.*--resume; the last good checkpoint is 10"):
+    with pytest.raises(OSError, match="could not be saved.*free some space.*--resume; .* is from meta-iteration 10"):
         small_train(tmp_path, 30)
     assert iteration_in(tmp_path) == 10
     monkeypatch.undo()
@@ -289,28 +290,28 @@ def test_a_disk_that_stays_full_is_an_error_in_the_end(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_torch_does_not_hide_a_full_disk():
-    """torch.save alone answers a full disk with a RuntimeError of its own."""
+def test_full_disk_raises_oserror():
+    """torch.save alone would raise a RuntimeError."""
     with pytest.raises(OSError, match="No space left"), open("/dev/full", "wb", buffering=0) as full:
         checkpoints._save_tensors({"theta": torch.zeros(100_000)}, full)
 
 
-def test_the_keeper_writes_what_waited(tmp_path, monkeypatch):
-    """Weights that could not be written are not forgotten when the next validation is no better."""
-    kept = Keeper(tmp_path, lambda text: None)
+def test_checkpoint_writer_retries_pending_files(tmp_path, monkeypatch):
+    """Weights that could not be written are written later, even if the next validation is no better."""
+    writer = CheckpointWriter(tmp_path, lambda text: None)
     monkeypatch.setattr(checkpoints, "save", failing(checkpoints.save, {1}))
-    kept.write({"weights.pt": {"theta": 1}, CHECKPOINT: {"iteration": 1}}, 1)
-    assert not (tmp_path / "weights.pt").exists() and kept.written is None
-    kept.write({CHECKPOINT: {"iteration": 2}}, 2)
-    assert torch.load(tmp_path / "weights.pt") == {"theta": 1} and kept.written == 2
-    kept.finish()
+    writer.write({"weights.pt": {"theta": 1}, CHECKPOINT: {"iteration": 1}}, 1)
+    assert not (tmp_path / "weights.pt").exists() and writer.last_saved is None
+    writer.write({CHECKPOINT: {"iteration": 2}}, 2)
+    assert torch.load(tmp_path / "weights.pt") == {"theta": 1} and writer.last_saved == 2
+    writer.finish()
 
 
-# Not a number.
+# Divergence.
 
 
 @pytest.mark.parametrize("alpha", [3.0, 1e20], ids=["after some iterations", "at once"])
-def test_divergence_stops_with_a_sentence_and_keeps_the_last_good_checkpoint(tmp_path, alpha):
+def test_divergence_is_an_error_and_keeps_the_last_good_checkpoint(tmp_path, alpha):
     small_train(tmp_path, 10, recipe=replace(SMALL, inner_steps=5))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     wild = replace(SMALL, inner_steps=5, alpha=alpha)
@@ -322,8 +323,8 @@ def test_divergence_stops_with_a_sentence_and_keeps_the_last_good_checkpoint(tmp
         assert all(w.isfinite().all() for w in kept["theta"].values())
 
 
-class Poisoned(Wishing):
-    """Sine waves whose n-th meta-batch has a target that is not a number."""
+class Poisoned(Stopping):
+    """Sine waves whose n-th meta-batch has a NaN target."""
 
     def sample(self, tasks, generator):
         self.left -= 1
@@ -333,15 +334,15 @@ class Poisoned(Wishing):
         return episodes
 
 
-def test_the_iteration_is_named_and_nothing_bad_is_written(tmp_path):
-    with pytest.raises(ValueError, match="at meta-iteration 13: .* The last good checkpoint, of meta-iteration 10, is in"):
+def test_divergence_names_the_iteration_and_saves_nothing_bad(tmp_path):
+    with pytest.raises(ValueError, match="at meta-iteration 13: .* last good checkpoint, from meta-iteration 10, is in"):
         small_train(tmp_path, 30, tasks=Poisoned(13))
     assert iteration_in(tmp_path) == 10
     assert small_train(tmp_path, 30, resume=True)["iteration"] == 30
 
 
 def test_clipping_bounds_every_value_of_the_meta_gradient():
-    """Adam's first step is the learning rate times the sign; its moments tell the gradient: m = (1 - 0.9) g."""
+    """Adam's first step is the learning rate times the sign, but its moments reveal the gradient: m = (1 - 0.9) g."""
     recipe = replace(SMALL, clip=1e-3)
 
     def moments(clip: float | None, engine: str = "eager") -> dict:
@@ -357,10 +358,10 @@ def test_clipping_bounds_every_value_of_the_meta_gradient():
         torch.testing.assert_close(m / 0.1, (free[name] / 0.1).clamp(-1e-3, 1e-3), rtol=1e-5, atol=1e-9)
 
 
-def test_clip_is_part_of_the_settings(tmp_path):
+def test_clip_belongs_to_the_settings_of_a_run(tmp_path):
     small_train(tmp_path, 10, recipe=replace(SMALL, clip=0.5))
     assert checkpoints.load(tmp_path / "weights.pt")["recipe"]["clip"] == 0.5
-    with pytest.raises(ValueError, match="other settings: clip is 0.5 in the checkpoint and not set here; go on with"):
+    with pytest.raises(ValueError, match="different settings: clip is 0.5 in the checkpoint and not set here; resume"):
         small_train(tmp_path, 20, resume=True)
     with pytest.raises(ValueError, match="clip must be greater than 0"):
         replace(SMALL, clip=-1.0)

@@ -1,4 +1,4 @@
-"""Meta-training, evaluation, and what is kept on disk."""
+"""Meta-training, evaluation and checkpoints."""
 
 import copy
 import json
@@ -46,12 +46,12 @@ def assert_identical(ours, theirs) -> None:
 
 
 def training_state(content: dict) -> dict:
-    """What decides how a training goes on."""
+    """The state that determines how a run continues."""
     return {key: content[key] for key in ("theta", "first_moment", "second_moment", "adam_steps", "generator", "iteration")}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
+    """All files below a folder, with their contents."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -69,8 +69,8 @@ def test_training_lowers_the_loss_on_new_waves():
     assert all(loss.shape == () and loss > 0 for loss in losses) and trainer.iteration == 300
 
 
-def test_meta_iterations_are_adam_written_out():
-    """Adam's first two steps by its paper's formulas, from the reference's gradient."""
+def test_meta_iterations_match_adams_formulas():
+    """Adam's first two steps by the formulas of its paper, from the reference's gradient."""
     learner = Learner(networks.sinusoid_network(), 0.01)
     trainer = make_trainer(learner, SinusoidTasks(5), seeded(3), meta_batch=6, learning_rate=2e-3)
     generator = seeded(0)
@@ -90,7 +90,7 @@ def test_meta_iterations_are_adam_written_out():
             assert not torch.equal(trainer.theta[name], theta[name])
 
 
-def test_state_goes_on_in_another_trainer():
+def test_state_can_be_loaded_into_another_trainer():
     learner = Learner(networks.sinusoid_network(), 0.01)
     first, second = (MetaTrainer(learner, SinusoidTasks(5), seeded(seed), 4) for seed in (0, 9))
     for _ in range(3):
@@ -101,8 +101,8 @@ def test_state_goes_on_in_another_trainer():
     assert_identical(second.state(), first.state())
 
 
-def test_state_is_that_of_the_moment():
-    """Taken, trained on, put back: the trainer is where it was. And two trainers never share Adam's moments."""
+def test_state_is_a_snapshot():
+    """Loading it back undoes later steps, and two trainers never share Adam's moments."""
     learner = Learner(networks.sinusoid_network(), 0.01)
     trainer = MetaTrainer(learner, SinusoidTasks(5), seeded(0), 4)
     trainer.step()
@@ -112,10 +112,10 @@ def test_state_is_that_of_the_moment():
     assert_identical([trainer.step() for _ in range(2)], first)
 
 
-# Whole trainings.
+# Training runs.
 
 
-def test_resumed_training_ends_where_a_straight_one_does(tmp_path):
+def test_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     straight = small_train(tmp_path / "straight", 40)
     small_train(tmp_path / "parts", 20)
     resumed = small_train(tmp_path / "parts", 40, resume=True)
@@ -129,14 +129,14 @@ def test_resumed_training_ends_where_a_straight_one_does(tmp_path):
     assert sorted(contents(tmp_path / "parts")) == ["checkpoint.previous.pt", "checkpoint.pt", "history.json", "weights.pt"]
 
 
-def test_another_seed_is_another_training(tmp_path):
-    """Otherwise the equalities above would say nothing."""
+def test_different_seeds_give_different_weights(tmp_path):
+    """Otherwise the equalities above would be trivial."""
     one, other = (small_train(tmp_path / str(seed), 10, seed=seed) for seed in (0, 1))
     assert not torch.equal(one["theta"]["w1"], other["theta"]["w1"])
 
 
 class Interrupting:
-    """Sine waves until Ctrl-C is pressed in the n-th draw: before anything of it is drawn, or after."""
+    """Sine waves until Ctrl-C is pressed in the n-th draw, before or after the generator has been used."""
 
     def __init__(self, at: int, after: bool) -> None:
         self.tasks, self.left, self.after = SMALL.build_tasks(), at, after
@@ -152,19 +152,19 @@ class Interrupting:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before drawing", "after drawing"])
-def test_interrupted_training_goes_on_where_it_stopped(tmp_path, after):
+def test_interrupted_run_resumes_where_it_stopped(tmp_path, after):
     straight = small_train(tmp_path / "straight", 30)
-    said = []
+    messages = []
     with pytest.raises(KeyboardInterrupt):
-        small_train(tmp_path / "stopped", 30, Interrupting(14, after), say=said.append)
-    assert "Stopped at meta-iteration 13" in said[-1] and "--resume" in said[-1]
+        small_train(tmp_path / "stopped", 30, Interrupting(14, after), log=messages.append)
+    assert "Stopped at meta-iteration 13" in messages[-1] and "--resume" in messages[-1]
     assert checkpoints.load(tmp_path / "stopped" / "checkpoint.pt")["iteration"] == 13
     resumed = small_train(tmp_path / "stopped", 30, resume=True)
     assert_identical(training_state(resumed), training_state(straight))
 
 
-def test_interruption_in_the_first_step_leaves_a_checkpoint(tmp_path):
-    """As in the minute that a compilation takes."""
+def test_interrupt_in_the_first_step_leaves_a_checkpoint(tmp_path):
+    """As during the minute that compilation takes."""
     with pytest.raises(KeyboardInterrupt):
         small_train(tmp_path, 20, Interrupting(1, False))
     assert_identical(
@@ -176,7 +176,7 @@ def test_interruption_in_the_first_step_leaves_a_checkpoint(tmp_path):
     "name, scores, best", [("sinusoid-5shot", (3.0, 1.0, 2.0), 2), ("omniglot-5way-1shot-mlp", (0.2, 0.9, 0.5), 2)]
 )
 def test_weights_are_the_best_on_validation(tmp_path, monkeypatch, characters, name, scores, best):
-    """Errors are best when low and accuracies when high; weights.pt has theta as it was then, not as it ends."""
+    """Lowest for errors, highest for accuracies; weights.pt has theta as it was then, not the final one."""
     recipe = replace(find_recipe(name), meta_batch=2)
     tasks = recipe.build_tasks(characters)
 
@@ -184,7 +184,7 @@ def test_weights_are_the_best_on_validation(tmp_path, monkeypatch, characters, n
         left = iter(scores)
         monkeypatch.setattr(loop, "validation_score", lambda *arguments: (next(left), 0.1))
         out = tmp_path / str(iterations)
-        return train(recipe, tasks, tasks, out, Settings(iterations=iterations, validate_every=1, say=lambda text: None))
+        return train(recipe, tasks, tasks, out, Settings(iterations=iterations, validate_every=1, log=lambda text: None))
 
     full, until_best = scripted(3), scripted(best)
     kept = checkpoints.load(tmp_path / "3" / "weights.pt")
@@ -194,21 +194,21 @@ def test_weights_are_the_best_on_validation(tmp_path, monkeypatch, characters, n
     assert not torch.equal(kept["theta"]["w1"], full["theta"]["w1"])
 
 
-def test_occupied_folder_is_refused_and_left_alone(tmp_path):
+def test_occupied_folder_is_rejected_and_left_alone(tmp_path):
     small_train(tmp_path, 10)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match="already holds a training.*--resume"):
+    with pytest.raises(ValueError, match="already holds a training run.*--resume"):
         small_train(tmp_path, 10, seed=1)
     assert contents(tmp_path) == before
 
 
-def test_resuming_with_other_settings_is_refused(tmp_path):
+def test_resuming_with_different_settings_is_rejected(tmp_path):
     small_train(tmp_path, 10)
     before = contents(tmp_path)
-    different = "shots is 5 in the checkpoint and 7 here, alpha is 0.01 in the checkpoint and 0.02 here; go on with"
-    with pytest.raises(ValueError, match=f"other settings: {different}"):
+    different = "shots is 5 in the checkpoint and 7 here, alpha is 0.01 in the checkpoint and 0.02 here; resume"
+    with pytest.raises(ValueError, match=f"different settings: {different}"):
         small_train(tmp_path, 20, recipe=replace(SMALL, alpha=0.02, shots=7), resume=True)
-    with pytest.raises(ValueError, match="is a training of sinusoid-5shot, not of mine: name that recipe"):
+    with pytest.raises(ValueError, match="is a training run of sinusoid-5shot, not of mine: name that recipe"):
         small_train(tmp_path, 20, recipe=replace(SMALL, name="mine", alpha=0.02), resume=True)
     assert contents(tmp_path) == before
 
@@ -219,39 +219,39 @@ def test_resuming_with_other_settings_is_refused(tmp_path):
      ({"metadata": {"data": "glyphs"}}, "data is omniglot in the checkpoint and glyphs here"),
      ({"metadata": {}}, "data is omniglot in the checkpoint and not set here")],
 )  # fmt: skip
-def test_resuming_with_another_seed_or_other_data_is_refused(tmp_path, change, different):
-    """Else history.json would name a seed, or data, that its training did not begin with."""
+def test_resuming_with_another_seed_or_other_data_is_rejected(tmp_path, change, different):
+    """Otherwise history.json would name a seed, or data, that the run did not start with."""
     small_train(tmp_path, 10, metadata={"data": "omniglot"})
     with pytest.raises(ValueError, match=different):
         small_train(tmp_path, 20, resume=True, **({"metadata": {"data": "omniglot"}} | change))
 
 
-def test_resuming_from_what_is_no_training_is_refused(tmp_path):
+def test_resuming_from_weights_alone_is_rejected(tmp_path):
     small_train(tmp_path, 10)
     shutil.copy(tmp_path / "weights.pt", tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="holds weights but no training run to resume"):
         small_train(tmp_path, 20, resume=True)
 
 
-def test_resuming_nothing_is_refused(tmp_path):
+def test_resuming_without_a_run_is_rejected(tmp_path):
     with pytest.raises(FileNotFoundError, match="train first"):
         small_train(tmp_path / "nothing", 10, resume=True)
     assert contents(tmp_path) == {}
 
 
-def test_no_iterations_are_refused(tmp_path):
+def test_zero_iterations_are_rejected(tmp_path):
     with pytest.raises(ValueError, match="iterations must be at least 1"):
         small_train(tmp_path, 0)
     assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize("validate_every", [0, -1])
-def test_impossible_validation_intervals_are_refused(tmp_path, validate_every):
+def test_invalid_validation_intervals_are_rejected(tmp_path, validate_every):
     with pytest.raises(ValueError, match="validate_every"):
         small_train(tmp_path, 2, validate_every=validate_every)
 
 
-def test_facts_are_noted(tmp_path):
+def test_metadata_is_saved(tmp_path):
     small_train(tmp_path, 10, seed=4, metadata={"data": "sinusoid", "commit": "abc"})
     kept = checkpoints.load(tmp_path / "weights.pt")
     assert kept["seed"] == 4 and kept["data"] == "sinusoid" and kept["commit"] == "abc"
@@ -268,7 +268,7 @@ def saved(tmp_path) -> Path:
     return tmp_path / "run" / "weights.pt"
 
 
-def test_truncated_and_foreign_files_are_refused(saved):
+def test_truncated_and_foreign_files_are_rejected(saved):
     whole = saved.read_bytes()
     for content in (b"", b"some text\n", whole[:10], whole[: len(whole) // 2], whole[:-1], b"PK\x03\x04" + bytes(99)):
         saved.write_bytes(content)
@@ -278,7 +278,7 @@ def test_truncated_and_foreign_files_are_refused(saved):
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"weights": 1}, torch.zeros(3)], ids=["list", "dictionary", "tensor"])
-def test_files_without_theta_are_refused(tmp_path, content):
+def test_files_without_theta_are_rejected(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="choose a file that `train` wrote"):
         checkpoints.load(tmp_path / "other.pt")
@@ -286,18 +286,18 @@ def test_files_without_theta_are_refused(tmp_path, content):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", ["b1", "w3"])
-def test_weights_that_are_not_finite_are_refused_by_name(saved, bad, name):
+def test_non_finite_weights_are_rejected_by_name(saved, bad, name):
     content = checkpoints.load(saved)
     content["theta"][name].flatten()[0] = bad
     checkpoints.save(content, saved)
     size = content["theta"][name].numel()
-    with pytest.raises(ValueError, match=f"{name} has 1 of {size} values that are NaN or infinite: train again") as refusal:
+    with pytest.raises(ValueError, match=f"1 of {size} values of {name} are NaN or infinite: train again") as refusal:
         checkpoints.load(saved)
     assert str(saved) in str(refusal.value)
 
 
-def test_json_is_what_every_parser_takes(tmp_path):
-    """Not finite at any depth: null, which Python reads as None; the rest as it was."""
+def test_json_is_valid_even_if_numbers_are_not_finite(tmp_path):
+    """They become null at any depth, which Python reads as None; everything else is unchanged."""
     nan, inf = float("nan"), float("inf")
     content = {"mse": {"0": 1.5, "1": nan}, "rows": [{"ci95": inf}, (-inf, 2)], "name": "NaN", "none": None, "yes": True}
     checkpoints.save(content, tmp_path / "story.json")
@@ -311,8 +311,8 @@ UNWRITABLE = ["file/run", "file/deep/run", "dangling/run"]
 
 
 @pytest.mark.parametrize("place", [*UNWRITABLE, pytest.param("/proc/run", marks=NEEDS_PROC)])
-def test_what_cannot_be_written_is_known_before_the_work(tmp_path, place):
-    """Below a file, a link to nowhere, and where even root writes nothing; nothing is drawn from the tasks."""
+def test_unwritable_folder_is_rejected_before_training(tmp_path, place):
+    """Below a file, behind a dangling link, and where not even root can write; no task is sampled."""
     (tmp_path / "file").write_text("mine")
     (tmp_path / "dangling").symlink_to(tmp_path / "unmounted")
     before = contents(tmp_path)
@@ -321,7 +321,7 @@ def test_what_cannot_be_written_is_known_before_the_work(tmp_path, place):
     assert place in str(refusal.value) and contents(tmp_path) == before
 
 
-def test_asking_whether_a_file_can_be_written_makes_nothing(tmp_path):
+def test_check_writable_leaves_no_files(tmp_path):
     atomic_files.check_writable(tmp_path / "new" / "folder" / "file", "go elsewhere")
     (tmp_path / "old").write_text("mine")
     atomic_files.check_writable(tmp_path / "old", "go elsewhere")
@@ -330,14 +330,14 @@ def test_asking_whether_a_file_can_be_written_makes_nothing(tmp_path):
         atomic_files.check_writable(tmp_path, "go elsewhere")
 
 
-def test_missing_file_is_refused(tmp_path):
+def test_missing_file_is_rejected(tmp_path):
     for path in (tmp_path / "nothing.pt", tmp_path):
         with pytest.raises(FileNotFoundError, match="train first"):
             checkpoints.load(path)
 
 
 class Malicious:
-    """What a pickle can do to its reader: write a file."""
+    """A pickle that writes a file when it is loaded."""
 
     def __init__(self, victim: Path) -> None:
         self.victim = victim
@@ -348,34 +348,34 @@ class Malicious:
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("write", [pickle.dump, torch.save], ids=["pickle", "torch"])
-def test_no_code_runs(tmp_path, write):
+def test_loading_a_checkpoint_runs_no_code(tmp_path, write):
     victim, file = tmp_path / "victim", tmp_path / "weights.pt"
     with file.open("wb") as out:
         write({"theta": Malicious(victim)}, out)
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
         checkpoints.load(file)
     assert not victim.exists()
-    with file.open("rb") as content:  # the trap is armed: whoever trusts the file sets it off
+    with file.open("rb") as content:  # the trap works: loading without weights_only springs it
         pickle.load(content) if write is pickle.dump else torch.load(content, weights_only=False)
     assert victim.exists()
 
 
-def test_another_networks_weights_are_refused(saved):
+def test_weights_of_a_different_network_are_rejected(saved):
     theta = checkpoints.load(saved)["theta"]
     network = networks.sinusoid_network()
     assert checkpoints.check_weights(theta, network, saved) is theta
     wrong = {"more": theta | {"w4": torch.zeros(1)}, "shape": theta | {"w2": torch.zeros(40, 41)}}
     wrong["fewer"] = {name: w for name, w in theta.items() if name != "b3"}
     for kind, name in (("more", "w4"), ("shape", "w2"), ("fewer", "b3")):
-        with pytest.raises(ValueError, match=f"another network: {name} is .*Name the recipe") as refusal:
+        with pytest.raises(ValueError, match=f"a different network: {name} is .*Name the recipe") as refusal:
             checkpoints.check_weights(wrong[kind], network, saved)
         assert str(saved) in str(refusal.value)
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="a different network"):
         checkpoints.check_weights(theta, networks.conv_network(5), saved)
 
 
-def test_failing_write_leaves_the_old_file(saved, monkeypatch):
-    """The disk is full after some bytes; the old content stays and nothing half-written does."""
+def test_failed_write_leaves_the_old_file(saved, monkeypatch):
+    """The disk fills up after a few bytes: the old content stays, and no partial file does."""
     before = contents(saved.parent)
 
     def fail(content, file):
@@ -405,7 +405,7 @@ def test_interrupted_flush_leaves_the_old_file(saved, monkeypatch, name, error):
 # Evaluation.
 
 
-def test_mean_and_interval_against_the_formula():
+def test_mean_and_interval_match_the_formula():
     scores = np.random.default_rng(0).random(600).astype(np.float32)
     mean, half = mean_and_ci95(torch.from_numpy(scores))
     precise = scores.astype(np.float64)
@@ -416,7 +416,7 @@ def test_mean_and_interval_against_the_formula():
 
 
 @pytest.mark.parametrize("kind", ["sinusoid", "mlp"])
-def test_scores_against_the_reference_task_by_task(kind, characters, generator):
+def test_scores_match_the_reference_task_by_task(kind, characters, generator):
     if kind == "sinusoid":
         network, forward, alpha, tasks = networks.sinusoid_network(), reference.sinusoid_forward, 0.01, SinusoidTasks(5, 8)
         loss = reference.mean_squared_error(forward)
@@ -442,8 +442,8 @@ def test_scores_against_the_reference_task_by_task(kind, characters, generator):
     assert not torch.equal(ours[0], ours[3])
 
 
-def test_evaluate_draws_in_batches_and_counts_right(generator):
-    """7 tasks, 3 at a time: the same as drawing 3, 3 and 1 by hand."""
+def test_evaluate_samples_in_batches(generator):
+    """7 tasks in batches of 3: the same as sampling 3, 3 and 1 by hand."""
     network = networks.sinusoid_network()
     learner, theta, tasks = Learner(network, 0.01), network.init(generator), SinusoidTasks(5)
     ours = evaluate(learner, theta, tasks, (0, 2), seeded(5), test_tasks=7, batch=3)
@@ -455,7 +455,7 @@ def test_evaluate_draws_in_batches_and_counts_right(generator):
 
 
 @pytest.mark.parametrize("test_tasks", [1, 0, -3])
-def test_evaluate_needs_two_tasks(test_tasks, generator):
+def test_evaluate_needs_at_least_two_tasks(test_tasks, generator):
     network = networks.sinusoid_network()
     with pytest.raises(ValueError, match="at least 2"):
         evaluate(Learner(network, 0.01), network.init(generator), SinusoidTasks(5), (0,), generator, test_tasks)
