@@ -1,4 +1,4 @@
-"""Tables beyond the paper's own, as Markdown from what was measured: variants, three families, policies, records, speed."""
+"""Markdown tables beyond the paper's own: variants, three families, navigation policies, records, speed."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,13 +11,13 @@ from .literature import reported
 from .shipped import SHIPPED, is_shipped, load_shipped, load_study
 from .tables import as_cell, as_printed, in_words, markdown, percent
 
-# What a variant is called in the literature's table, where its own paper has 5-way 1-shot.
+# A variant's name in the table of the literature, if its own paper reports 5-way 1-shot.
 REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Reptile, transductive", "MAML++": "MAML++",
                "iMAML": "iMAML"}  # fmt: skip
 
 
 def variants_table() -> str:
-    """MAML's variants after the same budget, 5-way 1-shot, and what a meta-iteration of each costs."""
+    """MAML's variants on 5-way 1-shot after the same number of meta-iterations, and the cost of a meta-iteration."""
     study, cost = load_study("variants"), load_study("variants-cost").rows
     of = {(row["variant"], row["steps"]): row for row in cost}
     seeds = sorted({row["seed"] for row in study.rows})
@@ -33,7 +33,7 @@ def variants_table() -> str:
 
 
 def navigation_table() -> str:
-    """Figure 4's top as numbers: average return after 0 to 3 policy gradient steps on new goals, and how near they end."""
+    """The top of Figure 4 as numbers: average return after 0 to 3 policy gradient steps, and distance at the end."""
     study = load_study("navigation")
     body = []
     for row in study.rows:
@@ -48,28 +48,28 @@ def navigation_table() -> str:
     return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
 
 
-# What stands beside our learners of three families: a method of the literature.
-BESIDE = {"MAML": "MAML", "prototypes": "prototypical networks", "matching": "matching nets", "memory": "SNAIL"}
+# The method of the literature that each learner of the three families is compared with.
+COMPARED_WITH = {"MAML": "MAML", "prototypes": "prototypical networks", "matching": "matching nets", "memory": "SNAIL"}
 
 
 def families_table() -> str:
-    """Three families on the same episodes: a row for every training of the studies, beside what is reported."""
+    """Three families on the same episodes: a row for every training run of the studies, beside the reported accuracy."""
     body = []
     for ways in ("5way", "20way"):
         study = load_study(f"families-{ways}")
         for row in study.rows:
-            method = BESIDE[row["condition"]]
-            beside = as_printed(reported(method, f"{ways}-1shot"))
+            method = COMPARED_WITH[row["condition"]]
+            theirs = as_printed(reported(method, f"{ways}-1shot"))
             paper, many = (as_cell(row["judged"][protocol]) for protocol in ("paper", "15 queries"))
             each = row["cpu_seconds"] / row["history"][-1]["iteration"]
-            body.append([row["condition"], in_words(f"{ways}-1shot"), f"{row['seed']}", f"{beside} ({method})",
+            body.append([row["condition"], in_words(f"{ways}-1shot"), f"{row['seed']}", f"{theirs} ({method})",
                          percent(paper), percent(many), f"{study.settings['iterations']:,}", f"{each:.2f} s"])  # fmt: skip
     return markdown(
         ["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body
     )
 
 
-# 20-way 1-shot, from the paper's recipe on: what was changed, and the training that shows it (or condition of what-adapts).
+# Changes to the paper's 20-way 1-shot recipe, and the shipped run (or condition of what-adapts) that shows each.
 RECORDS = {
     "the paper's recipe: five steps of everything, sum / K": "omniglot-20way-1shot",
     "one step, an alpha learned for each layer, mean loss, a learning rate of 4e-3 that falls to 0": "everything",
@@ -77,11 +77,11 @@ RECORDS = {
     "the same for longer: `omniglot-20way-1shot-fast`": "omniglot-20way-1shot-fast",
     "against overfitting: turned characters as classes, jitter, averaging: `-best`": "omniglot-20way-1shot-best",
 }
-MARKS = (0.8, 0.9, 0.95, 0.958)  # the last is what the paper reports
+MARKS = (0.8, 0.9, 0.95, 0.958)  # the paper reports the last
 
 
 def records_table() -> str:
-    """How soon 20-way 1-shot reaches an accuracy on validation characters, in minutes of one core, by what was changed."""
+    """Minutes of one core until 20-way 1-shot reaches each of MARKS on validation characters, change by change."""
     study = {row["condition"]: row for row in load_study("what-adapts").rows if row["seed"] == 0}
     body = []
     for change, name in RECORDS.items():
@@ -96,20 +96,20 @@ def records_table() -> str:
 
 
 def _as_record(row: Mapping[str, Any]) -> TrainingRecord:
-    """A row of a study that trains as a record, without what its condition changes of the recipe."""
+    """A training study's row as a record; its recipe is the named one, without the condition's changes."""
     own = {f.name: row[f.name] for f in fields(TrainingRecord) if f.name in row} | {"recipe": find_recipe(row["recipe"])}
     return TrainingRecord(**own, iterations_run=row["history"][-1]["iteration"], evaluation=row["judged"]["paper"])
 
 
 def minutes_to(record: TrainingRecord, accuracy: float) -> str:
-    """Minutes of one core until a training's validation accuracy first was that high; "–" if it never was."""
+    """Minutes of one core until the validation accuracy first reached `accuracy`; "–" if it never did."""
     for row, seconds in zip(record.history, record.cpu_by_history, strict=True):
         if row["validation"] >= accuracy:
             return f"{seconds / 60:.1f}"
     return "–"
 
 
-# What a line of the table of times is called, by how its implementations' names begin.
+# The label of each line in the speed table, by the prefix of its implementations' names.
 SPEED_LINES = {
     "maml_core compiled": "**maml_core, compiled**",
     "maml_core compiled bf16": "maml_core, compiled, bf16 factors",
@@ -125,9 +125,9 @@ WORKLOADS = {"S": "sinusoid, 10-shot", "O": "5-way 1-shot", "O20": "20-way 1-sho
 
 
 def speed_rows(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "cpu") -> dict[str, dict[str, str]]:
-    """{line: {workload: ms}}: each library's fastest way of each workload, "" where it was not measured.
+    """{line: {workload: ms}}: each library's fastest time per workload, "" if it was not measured.
 
-    rows: what `make bench` measured, if not the shipped benchmark.
+    rows: results of `make bench` (default: the shipped benchmark)
     """
     rows = list(json.loads((SHIPPED / "benchmark.json").read_text())["rows"] if rows is None else rows)
     lines = {}
@@ -144,6 +144,6 @@ def speed_rows(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "c
 
 
 def speed_table(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "cpu") -> str:
-    """Milliseconds of a meta-iteration: a line per library, its fastest way of each workload."""
+    """Milliseconds per meta-iteration: a line per library, with its fastest time per workload."""
     body = [[SPEED_LINES[start], *cells.values()] for start, cells in speed_rows(rows, device).items()]
     return markdown(["ms per meta-iteration", *WORKLOADS.values()], body)

@@ -1,6 +1,6 @@
-"""What others report, with where they do: accuracies are fractions with the half-width of the 95% interval, if given.
+"""Reported results and their sources: accuracies are fractions, with the half-width of the 95% interval if given.
 
-Settings are columns of the paper's Table 1. None is a row that the source leaves open.
+Settings are the columns of the paper's Table 1. None marks a value that the source does not report.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Report:
 
 
 def _row(method: str, source: str, *percent: tuple[float, float] | float | None) -> Report:
-    """A row as it is printed, in percent: 98.7, or (98.7, 0.4) with its interval."""
+    """A row as printed in its source, in percent: 98.7, or (98.7, 0.4) with its interval."""
 
     def cell(value: tuple[float, float] | float | None) -> Cell:
         if value is None:
@@ -55,7 +55,7 @@ OMNIGLOT = (
     _row("MAML++", MAMLPP, 99.47, 99.85, 97.65, 99.33),
 )
 
-# Of the other two families, trained to the end; prototypes on 60 ways.
+# The other two families, from full training runs; prototypes were trained on 60 ways.
 FAMILIES = (
     _row("prototypical networks", PROTOTYPES, 98.8, 99.7, 96.0, 98.9),
     _row("SNAIL", SNAIL, (99.07, 0.16), (99.78, 0.09), (97.64, 0.30), (99.36, 0.18)),
@@ -72,12 +72,12 @@ SINUSOID = {
 
 
 def reported(method: str, setting: str) -> Cell:
-    """What is reported for a method of OMNIGLOT or FAMILIES in one of SETTINGS."""
+    """The reported accuracy of a method in OMNIGLOT or FAMILIES, in one of SETTINGS."""
     (row,) = (row for row in OMNIGLOT + FAMILIES if row.method == method)
     return row.cell(setting)
 
 
-# What stands beside our recipes.
+# What our recipes are compared with.
 PAPER_ACCURACY = {
     **{f"omniglot-{setting}": reported("MAML", setting) for setting in SETTINGS},
     **{f"omniglot-{setting}-mlp": reported("MAML, no conv", setting) for setting in SETTINGS[:2]},

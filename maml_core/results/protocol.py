@@ -1,4 +1,4 @@
-"""The paper's protocol: what a trained theta reaches on new tasks."""
+"""Evaluate a trained theta on new tasks, by the paper's protocol."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ def measure(
     sees: str = "query batch",
     by_step: bool = True,
 ) -> dict[str, Any]:
-    """The paper's protocol: adapt to 600 new tasks, mean and 95% interval, by number of inner steps.
+    """The paper's protocol: adapt to 600 new tasks; returns mean and 95% interval by number of inner steps.
 
-    Runs where theta lies. characters: all of them (the split is taken here), mini-ImageNet, or None for sine waves.
-    queries: query points per class, when not the recipe's own. sees: what batch norm takes its statistics over at
-    the query (`evaluation.query_outputs`). by_step: judge after each of the recipe's test steps, not the last only.
+    Runs on theta's device. characters: all of them (split here), mini-ImageNet, or None for sine waves. queries: query
+    points per class (default: the recipe's). sees: what batch norm computes its statistics over at the query
+    (`evaluation.query_outputs`). by_step: evaluate after each of the recipe's test steps, not only after the last.
     """
     device = next(iter(theta.values())).device
     generator = seeded_generator(seed, device)
@@ -36,14 +36,14 @@ def measure(
     table = {str(step): mean_and_ci95(score) for step, score in scores.items()}
     mean = {step: round(value, 5) for step, (value, _) in table.items()}
     ci95 = {step: round(half, 5) for step, (_, half) in table.items()}
-    facts = {
+    metadata = {
         "tasks": test_tasks,
         "queries": queries,
         "data": characters.source if characters else "sinusoid",
         "seed": seed,
     }
     if recipe.is_regression:
-        return {"recipe": recipe.name, "mse": mean, "ci95": ci95, **facts}
+        return {"recipe": recipe.name, "mse": mean, "ci95": ci95, **metadata}
     last = str(recipe.test_steps[-1])
     return {
         "recipe": recipe.name,
@@ -53,5 +53,5 @@ def measure(
         "accuracy_by_step": mean,
         "inner_loss": recipe.inner_loss,
         "batch_norm_sees": sees,
-        **facts,
+        **metadata,
     }

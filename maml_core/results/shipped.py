@@ -1,4 +1,4 @@
-"""What the package ships: trained weights, what studies measured, policies; and how a training joins them."""
+"""What ships with the package: trained weights, study results and policies; and publishing a training run."""
 
 import json
 from pathlib import Path
@@ -17,75 +17,75 @@ from .study_result import StudyResult
 SHIPPED = Path(__file__).parent.parent / "trained"
 STUDY_FOLDER = SHIPPED / "studies"
 POLICY_FOLDER = SHIPPED / "navigation"
-NOT_SHIPPED = "publish from a checkout of the package that can be written"
+NOT_WRITABLE = "publish from a writable checkout of the package"
 
 
 def is_shipped(name: str) -> bool:
-    """Whether the package has trained weights for a recipe."""
+    """Whether the package ships trained weights for a recipe."""
     return (SHIPPED / f"{name}.pt").exists()
 
 
 def load_shipped(name: str) -> tuple[Weights, TrainingRecord]:
-    """The trained initialization theta that the package ships for a recipe, and the record of its training."""
+    """A recipe's shipped theta, the trained initialization, and the record of its training run."""
     path = SHIPPED / f"{name}.pt"
     if not is_shipped(name):
-        have = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.pt"))) or "none"
-        raise FileNotFoundError(f"No weights are shipped for {name} (shipped: {have}): train it first.")
+        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.pt"))) or "none"
+        raise FileNotFoundError(f"No weights are shipped for {name} (shipped: {shipped}): train it first.")
     return checkpoints.load(path)["theta"], load_record(path.with_suffix(".json"))
 
 
 def load_record(path: Path) -> TrainingRecord:
-    """The record of a training in a JSON file, such as its `history.json`; ValueError for one of a newer version."""
+    """Load a TrainingRecord from JSON, such as a run's `history.json`. Raises ValueError for a newer schema."""
     return TrainingRecord.from_json(json.loads(path.read_text()), path)
 
 
 def unfinished_file(name: str) -> Path:
-    """Where the package ships the checkpoint of a recipe whose shipped training is unfinished."""
+    """Where the package ships a recipe's checkpoint while its training run is unfinished."""
     return SHIPPED / "unfinished" / f"{name}.pt"
 
 
 def load_study(name: str) -> StudyResult:
-    """What `python -m maml_core study NAME` measured, as shipped."""
+    """The shipped result of `python -m maml_core study NAME`."""
     path = STUDY_FOLDER / f"{name}.json"
     if not path.exists():
-        have = ", ".join(sorted(p.stem for p in STUDY_FOLDER.glob("*.json"))) or "none"
-        raise FileNotFoundError(f"No results are shipped for the study {name} (shipped: {have}).")
+        shipped = ", ".join(sorted(p.stem for p in STUDY_FOLDER.glob("*.json"))) or "none"
+        raise FileNotFoundError(f"No results are shipped for the study {name} (shipped: {shipped}).")
     return StudyResult.load(path)
 
 
 def load_study_weights(name: str, condition: str) -> tuple[Weights, Recipe]:
-    """The trained theta of one side of a study that ships them, and the recipe it was trained by."""
+    """The shipped theta of one condition of a study, and the recipe it was trained with."""
     path = STUDY_FOLDER / name / weights_name(condition)
     if not path.exists():
-        have = ", ".join(sorted(p.stem for p in (STUDY_FOLDER / name).glob("*.pt"))) or "none"
-        raise FileNotFoundError(f"No weights are shipped for {condition} of the study {name} (shipped: {have}).")
+        shipped = ", ".join(sorted(p.stem for p in (STUDY_FOLDER / name).glob("*.pt"))) or "none"
+        raise FileNotFoundError(f"No weights are shipped for {condition} of the study {name} (shipped: {shipped}).")
     content = checkpoints.load(path)
     return content["theta"], Recipe(**content["recipe"])
 
 
 def weights_name(condition: str) -> str:
-    """The file of a condition's weights: "first order" is in first-order.pt."""
+    """The file name of a condition's weights: first-order.pt for "first order"."""
     return f"{condition.lower().replace(' ', '-')}.pt"
 
 
 def publish(run: Path, characters: Data | None, name: str | None = None) -> TrainingRecord:
-    """Put a run's best weights among the shipped ones, with their record and their evaluation on test tasks.
+    """Ship a run's best weights with the package, with their record and evaluation on test tasks; returns the record.
 
-    What is shipped by its recipe's name and is short of the recipe's meta-iterations goes with its checkpoint, for
-    `take_unfinished`; a finished training removes the one that was there.
+    A run that is short of its recipe's meta-iterations ships with its checkpoint, for `copy_unfinished`, unless it has a
+    name of its own; publishing a finished run removes that checkpoint.
 
-    run: a folder that `train` wrote. name: what to ship it as, if not by its recipe's name. Returns the record. Raises,
-    before anything is measured, OSError where the package's folder cannot be written, and, unless there is a name,
-    ValueError where the same training is shipped with more meta-iterations.
+    run: a folder that `train` wrote. name: name to ship it under (default: the recipe's). Raises, before any evaluation,
+    OSError if the package's folder cannot be written, and, without a name, ValueError if the package ships more
+    meta-iterations of the same run.
     """
     best = checkpoints.load(run / "weights.pt")
-    kept = TrainingRecord.from_json(best, run / "weights.pt")
-    recipe = kept.recipe
-    weights, told = (SHIPPED / f"{name or recipe.name}.{ending}" for ending in ("pt", "json"))
+    best_record = TrainingRecord.from_json(best, run / "weights.pt")
+    recipe = best_record.recipe
+    weights_file, record_file = (SHIPPED / f"{name or recipe.name}.{ending}" for ending in ("pt", "json"))
     unfinished = unfinished_file(recipe.name) if name in (None, recipe.name) else None
-    for path in (weights, told, unfinished):
+    for path in (weights_file, record_file, unfinished):
         if path:
-            check_writable(path, NOT_SHIPPED)
+            check_writable(path, NOT_WRITABLE)
     record, training = load_record(run / "history.json"), None
     if unfinished and record.iterations_run < recipe.meta_iterations:
         training = load_training(run, print)
@@ -95,9 +95,9 @@ def publish(run: Path, characters: Data | None, name: str | None = None) -> Trai
     if characters is not None:
         record.evaluation_15_queries = measure(recipe, best["theta"], characters, queries=15, by_step=False)
     record.evaluation = measure(recipe, best["theta"], characters)
-    record.best = kept.best or record.best  # of this theta, even if a kill came between the two files
-    checkpoints.save(best, weights)
-    checkpoints.save(record.to_json(), told)
+    record.best = best_record.best or record.best  # matches this theta even if the run was killed between two writes
+    checkpoints.save(best, weights_file)
+    checkpoints.save(record.to_json(), record_file)
     if training and record.iterations_run < recipe.meta_iterations:
         checkpoints.save(training, unfinished)
     elif unfinished:
@@ -106,25 +106,25 @@ def publish(run: Path, characters: Data | None, name: str | None = None) -> Trai
 
 
 def _check_not_behind(record: TrainingRecord, run: Path) -> None:
-    """ValueError where the package ships the same training, by its recipe's name, with more meta-iterations than `run`."""
+    """Raise ValueError if the package ships more meta-iterations of the same run under its recipe's name."""
     name, ours = record.recipe.name, record.iterations_run
-    told, unfinished = SHIPPED / f"{name}.json", unfinished_file(name)
-    shipped = [load_record(told)] if told.exists() else []
+    record_file, unfinished = SHIPPED / f"{name}.json", unfinished_file(name)
+    shipped = [load_record(record_file)] if record_file.exists() else []
     shipped += [TrainingRecord.from_json(checkpoints.load(unfinished), unfinished)] if unfinished.exists() else []
     theirs = max((other.iterations_run for other in shipped if other.settings() == record.settings()), default=0)
     if ours < theirs:
         raise ValueError(
-            f"{run} is at meta-iteration {ours:,}, and the package ships the same training of {name} at {theirs:,}: go on "
-            f"with yours by --resume, or replace what is shipped by --as {name}."
+            f"{run} is at meta-iteration {ours:,}, and the package ships the same run of {name} at {theirs:,}: continue "
+            f"yours with --resume, or replace the shipped one with --as {name}."
         )
 
 
 def load_policy(name: str) -> tuple[Weights, dict[str, Any]]:
-    """A policy that the package ships, such as "maml-20" (meta-iterations), and what its JSON file says of its training."""
+    """A shipped policy, such as "maml-20" (20 meta-iterations), and the record of its training run."""
     path = POLICY_FOLDER / f"{name}.pt"
     if not path.exists():
-        have = ", ".join(sorted(p.stem for p in POLICY_FOLDER.glob("*.pt"))) or "none"
-        raise FileNotFoundError(f"No policy {name} is shipped (shipped: {have}): take one of these, or publish it.")
+        shipped = ", ".join(sorted(p.stem for p in POLICY_FOLDER.glob("*.pt"))) or "none"
+        raise FileNotFoundError(f"No policy {name} is shipped (shipped: {shipped}): choose one of these, or publish it.")
     return checkpoints.load(path)["theta"], json.loads(path.with_suffix(".json").read_text())
 
 

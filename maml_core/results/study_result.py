@@ -1,4 +1,4 @@
-"""The result of a study, in one form for all studies; files of earlier versions are migrated to it."""
+"""The result of a study, in one format for all studies; files of earlier versions are migrated to it."""
 
 import json
 from collections.abc import Mapping
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..training import checkpoints
-from ..util.checks import readable_schema
+from ..util.checks import read_schema
 
-SCHEMA = 2  # of what `to_json` returns; 1 had no number
+SCHEMA = 2  # version of what `save` writes; schema 1 did not store its number
 # Measured values that schema 1 stored among the settings.
 _EXTRA = ("tried", "trainings", "by_generation", "best", "best_ci95")
 
@@ -18,9 +18,9 @@ _EXTRA = ("tried", "trainings", "by_generation", "best", "best_ci95")
 class StudyResult:
     """A study's question and its answer.
 
-    rows:      what was measured, a row for each point
-    settings:  what all rows share, by name: iterations, tasks, data and so on
-    extra:     what else was measured, by name
+    rows:      one row per measurement
+    settings:  settings shared by all rows, by name: iterations, tasks, data and so on
+    extra:     further results, by name
     torch, commit:  the versions it ran with
     """
 
@@ -35,19 +35,19 @@ class StudyResult:
 
     @classmethod
     def load(cls, path: Path) -> "StudyResult":
-        """The result in a file that `save` wrote, of this schema or an earlier one; ValueError for a newer one."""
+        """Load a file that `save` wrote, of this schema or an earlier one. Raises ValueError for a newer one."""
         content = json.loads(path.read_text())
-        if readable_schema(content, SCHEMA, path) == 1:
+        if read_schema(content, SCHEMA, path) == 1:
             content = _from_schema_1({"study": path.stem} | content)
         return cls(**content)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, atomically. Raises OSError where it cannot be written."""
+        """Write the result as JSON, atomically. Raises OSError if the file cannot be written."""
         checkpoints.save(asdict(self), path)
 
 
 def _from_schema_1(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema 1 as schema 2: it stored everything at the top level."""
+    """Migrate schema 1, which stored everything at the top level."""
     extra = {key: content[key] for key in _EXTRA if key in content}
     own = {f.name for f in fields(StudyResult)}
     settings = {key: value for key, value in content.items() if key not in own and key not in extra}

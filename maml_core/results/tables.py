@@ -1,4 +1,4 @@
-"""The paper's tables with our column beside it, as Markdown that a terminal shows well, too."""
+"""The paper's tables beside our results, as Markdown that is readable in a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ STEPS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Row:
-    """A recipe's accuracy beside the reported one. Accuracies are (mean, half-width of the 95% interval)."""
+    """A recipe's accuracy beside the reported one, each (mean, half-width of the 95% interval).
+
+    iterations, of:  meta-iterations so far, and of the whole recipe
+    """
 
     recipe: str
     reported: Cell
@@ -26,31 +29,31 @@ class Row:
 
     @property
     def short(self) -> float | None:
-        """How far our accuracy lies below the reported interval: 0 if it reaches it, None if nothing is reported."""
+        """How far our accuracy is below the reported interval: 0 if it reaches it, None without both numbers."""
         if self.reported is None or self.ours is None:
             return None
         lowest = self.reported[0] - (self.reported[1] or 0)
         return max(0.0, round(lowest - self.ours[0], 6))
 
 
-def accuracy_rows(again: Mapping[str, Mapping[str, Any]] | None = None) -> list[Row]:
-    """Every Omniglot recipe, from the shipped results.
+def accuracy_rows(evaluations: Mapping[str, Mapping[str, Any]] | None = None) -> list[Row]:
+    """A row for every recipe of Table 1, from the shipped results.
 
-    again: evaluations that stand in for the shipped ones, {recipe: what `measure` returned}.
+    evaluations: {recipe: result of `measure`}, replacing the shipped ones
     """
     rows = []
     for name, recipe in RECIPES.items():
         if recipe.is_regression or recipe.variant in READERS:
             continue
         record = load_shipped(name)[1] if is_shipped(name) else TrainingRecord(recipe=recipe)
-        evaluation = (again or {}).get(name) or record.evaluation
+        evaluation = (evaluations or {}).get(name) or record.evaluation
         rows.append(Row(name, PAPER_ACCURACY.get(name), as_cell(evaluation), as_cell(record.evaluation_15_queries),
                         record.iterations_run, recipe.meta_iterations))  # fmt: skip
     return rows
 
 
 def accuracy_table(rows: Iterable[Row] | None = None) -> str:
-    """Table 1 by recipe: what is reported, what we reach, and whether that is short of it."""
+    """Table 1 by recipe: the reported accuracy, ours, and whether ours reaches it."""
     head = ["recipe", "reported", "here", "here, 15 queries", "reaches it", "meta-iterations"]
     body = []
     for row in accuracy_rows() if rows is None else rows:
@@ -61,39 +64,39 @@ def accuracy_table(rows: Iterable[Row] | None = None) -> str:
 
 
 def standing(rows: Iterable[Row] | None = None) -> str:
-    """Where the rows with a number beside them stand, as a Markdown list: in full or not, within the interval or not."""
-    beside = [row for row in (accuracy_rows() if rows is None else rows) if row.short is not None]
+    """Rows with a reported number as a Markdown list: trained in full or not, within the reported interval or not."""
+    rows = [row for row in (accuracy_rows() if rows is None else rows) if row.short is not None]
     groups = {
-        "In full, and within the reported interval or above": [r for r in beside if r.iterations >= r.of and r.short == 0],
-        "In full, and short of it": [r for r in beside if r.iterations >= r.of and r.short > 0],
-        "Not in full yet": [r for r in beside if r.iterations < r.of],
+        "In full, and within the reported interval or above": [r for r in rows if r.iterations >= r.of and r.short == 0],
+        "In full, and short of it": [r for r in rows if r.iterations >= r.of and r.short > 0],
+        "Not in full yet": [r for r in rows if r.iterations < r.of],
     }
     lines = []
     for group, found in groups.items():
-        told = [f"`{r.recipe}` {percent(r.ours)} (reported {as_printed(r.reported)}), {length(r)}" for r in found]
-        lines += [f"- **{group}**: {'; '.join(told)}."] if told else []
+        entries = [f"`{r.recipe}` {percent(r.ours)} (reported {as_printed(r.reported)}), {length(r)}" for r in found]
+        lines += [f"- **{group}**: {'; '.join(entries)}."] if entries else []
     return "\n".join(lines)
 
 
 def length(row: Row) -> str:
-    """ "8,000", or "5,800 of 60,000" where the training is unfinished."""
+    """ "8,000", or "5,800 of 60,000" for an unfinished run."""
     return f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
 
 
 def literature_table() -> str:
-    """The paper's Table 1 and what came after, method by method."""
+    """The paper's Table 1 and later results, method by method."""
     body = [[row.method, *(as_printed(cell) for cell in row.cells), row.source] for row in OMNIGLOT]
     return markdown(["method", *(in_words(setting) for setting in SETTINGS), "from"], body)
 
 
-def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """Table 2: mean squared error after 1, 5 and 10 steps from five points."""
-    evaluation = (again or {}).get("sinusoid-5shot") or load_shipped("sinusoid-5shot")[1].evaluation
+def error_table(evaluations: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """Table 2: mean squared error after 1, 5 and 10 steps on five points. evaluations: as for `accuracy_rows`."""
+    evaluation = (evaluations or {}).get("sinusoid-5shot") or load_shipped("sinusoid-5shot")[1].evaluation
     study = [row for row in load_study("error-against-steps").rows if row["shots"] == 5]
 
     def ours(method: str) -> list[str]:
         found = {row["steps"]: row for row in study if row["method"] == method}
-        cells = (found.get(step, found[0]) for step in STEPS)  # the oracle takes no step
+        cells = (found.get(step, found[0]) for step in STEPS)  # the oracle takes no steps
         return [error(cell["mean"], cell["ci95"]) for cell in cells]
 
     shipped = [error(evaluation["mse"][str(step)], evaluation["ci95"][str(step)]) for step in STEPS]
@@ -105,19 +108,19 @@ def error_table(again: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         ["pretrained on all tasks", "here, 100 query points", *ours("pretrained")],
         ["oracle, without a step", "here, 100 query points", *ours("oracle")],
     ]
-    apart = [row for row in load_study("multi-task").rows if row["shots"] == 5]
-    averaged = {(row["method"], row["seed"], row["steps"]): row for row in apart}
-    for condition in dict.fromkeys(row["method"] for row in apart):
+    multi_task = [row for row in load_study("multi-task").rows if row["shots"] == 5]
+    averaged = {(row["method"], row["seed"], row["steps"]): row for row in multi_task}
+    for condition in dict.fromkeys(row["method"] for row in multi_task):
         method = f"multi-task, {condition}"
         body.append([method, "the paper", *(f"{SINUSOID[method][step]:.2f}" for step in STEPS)])
-        for seed in sorted({row["seed"] for row in apart}):
+        for seed in sorted({row["seed"] for row in multi_task}):
             cells = (averaged[condition, seed, step] for step in STEPS)
             body.append([method, f"here, seed {seed}", *(error(cell["mean"], cell["ci95"]) for cell in cells)])
     return markdown(["method", "from", *(f"{step} step{'s' * (step > 1)}" for step in STEPS)], body)
 
 
 def error(mean: float | None, ci95: float | None) -> str:
-    """A mean squared error with its interval; None, as JSON has it, where it was not finite."""
+    """A mean squared error with its interval; "diverged" for None, JSON's null for a value that was not finite."""
     return "diverged" if mean is None or ci95 is None else f"{mean:.2f} ± {ci95:.2f}"
 
 
@@ -127,20 +130,20 @@ def in_words(setting: str) -> str:
 
 
 def percent(cell: Cell, digits: int = 1) -> str:
-    """(0.987, 0.004) as "98.7 ± 0.4"; "–" for what is not known."""
+    """(0.987, 0.004) as "98.7 ± 0.4"; "–" for None."""
     if cell is None:
         return "–"
     return " ± ".join(f"{100 * value:.{digits}f}" for value in cell if value is not None)
 
 
 def as_printed(cell: Cell) -> str:
-    """A number of the literature with the digits that it is printed with there: one, or two."""
+    """A reported accuracy with as many decimals as its source prints: one or two."""
     digits = 1 if cell is None or all(round(100 * v, 1) == round(100 * v, 4) for v in cell if v is not None) else 2
     return percent(cell, digits)
 
 
 def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned."""
+    """A Markdown table with aligned columns."""
     lines = [list(head), *(list(row) for row in body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     lines.insert(1, ["-" * width for width in widths])
@@ -148,5 +151,5 @@ def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def as_cell(evaluation: Mapping[str, Any] | None) -> tuple[float, float] | None:
-    """What `measure` found as (mean, half-width)."""
+    """A result of `measure` as (mean, half-width)."""
     return (evaluation["accuracy"], evaluation["ci95"]) if evaluation else None

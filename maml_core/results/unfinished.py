@@ -1,36 +1,35 @@
-"""Trainings that the package ships before their end: anybody, on any machine, goes on where they stopped."""
+"""Unfinished training runs that ship with the package, and can be resumed on any machine."""
 
 import os
 import shutil
 from pathlib import Path
 
 from ..training.checkpoints import CHECKPOINT
-from ..util.atomic_files import check_writable, write_whole
+from ..util.atomic_files import check_writable, write_atomically
 from . import shipped
 
 
 def find_unfinished(name: str, out: Path) -> Path | None:
-    """The shipped checkpoint to go on from in `out`; None where the recipe has none, or where `out` holds anything."""
+    """The shipped checkpoint to resume in `out`; None if the recipe has none, or if `out` exists and is not empty."""
     path = shipped.unfinished_file(name)
-    is_free = not any(out.iterdir()) if out.is_dir() else not out.exists()  # nothing of the user's is there
+    is_free = not any(out.iterdir()) if out.is_dir() else not out.exists()  # never touch a user's files
     return path if is_free and path.exists() else None
 
 
-def take_unfinished(name: str, out: Path) -> None:
-    """Make `out` the folder of a recipe's shipped unfinished training, as `train` wrote it, whole or not at all.
+def copy_unfinished(name: str, out: Path) -> None:
+    """Copy a recipe's unfinished training run to the folder `out`, atomically.
 
-    The best theta and the record so far are what the package ships of the recipe anyway. Raises OSError where it cannot
-    be written.
+    The best theta and the record are those that ship with the package anyway. Raises OSError if `out` cannot be written.
     """
     check_writable(out / CHECKPOINT, "choose another --out")
     files = {CHECKPOINT: shipped.unfinished_file(name), "weights.pt": shipped.SHIPPED / f"{name}.pt",
              "history.json": shipped.SHIPPED / f"{name}.json"}  # fmt: skip
-    folder = out.resolve()  # of a link to a larger disk, the link stays
+    folder = out.resolve()  # keeps `out` a link, for instance to a larger disk
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     try:
         for file, source in files.items():
             content = source.read_bytes()
-            write_whole(part / file, lambda opened, content=content: opened.write(content))
+            write_atomically(part / file, lambda opened, content=content: opened.write(content))
         if folder.exists():
             folder.rmdir()
         part.rename(folder)

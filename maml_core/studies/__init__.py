@@ -1,4 +1,4 @@
-"""Questions, each answered by trainings that differ in one factor or by measuring trained weights."""
+"""Studies: questions answered by training runs that differ in one factor, or by measuring trained weights."""
 
 from .families import SHIPPED_AS, load_family
 from .registry import STUDIES

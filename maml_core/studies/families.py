@@ -1,4 +1,4 @@
-"""Three families of few-shot learning, trained on the same episodes: where the test differs from the training."""
+"""Three families of few-shot learning, trained on the same episodes, when the test differs from training."""
 
 from dataclasses import replace
 
@@ -18,29 +18,29 @@ from .study import Findings, StudyContext
 
 MAML, EQUAL_COLUMNS = "MAML", "MAML, equal columns"
 SHIPPED_AS = {
-    MAML: "families/omniglot-5way-1shot",  # as long as the others, unlike what is shipped as omniglot-5way-1shot
+    MAML: "families/omniglot-5way-1shot",  # trained as long as the others, unlike omniglot-5way-1shot
     "prototypes": "omniglot-5way-1shot-prototypes",
     "matching": "omniglot-5way-1shot-matching",
     "memory": "omniglot-5way-1shot-memory",
 }
-ANY_WAYS = ("prototypes", "matching")  # whose theta knows of no number of classes
+ANY_WAYS = ("prototypes", "matching")  # their theta does not depend on the number of classes
 TEST_TASKS = 300
 AXES = {"shots": (1, 2, 5, 10), "ways": (2, 3, 5, 10, 20), "turned": (0, 15, 30, 45), "stroke": (-1, -0.5, 0, 0.5, 1)}
 TRAINED_AT = {"shots": 1, "ways": 5, "turned": 0, "stroke": 0}
 
 
 def load_family(label: str) -> tuple[Learner, Weights, Recipe]:
-    """A family's learner and theta after the study's 5-way 1-shot training, seed 0, and its recipe."""
+    """A family's learner, theta and recipe, from the study's 5-way 1-shot run with seed 0."""
     theta, record = load_shipped(SHIPPED_AS[label])
     return record.recipe.build_learner(), theta, record.recipe
 
 
 def other_ways(label: str, ways: int) -> tuple[Learner, Weights, int] | None:
-    """Learner, theta and test steps for another number of classes; None where what was trained at 5 has no answer.
+    """Learner, theta and test steps for another number of classes; None if one trained on 5 ways cannot handle it.
 
-    MAML and the memory have an output for each of 5 labels: of fewer classes they use the first. For more, "equal
-    columns" gives MAML's last layer the mean of its columns N times, and an alpha that grows with N, as the mean over
-    N*K support points makes the share of each class's points smaller.
+    MAML and the memory have one output per label. For fewer than 5 classes they use the first outputs. For more, "equal
+    columns" repeats the mean of the columns of MAML's last layer N times, and scales alpha with N, since the mean over
+    N*K support points gives each class a smaller share.
     """
     learner, theta, recipe = load_family(MAML if label == EQUAL_COLUMNS else label)
     steps = recipe.test_steps[-1]
@@ -55,12 +55,12 @@ def other_ways(label: str, ways: int) -> tuple[Learner, Weights, int] | None:
 
 
 def families_shift(context: StudyContext) -> Findings:
-    """Accuracy where shots, ways, orientation or stroke width differ from training (5-way 1-shot), one at a time.
+    """Accuracy when shots, ways, orientation or stroke width differ from training (5-way 1-shot), one at a time.
 
-    The same 300 test tasks for all families, one query picture per class. Raises ValueError without Omniglot.
+    All families get the same 300 test tasks, with one query picture per class. Raises ValueError without Omniglot.
     """
     test, rows = omniglot_only(context).split("test"), []
-    known: dict[tuple, tuple[float, float] | None] = {}  # the setting of training is on every axis
+    known: dict[tuple, tuple[float, float] | None] = {}  # the training setting occurs on every axis
     for axis, value in progress([(axis, value) for axis, values in AXES.items() for value in values], "families"):
         for label in (*SHIPPED_AS, *([EQUAL_COLUMNS] if axis == "ways" and value >= TRAINED_AT["ways"] else [])):
             setting = TRAINED_AT | {axis: value}
@@ -78,7 +78,7 @@ def families_shift(context: StudyContext) -> Findings:
 def _measure(
     label: str, test: Characters, *, shots: int, ways: int, turned: float, stroke: float
 ) -> tuple[float, float] | None:
-    """Mean and interval of one family under one setting, or None where it has no answer."""
+    """Mean and interval of one family in one setting, or None if it cannot handle the number of classes."""
     found = other_ways(label, ways)
     if found is None:
         return None

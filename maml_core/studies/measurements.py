@@ -1,4 +1,4 @@
-"""Shipped weights, measured along one axis: queries per class, alpha at test, inner steps."""
+"""Measure shipped weights along one axis: queries per class, alpha at test time, inner steps."""
 
 import math
 from dataclasses import replace
@@ -22,7 +22,7 @@ MULTIPLES = (0, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4)
 def query_batches(context: StudyContext) -> Findings:
     """Accuracy against query pictures per class, by what batch norm sees at the query (5-way 1-shot, 3 steps).
 
-    The same 600 test tasks for all that batch norm may see. Raises ValueError without Omniglot.
+    Always on the same 600 test tasks. Raises ValueError without Omniglot.
     """
     name = "omniglot-5way-1shot"
     theta, recipe, part = _shipped(name, omniglot_only(context))
@@ -37,7 +37,7 @@ def query_batches(context: StudyContext) -> Findings:
 
 
 def alpha_at_test(context: StudyContext) -> Findings:
-    """Accuracy after 1 and 3 inner steps whose alpha is 0 to 4 times that of training (5-way 1-shot)."""
+    """Accuracy after 1 and 3 inner steps with 0 to 4 times the alpha of training (5-way 1-shot)."""
     characters, rows = omniglot_only(context), []
     names = ("omniglot-5way-1shot", "omniglot-5way-1shot-sum")
     for name in names:
@@ -46,21 +46,21 @@ def alpha_at_test(context: StudyContext) -> Findings:
         for multiple in progress(MULTIPLES, f"alpha, {name}"):
             learner = replace(recipe.build_learner(), alpha=recipe.alpha * (multiple or 1))
             scores = evaluate(learner, theta, tasks, [0, 1, 3], seeded_generator(0), TEST_TASKS)
-            for steps in (1, 3):  # with alpha = 0 every step is none
+            for steps in (1, 3):  # alpha = 0 is the same as no steps
                 row = {"recipe": name, "multiple": multiple, "alpha": round(recipe.alpha * multiple, 6), "steps": steps}
                 rows.append(row | rounded(*mean_and_ci95(scores[steps if multiple else 0])))
     return Findings(rows, {"recipes": names, "tasks": TEST_TASKS})
 
 
-# Candidates of the "automatically tuned step size" of the paper's baseline.
+# Candidates for the "automatically tuned step size" of the paper's baseline.
 ALPHAS = (0.003, 0.01, 0.02, 0.03, 0.05)
 
 
 def error_against_steps(context: StudyContext) -> Findings:
-    """The paper's Figure 3 and Table 2: error after 0 to 10 steps for K = 5, 10 and 20, with 100 query points a wave.
+    """The paper's Figure 3 and Table 2: error after 0 to 10 steps for K = 5, 10 and 20, with 100 query points per wave.
 
-    The pretrained network fine-tunes with the alpha that is best for it over ten steps, on waves that are not used
-    again. The oracle takes no step.
+    The pretrained network is fine-tuned with its best alpha over ten steps, chosen on separate waves. The oracle takes
+    no steps.
     """
     rows = []
     for shots in progress((5, 10, 20), "K"):
@@ -80,7 +80,7 @@ def error_against_steps(context: StudyContext) -> Findings:
 
 
 def tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float:
-    """The candidate of ALPHAS with the lowest error over steps 1 to 10, on waves of their own."""
+    """The alpha in ALPHAS with the lowest total error over steps 1 to 10, on waves that the study does not use."""
 
     def total(alpha: float) -> float:
         scores = evaluate(replace(learner, alpha=alpha), theta, tasks, range(1, 11), seeded_generator(1), TEST_TASKS)
@@ -91,7 +91,7 @@ def tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float
 
 
 def omniglot_only(context: StudyContext) -> Characters:
-    """Omniglot's characters, or a ValueError where there are none or others."""
+    """Omniglot's characters. Raises ValueError if they are not available."""
     characters = context.characters()
     if characters is None or characters.source != "omniglot":
         raise ValueError("This study measures on Omniglot, which is not on disk: docs/training.md says where to put it.")
@@ -99,11 +99,11 @@ def omniglot_only(context: StudyContext) -> Characters:
 
 
 def _shipped(name: str, characters: Characters) -> tuple[Weights, Recipe, Characters]:
-    """Shipped weights, the recipe they were trained by, and the test characters."""
+    """Shipped weights, the recipe they were trained with, and the test characters."""
     theta, record = load_shipped(name)
     return theta, record.recipe, characters.split("test", record.recipe.split)
 
 
 def rounded(mean: float, ci95: float) -> dict[str, float]:
-    """A row's mean and interval, to five digits."""
+    """A row's mean and interval, rounded to five decimals."""
     return {"mean": round(mean, 5), "ci95": round(ci95, 5)}

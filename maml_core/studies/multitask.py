@@ -1,19 +1,20 @@
 """The paper's multi-task baselines on the sinusoid (its appendix C): average many regressors, then fine-tune the average.
 
-500 regressors are trained, each from its own random start on its own wave until its error is below 0.02. Their average, in
-parameter space, is fine-tuned on five points with a tuned step size. The regressors are trained without regularization,
-with L2 weight decay, or with L2 towards the mean of those trained so far, "as high as possible without significantly
-deterring performance". Optimizer, steps and strengths the appendix leaves open, and the authors' code has none of this.
+500 regressors are trained, each from its own random initialization on its own wave, until its error is below 0.02. Their
+average in parameter space is fine-tuned on five points with a tuned step size. The regressors are trained without
+regularization, with L2 weight decay, or with L2 towards the mean of those trained so far, "as high as possible without
+significantly deterring performance". The appendix does not state optimizer, steps or strengths, and the authors' code does
+not include this experiment.
 
 Silent choices:
-  - the paper trains one regressor after the other, we one generation of 25 after the other: the task axis trains a
-    generation at once, and the mean so far is that of all earlier ones. The first has none, and is not regularized. This is
-    no detail: "by_generation" in the study's results has 100 regressors by the size of their generation.
-  - the three variants train on the same waves, starts and points.
-  - 10,000 steps of Adam on 20 new points each, at 1e-3, which rises from 0 over the first fifth of the steps and falls to 0
-    over the last. Without the rise, about one regressor in a hundred never learns its wave.
-  - the strength s adds s (w - centre) to the gradient, the centre being 0 or the mean. It is the highest of STRENGTHS that
-    keeps the mean error on the own waves below 0.02, on 100 regressors of another seed.
+  - the paper trains one regressor after another; we train generations of 25 at once, on the task axis. The mean so far is
+    that of all earlier generations; the first generation has none and is not regularized. This matters: "by_generation" in
+    the study's results compares generation sizes on 100 regressors.
+  - all three methods train on the same waves, initializations and points.
+  - 10,000 steps of Adam, each on 20 new points, with a learning rate that rises from 0 to 1e-3 over the first fifth of the
+    steps and falls to 0 over the last. Without this warmup, about one regressor in a hundred never learns its wave.
+  - the strength s adds s (w - centre) to the gradient, where the centre is 0 or the mean. It is the highest of STRENGTHS
+    that keeps the mean error on the regressors' own waves below 0.02, on 100 regressors with another seed.
 """
 
 import math
@@ -44,15 +45,15 @@ from .multitask_training import (
 )  # fmt: skip
 from .study import Findings, StudyContext
 
-LIMIT = 0.02  # the paper's, on a regressor's own wave
+LIMIT = 0.02  # the paper's limit for the error on a regressor's own wave
 STRENGTHS = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 SEEDS, TRIAL_SEED, COMPARED_SEEDS = (0, 1), 2, (2, 3)
 
 
-def highest_harmless(error: Callable[[float], float]) -> tuple[float, dict[float, float]]:
-    """The highest of STRENGTHS whose error is below LIMIT, and the errors of those tried on the way down to it.
+def strongest_within_limit(error: Callable[[float], float]) -> tuple[float, dict[float, float]]:
+    """The highest of STRENGTHS whose error is below LIMIT, or else the one with the lowest error.
 
-    Where none is, it is the one with the lowest error.
+    Also returns the errors of all strengths that were tried, from the highest down.
     """
     tried: dict[float, float] = {}
     for strength in sorted(STRENGTHS, reverse=True):
@@ -63,10 +64,10 @@ def highest_harmless(error: Callable[[float], float]) -> tuple[float, dict[float
 
 
 def multi_task(context: StudyContext, regimen: Regimen = Regimen()) -> Findings:
-    """The study: strengths, errors on the own waves, and errors after 0 to 10 steps from K = 5, 10 and 20 points.
+    """The study: strengths, errors on the regressors' own waves, and errors after 0 to 10 steps on K = 5, 10 and 20 points.
 
-    The test waves are those of `error_against_steps`, 100 query points each. Its weights are the first seed's
-    averages.
+    The test waves are those of `error_against_steps`, with 100 query points each. The weights are the averages of the
+    first seed.
     """
     recipe = find_recipe("sinusoid-pretrained")
     network = recipe.build_network()
@@ -79,7 +80,7 @@ def multi_task(context: StudyContext, regimen: Regimen = Regimen()) -> Findings:
     few = replace(regimen, regressors=min(regimen.regressors, 4 * regimen.generation))
     chosen, tried = {NO_PENALTY: 0.0}, []
     for method in (L2, TO_THE_MEAN):
-        chosen[method], errors = highest_harmless(lambda s, m=method: train(m, s, TRIAL_SEED, few)[1].mean().item())
+        chosen[method], errors = strongest_within_limit(lambda s, m=method: train(m, s, TRIAL_SEED, few)[1].mean().item())
         tried += [{"method": method, "strength": s, "own_wave_error": round(error, 5)} for s, error in errors.items()]
     rows, trainings, weights = [], [], {}
     for seed in SEEDS:
@@ -105,9 +106,9 @@ def multi_task(context: StudyContext, regimen: Regimen = Regimen()) -> Findings:
 
 
 def by_generation(network: Network, strength: float, few: Regimen, descend: Descent) -> list[dict[str, Any]]:
-    """What it changes to train regressors one at a time towards the mean so far: as many of them, K = 5, two seeds.
+    """Compare regressors trained a generation at a time and one at a time, regularized to the mean; K = 5, two seeds.
 
-    Rows as of `fine_tuned`, with the size of a generation and the mean error on the own waves.
+    Returns rows like `fine_tuned`, with the generation size and the mean error on the regressors' own waves.
     """
     rows = []
     for size in sorted({few.generation, 1}, reverse=True):
@@ -121,7 +122,7 @@ def by_generation(network: Network, strength: float, few: Regimen, descend: Desc
 
 
 def fine_tuned(theta: Weights, method: str, seed: int, shots: tuple[int, ...] = (5, 10, 20)) -> list[dict[str, Any]]:
-    """Rows of the study: the error after 0 to 10 steps from theta, with the alpha that is best for it over ten steps."""
+    """Rows of the study: errors after fine-tuning theta for 0 to 10 steps, with its best alpha over ten steps."""
     rows = []
     for k in shots:
         tasks, learner = SinusoidTasks(k, queries=100), find_recipe("sinusoid-pretrained").build_learner()

@@ -1,4 +1,4 @@
-"""The regressors of the multi-task baselines, trained a generation at a time: the task axis is the generation."""
+"""Train the regressors of the multi-task baselines a generation at a time, with the generation as the task axis."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,11 +22,11 @@ METHODS = (NO_PENALTY, L2, TO_THE_MEAN)
 class Regimen:
     """How the regressors are trained.
 
-    regressors:     how many, a multiple of `generation`
-    generation:     regressors that are trained at once
-    steps, points:  Adam steps, a multiple of `block`, and new points of the wave in each
-    learning_rate:  of Adam; rises from 0 over the first fifth of the steps and falls to 0 over the last
-    block:          steps in one compiled graph
+    regressors:     their number, a multiple of `generation`
+    generation:     regressors trained at once
+    steps, points:  Adam steps, a multiple of `block`, and new points of the wave per step
+    learning_rate:  Adam's, reached after a linear rise over the first fifth of the steps; falls to 0 over the last fifth
+    block:          steps per compiled graph
     """
 
     regressors: int = 500
@@ -56,10 +56,10 @@ Descent = Callable[..., tuple[Weights, Moments]]
 
 
 def descent(network: Network, compiled: bool = False) -> Descent:
-    """Adam on the sum of R regressors' losses, as a function of
+    """A function that runs S steps of Adam on the sum of R regressors' losses and returns theta and moments.
 
-    theta [R, ...] and moments, x [S, R, B] (B points for each of S steps), amplitude and phase [R, 1], centre [...] and
-    strength (a scalar) of the regularization, and rates [S]; it returns theta and moments after S steps.
+    Its arguments are theta [R, ...] and moments, x [S, R, B] (B points per step), amplitude and phase [R, 1], the
+    regularization's centre [...] and strength (a scalar), and the learning rates [S].
     """
 
     def steps(theta: Weights, moments: Moments, x: Tensor, amplitude: Tensor, phase: Tensor, centre: Weights,
@@ -71,8 +71,8 @@ def descent(network: Network, compiled: bool = False) -> Descent:
                 return network.loss(network.forward(weights, points[..., None]), y).mean(-1).sum()
 
             gradient = torch.func.grad(loss)(theta)
-            pulled = {name: g + strength * (theta[name] - centre[name]) for name, g in gradient.items()}
-            theta, moments = adam(theta, pulled, moments, rate)
+            regularized = {name: g + strength * (theta[name] - centre[name]) for name, g in gradient.items()}
+            theta, moments = adam(theta, regularized, moments, rate)
         return theta, moments
 
     return compile_whole(steps) if compiled else steps
@@ -80,10 +80,10 @@ def descent(network: Network, compiled: bool = False) -> Descent:
 
 @contextmanager
 def denormals_as_zero() -> Iterator[None]:
-    """Numbers below 1e-38 count as 0 in this thread, where the processor can do so.
+    """Flush numbers below 1e-38 to 0 in this thread, if the processor supports it.
 
-    Adam's moments of units without a gradient decay to such numbers and stay there, and processors are slow at them: up to
-    seven times as slow a training.
+    Adam's moments of units without a gradient decay to such numbers and stay there. Processors compute with them slowly,
+    which makes training up to seven times slower.
     """
     torch.set_flush_denormal(True)
     try:
@@ -106,11 +106,11 @@ def train_regressors(
     regimen: Regimen = Regimen(),
     descend: Descent | None = None,
 ) -> tuple[Weights, Tensor, Tensor]:
-    """Regressors [R, ...], each trained on a wave of its own, and these waves' amplitudes and phases [R, 1].
+    """Train regressors [R, ...], each on its own wave; also returns the waves' amplitudes and phases [R, 1].
 
-    method, strength: one of METHODS and how strong it is. descend: a `descent` that is compiled already. Starts, waves
-    and points depend on nothing but the generator and the regimen. Raises ValueError for another method, a strength below
-    0, or one that has no method.
+    method, strength: one of METHODS, and its strength. descend: a `descent`, for instance a compiled one. Initializations,
+    waves and points depend only on the generator and the regimen. Raises ValueError for an unknown method, a negative
+    strength, or a strength without regularization.
     """
     one_of(METHODS, method=method)
     at_least(0, strength=strength)
@@ -125,16 +125,16 @@ def train_regressors(
         theta = {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
         moments, towards_mean = no_moments(theta), method == TO_THE_MEAN and first > 0
         centre = mean_theta(trained) if towards_mean else {name: torch.zeros_like(w[0]) for name, w in theta.items()}
-        pull = torch.tensor(strength if method == L2 or towards_mean else 0.0)
+        decay = torch.tensor(strength if method == L2 or towards_mean else 0.0)
         for step in range(0, regimen.steps, regimen.block):
             unit = torch.rand((regimen.block, len(amplitude), regimen.points), generator=generator)
             x = low + (X_RANGE[1] - low) * unit
-            theta, moments = descend(theta, moments, x, amplitude, phase, centre, pull, rates[step : step + regimen.block])
+            theta, moments = descend(theta, moments, x, amplitude, phase, centre, decay, rates[step : step + regimen.block])
         trained = {name: torch.cat([trained[name], w]) if trained else w for name, w in theta.items()}
     return trained, *waves
 
 
 def own_wave_errors(network: Network, regressors: Weights, amplitude: Tensor, phase: Tensor) -> Tensor:
-    """Each regressor's mean squared error on its own wave, at 1,000 evenly spaced points: [R]."""
+    """Each regressor's mean squared error on its own wave, over 1,000 evenly spaced points: [R]."""
     x = torch.linspace(*X_RANGE, 1000, dtype=amplitude.dtype).expand(len(amplitude), -1)
     return network.loss(network.forward(regressors, x[..., None]), wave(x, amplitude, phase)).mean(-1)

@@ -1,4 +1,4 @@
-"""The study of 2-D navigation: trainings, what they reach on new goals, and how a policy joins the shipped ones."""
+"""The 2-D navigation study: train policies, evaluate them on new goals, and publish them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from ..evaluation import mean_and_ci95
 from ..networks import Weights
-from ..results.shipped import NOT_SHIPPED, POLICY_FOLDER
+from ..results.shipped import NOT_WRITABLE, POLICY_FOLDER
 from ..rl.evaluation import ALPHAS, TEST_GOALS, TEST_TRAJECTORIES, evaluate_policy, tuned_alpha
 from ..rl.navigation import best_returns, draw_goals
 from ..rl.policy import navigation_policy
@@ -22,9 +22,9 @@ TEST_SEED, TUNING_SEED = 1_000, 1_001
 
 
 def navigation_study(context: StudyContext) -> Findings:
-    """Train every condition on every seed, for a fifth of the meta-iterations and for all, and judge the policies.
+    """Train every condition with every seed, for a fifth of the meta-iterations and for all, and evaluate the policies.
 
-    There is a row for each policy and step size; "trainings" are the trainings with their learning curves.
+    There is a row per policy and step size; "trainings" has the training runs with their learning curves.
     """
     iterations = PolicyRecipe("any").meta_iterations if context.iterations is None else context.iterations
     at_least(1, iterations=iterations)
@@ -33,61 +33,61 @@ def navigation_study(context: StudyContext) -> Findings:
     for condition, name in CONDITIONS.items():
         for stage in stages if name else (0,):
             for seed in context.seeds:
-                context.say(f"{condition}, {stage} meta-iterations, seed {seed}")
+                context.log(f"{condition}, {stage} meta-iterations, seed {seed}")
                 about = {"condition": condition, "iterations": stage, "seed": seed}
                 if name is None:
                     theta = navigation_policy().init(seeded_generator(seed, context.device))
                 else:
                     out = context.out / f"navigation-{name},iterations={stage},seed={seed}"
-                    facts = dict(context.metadata)
-                    story = train_policy(POLICIES[name], out, stage, seed, context.device, facts, context.say)
-                    theta = story["theta"]
-                    trainings.append(about | _told(story))
-                rows += (about | row for row in judge(theta, name))
+                    metadata = dict(context.metadata)
+                    run = train_policy(POLICIES[name], out, stage, seed, context.device, metadata, context.log)
+                    theta = run["theta"]
+                    trainings.append(about | _summary(run))
+                rows += (about | row for row in evaluate_by_alpha(theta, name))
     goals = draw_goals(TEST_GOALS, seeded_generator(TEST_SEED))
     best, best_ci95 = mean_and_ci95(best_returns(goals))
     settings = {"iterations": iterations, "goals": TEST_GOALS, "trajectories": TEST_TRAJECTORIES}
     return Findings(rows, settings, {"best": round(best, 4), "best_ci95": round(best_ci95, 4), "trainings": trainings})
 
 
-def judge(theta: Weights, name: str | None) -> Iterator[dict[str, Any]]:
-    """What a policy reaches on the test goals, by step size (first-order MAML at its own only).
+def evaluate_by_alpha(theta: Weights, name: str | None) -> Iterator[dict[str, Any]]:
+    """Evaluate a policy on the test goals, by step size (first-order MAML only with its own).
 
-    `chosen` is the one to report: that of training for what was trained to adapt, else the one that did best on goals
-    which are not used again.
+    The row to report is `chosen`: for a policy trained to adapt, with the alpha of training; for any other, with the best
+    alpha on separate goals.
     """
     policy, recipe = navigation_policy(), POLICIES[name] if name else None
     adapts = recipe is not None and recipe.inner_steps > 0
     chosen = recipe.alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
     std = round(theta["log_std"].exp().mean().item(), 4)
     for alpha in (chosen,) if adapts and recipe.first_order else ALPHAS:
-        told = evaluate_policy(policy, theta, alpha, TEST_SEED).summary()
-        yield {"alpha": alpha, "chosen": alpha == chosen, "std": std} | told
+        result = evaluate_policy(policy, theta, alpha, TEST_SEED).summary()
+        yield {"alpha": alpha, "chosen": alpha == chosen, "std": std} | result
 
 
-def _told(story: dict[str, Any]) -> dict[str, Any]:
-    """A training without its weights: the learning curve as columns."""
-    curve = {key: [row[key] for row in story["history"]] for key in ("before", "after", "distance", "kl")}
-    return {key: story[key] for key in ("recipe", "iteration", "wall_seconds", "device", "torch")} | {"curve": curve}
+def _summary(run: dict[str, Any]) -> dict[str, Any]:
+    """A training run without its weights, and with its learning curve as columns."""
+    curve = {key: [row[key] for row in run["history"]] for key in ("before", "after", "distance", "kl")}
+    return {key: run[key] for key in ("recipe", "iteration", "wall_seconds", "device", "torch")} | {"curve": curve}
 
 
 def is_policy(folder: Path) -> bool:
-    """Whether a folder holds the training of a policy."""
+    """Whether a folder holds the training run of a policy."""
     return (folder / FILE).exists()
 
 
 def publish_policy(folder: Path) -> dict[str, Any]:
-    """Put a trained policy among the shipped ones, with its story and what it reaches on the test goals.
+    """Ship a trained policy with the package, with a record of its training run and its evaluation on the test goals.
 
-    Raises OSError, before it is judged, where the package's folder cannot be written.
+    Returns the record. Raises OSError, before the evaluation, if the package's folder cannot be written.
     """
-    found = checkpoints.load(folder / FILE)
-    recipe, name = found["recipe"], f"{found['recipe']['name']}-{found['iteration']}"
+    run = checkpoints.load(folder / FILE)
+    recipe, name = run["recipe"], f"{run['recipe']['name']}-{run['iteration']}"
     for ending in ("pt", "json"):
-        check_writable(POLICY_FOLDER / f"{name}.{ending}", NOT_SHIPPED)
-    evaluation = next(row for row in judge(found["theta"], recipe["name"]) if row["chosen"])
-    story = _told(found) | {"seed": found["seed"], "commit": found.get("commit"), "evaluation": evaluation}
+        check_writable(POLICY_FOLDER / f"{name}.{ending}", NOT_WRITABLE)
+    evaluation = next(row for row in evaluate_by_alpha(run["theta"], recipe["name"]) if row["chosen"])
+    record = _summary(run) | {"seed": run["seed"], "commit": run.get("commit"), "evaluation": evaluation}
     POLICY_FOLDER.mkdir(exist_ok=True)
-    checkpoints.save({key: found[key] for key in ("theta", "recipe", "iteration")}, POLICY_FOLDER / f"{name}.pt")
-    checkpoints.save(story, POLICY_FOLDER / f"{name}.json")
-    return story
+    checkpoints.save({key: run[key] for key in ("theta", "recipe", "iteration")}, POLICY_FOLDER / f"{name}.pt")
+    checkpoints.save(record, POLICY_FOLDER / f"{name}.json")
+    return record

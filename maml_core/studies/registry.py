@@ -1,6 +1,6 @@
-"""All studies by name: a new one is an entry in STUDIES.
+"""All studies by name; to add one, add an entry to STUDIES.
 
-`python -m maml_core study NAME` runs one and writes its results as JSON, from which chapters and figures are made.
+`python -m maml_core study NAME` runs one and writes its results as JSON, which chapters and figures are made from.
 """
 
 from typing import Any
@@ -22,17 +22,17 @@ UPRIGHT_AND_TURNED: dict[str, Protocol] = {
 
 
 def _few_tasks(**changes: Any) -> Condition:
-    """5-way 1-shot with three inner steps, so that variants have something to differ in, and few tasks, for two cores."""
+    """5-way 1-shot with three inner steps, so that variants can differ, and with few tasks, to suit two cores."""
     return Condition("omniglot-5way-1shot", {**changes, "inner_steps": 3, "meta_batch": 8})
 
 
 def _adapting(what: str) -> Condition:
-    """20-way 1-shot by the fast recipe, with another choice of what adapts and the schedule of a short training."""
+    """20-way 1-shot with the fast recipe, another choice of what adapts, and the schedule of a short run."""
     return Condition("omniglot-20way-1shot-fast", {"adapts": what, "meta_iterations": 1_000})
 
 
 def _trained(name: str, question: str, conditions: dict[str, Condition], ships: bool = False, **how: Any) -> Study:
-    """A study that trains; ships: whether its weights go with the shipped results. how: of Trainings."""
+    """A study that trains. ships: whether its weights ship with its results; how: arguments of Trainings."""
     answer = Trainings(conditions, **how)
     return Study(name, question, answer, trains=True, ships=tuple(conditions) if ships else ())
 
@@ -42,14 +42,14 @@ WAYS_20_MEAN = Condition("omniglot-20way-1shot", {"inner_loss": "mean"})
 
 
 def _families(ways: int, maml: Condition, **how: Any) -> Study:
-    """MAML and the readers, whose recipes differ in the variant (reading takes one step, whatever the recipe says)."""
+    """MAML and the readers, whose recipes differ in the variant (readers ignore the number of inner steps)."""
     conditions = {MAML: maml, **{name: Condition(f"omniglot-{ways}way-1shot-{name}") for name in READERS}}
     question = f"Three families of few-shot learning on the same episodes, {ways}-way 1-shot"
     return _trained(f"families-{ways}way", question, conditions, **how)
 
 
 STUDIES: dict[str, Study] = {study.name: study for study in (
-    # Trainings that differ in one factor.
+    # Training runs that differ in one factor.
     _trained("loss-scale-5way",
              "Inner loss, 5-way 1-shot: the sum over points divided by K, as the paper's code has it, or the mean?",
              {"mean": SECOND_ORDER, "sum / K": Condition("omniglot-5way-1shot-sum")},
@@ -79,13 +79,13 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
              "What adapts, 20-way 1-shot: one inner step, an alpha learned for each layer that takes part",
              {what: _adapting(what) for what in ADAPTING}, iterations=1000, validate_every=250, ships=True),
     _families(5, SECOND_ORDER, iterations=1000, validate_every=200),
-    _families(20, WAYS_20_MEAN, iterations=300, validate_every=50),  # whose mean learns faster (loss-scale-20way)
-    # Shipped weights, measured.
+    _families(20, WAYS_20_MEAN, iterations=300, validate_every=50),  # where the mean learns faster (loss-scale-20way)
+    # Measurements of shipped weights.
     Study("query-batches", "How much of the accuracy comes from judging the query pictures together?", query_batches),
     Study("alpha-at-test", "Does the alpha of training remain the best one at test?", alpha_at_test),
     Study("error-against-steps", "How does the error fall with inner steps at test?", error_against_steps),
     Study("families-shift", "What does each family do when the test differs from its training?", families_shift),
-    # Small networks and policies, trained by training loops of their own.
+    # Small networks and policies, which have training loops of their own.
     Study("multi-task", "What are regressors worth that are trained apart and averaged in parameter space?", multi_task,
           ships=METHODS),
     Study("navigation", "2-D navigation: how does the return rise with policy gradient steps on a new goal?",

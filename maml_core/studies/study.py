@@ -1,4 +1,4 @@
-"""A study: one question, one way to run it, one form of result. `registry.STUDIES` has them all."""
+"""A study: a question, a function that answers it, and a result in a common format. `registry.STUDIES` lists them all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class StudyContext:
     seeds, iterations, device, engine:  of the training runs; iterations None means the study's own number
     weights:     folder to save the study's weights in; None saves none
     metadata:    stored with training runs and results, such as the commit
-    say:         receives progress messages
+    log:         receives progress messages
     """
 
     out: Path
@@ -33,7 +33,7 @@ class StudyContext:
     engine: str = "auto"
     weights: Path | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    say: Callable[[str], None] = print
+    log: Callable[[str], None] = print
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Study:
     ships: tuple[str, ...] = ()
 
     def run(self, context: StudyContext) -> StudyResult:
-        """Answer the question and save the weights. Raises ValueError where something is missing, such as Omniglot."""
+        """Answer the question and save the weights. Raises ValueError if something is missing, such as Omniglot."""
         found = self.answer(context)
         for condition in self.ships if context.weights else ():
             checkpoints.save(found.weights[condition], context.weights / weights_name(condition))

@@ -1,6 +1,6 @@
-"""Studies that train: conditions that differ in one factor, equally long and on the same seeds, and their evaluation.
+"""Studies that train: conditions that differ in one factor, with equal length and seeds, and their evaluation.
 
-A training run that two studies share is run once.
+A training run that two studies share runs only once.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ from ..training.loop import Settings, train
 from ..training.record import TrainingRecord
 from .study import Findings, StudyContext
 
-# How trained weights are judged: changes to the recipe, and query points per class (None: the recipe's own).
+# How trained weights are evaluated: changes to the recipe, and query points per class (None: the recipe's own).
 Protocol = tuple[dict[str, Any], int | None]
 AS_IN_THE_PAPER: dict[str, Protocol] = {"paper": ({}, None), "15 queries": ({}, 15)}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One side of a comparison: a recipe by name, and what is changed of it."""
+    """One side of a comparison: a recipe by name, and changes to it."""
 
     recipe: str
     changes: dict[str, Any] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Condition:
         return replace(find_recipe(self.recipe), **self.changes)
 
     def folder(self, seed: int) -> str:
-        """Where its training lies, by what it is, so that studies find each other's."""
+        """The folder of its training run, named after its settings so that studies share runs."""
         return ",".join([self.recipe, *(f"{key}={value}" for key, value in self.changes.items()), f"seed={seed}"])
 
 
@@ -56,7 +56,7 @@ class Trainings:
     test_tasks: int = 600
 
     def __call__(self, context: StudyContext) -> Findings:
-        """Raises ValueError where a folder holds a run that is longer already."""
+        """Run the study. Raises ValueError if a folder already holds a longer run."""
         iterations = self.iterations if context.iterations is None else context.iterations
         characters, rows, weights = context.characters(), [], {}
         for label, condition in self.conditions.items():
@@ -67,24 +67,24 @@ class Trainings:
             tasks, validation = recipe.build_training_tasks(train_part), recipe.build_tasks(held_out)
             for seed in context.seeds:
                 out = context.out / condition.folder(seed)
-                context.say(f"{label}, seed {seed}: {out}")
+                context.log(f"{label}, seed {seed}: {out}")
                 settings = self._settings(context, iterations, seed, out, characters)
                 record = _train(recipe, tasks, validation, out, settings)
                 best = checkpoints.load(out / "weights.pt")
                 weights.setdefault(label, best)
                 row = {"condition": label, "seed": seed, "recipe": recipe.name}
-                rows.append(row | _told(record) | {"judged": self._judge(recipe, best["theta"], characters)})
+                rows.append(row | _summary(record) | {"judged": self._evaluate(recipe, best["theta"], characters)})
         settings = {"iterations": iterations, "tasks": self.test_tasks, "data": characters.source}
         return Findings(rows, settings, weights=weights)
 
     def _settings(self, context: StudyContext, iterations: int, seed: int, out: Path, characters: Characters) -> Settings:
         return Settings(
-            iterations=iterations, seed=seed, device=context.device, engine=context.engine, say=context.say,
-            resume=(out / CHECKPOINT).exists(), validate_every=self.validate_every, again="the same study.",
+            iterations=iterations, seed=seed, device=context.device, engine=context.engine, log=context.log,
+            resume=(out / CHECKPOINT).exists(), validate_every=self.validate_every, resume_hint="the same study command.",
             metadata={"data": characters.source, **context.metadata},
         )  # fmt: skip
 
-    def _judge(self, recipe: Recipe, theta: Weights, characters: Characters) -> dict[str, dict[str, Any]]:
+    def _evaluate(self, recipe: Recipe, theta: Weights, characters: Characters) -> dict[str, dict[str, Any]]:
         return {
             name: measure(replace(recipe, **changes), theta, characters, 0, self.test_tasks, queries=queries, by_step=False)
             for name, (changes, queries) in self.protocols.items()
@@ -97,13 +97,13 @@ def _train(
     record = TrainingRecord.from_json(train(recipe, tasks, validation, out, settings), out)
     if record.iterations_run != settings.iterations:
         raise ValueError(
-            f"{out} has gone on to meta-iteration {record.iterations_run:,}, past the {settings.iterations:,} of this "
-            "study: move it away, or ask for as many --iterations."
+            f"{out} is already at meta-iteration {record.iterations_run:,}, past the {settings.iterations:,} of this "
+            "study: move it away, or choose at least as many --iterations."
         )
     return record
 
 
-def _told(record: TrainingRecord) -> dict[str, Any]:
-    """What a row says about its training run."""
+def _summary(record: TrainingRecord) -> dict[str, Any]:
+    """The fields of a training run's record that go into its row."""
     names = ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "torch", "history")
     return {name: getattr(record, name) for name in names}

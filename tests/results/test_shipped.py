@@ -1,4 +1,4 @@
-"""What the package ships: weights, their records, and the numbers that docs/results.md prints of them."""
+"""Shipped weights, their records, and the numbers on docs/results.md that come from them."""
 
 import tomllib
 from pathlib import Path
@@ -12,7 +12,7 @@ from maml_core.results import load_shipped, load_study, load_study_weights, meas
 from maml_core.results.literature import PAPER_MSE
 from maml_core.results.shipped import SHIPPED, unfinished_file
 from maml_core.results.tables import accuracy_rows, percent
-from maml_core.results.unfinished import take_unfinished
+from maml_core.results.unfinished import copy_unfinished
 from maml_core.tasks import Characters
 from maml_core.training import checkpoints, load_training
 from maml_core.training.record import TrainingRecord
@@ -22,27 +22,27 @@ NAMES = sorted(path.stem for path in SHIPPED.glob("*.pt"))
 RESULTS = read_page("docs/results.md")
 
 
-# Trained for as long as the paper says, or as far as two cores got.
+# Minimal meta-iterations: the paper's, or as many as two cores managed.
 AT_LEAST = {"omniglot-5way-1shot": 60_000, "omniglot-5way-1shot-sum": 8_000, "omniglot-5way-1shot-mlp": 60_000}
 
 
-# Whose pictures nobody may pass on.
-WAITING = {"mini-imagenet-5way-1shot", "mini-imagenet-5way-5shot"}
+# Their pictures may not be redistributed.
+NOT_TRAINED = {"mini-imagenet-5way-1shot", "mini-imagenet-5way-5shot"}
 
 
-def test_every_recipe_is_shipped_but_those_that_wait():
-    assert set(NAMES) == set(RECIPES) - WAITING
+def test_every_trained_recipe_is_shipped():
+    assert set(NAMES) == set(RECIPES) - NOT_TRAINED
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_fit_their_recipe_and_have_their_record(name):
+def test_weights_fit_their_recipe_and_record(name):
     theta, record = load_shipped(name)
     recipe = RECIPES[name]
     assert record.recipe == recipe
     checkpoints.check_weights(theta, recipe.build_learner().network, SHIPPED / f"{name}.pt")
     assert all(w.isfinite().all() and not w.requires_grad for w in theta.values())
-    facts = ("seed", "iterations_run", "device", "torch", "wall_seconds", "commit", "data", "evaluation")
-    assert not [fact for fact in facts if getattr(record, fact) is None]
+    names = ("seed", "iterations_run", "device", "torch", "wall_seconds", "commit", "data", "evaluation")
+    assert not [missing for missing in names if getattr(record, missing) is None]
     validated, is_unfinished = record.history[-1]["iteration"], unfinished_file(name).exists()
     assert validated <= record.iterations_run if is_unfinished else validated == record.iterations_run
     assert record.iterations_run >= (70_000 if recipe.is_regression else AT_LEAST.get(name, 1))
@@ -53,29 +53,29 @@ def test_weights_fit_their_recipe_and_have_their_record(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if RECIPES[name].is_regression])
-def test_sinusoids_measured_again(name):
-    """Other waves than the record's, so equal up to both intervals."""
+def test_sinusoid_evaluations_can_be_repeated(name):
+    """On other waves than the record's, so equal up to both intervals."""
     theta, record = load_shipped(name)
     again = measure(RECIPES[name], theta, seed=5, test_tasks=300)
     for step, mse in record.evaluation["mse"].items():
         assert abs(again["mse"][step] - mse) < 1.5 * (again["ci95"][step] + record.evaluation["ci95"][step])
 
 
-def test_sinusoid_5shot_reaches_the_papers_table_2():
+def test_sinusoid_5shot_reaches_table_2():
     evaluation = load_shipped("sinusoid-5shot")[1].evaluation
     for step, paper in PAPER_MSE["sinusoid-5shot"].items():
         assert evaluation["mse"][str(step)] - evaluation["ci95"][str(step)] < paper
 
 
-def test_rows_trained_in_full_reach_the_reported_interval():
-    """By the paper's recipes; ours are shorter, and the table says how far each gets."""
+def test_recipes_trained_in_full_reach_the_reported_interval():
+    """Only the paper's own recipes; ours are shorter, and the table has what each reaches."""
     full = {row.recipe: row for row in accuracy_rows() if row.iterations >= row.of == 60_000}
     assert {"omniglot-5way-1shot", "omniglot-5way-1shot-mlp"} <= full.keys()
     assert not [row for row in full.values() if row.reported and row.short > 0]
 
 
 @pytest.mark.parametrize("name", ["omniglot-5way-1shot", "omniglot-5way-1shot-sum", "omniglot-5way-1shot-mlp"])
-def test_omniglot_measured_again(name, characters: Characters):
+def test_omniglot_evaluations_can_be_repeated(name, characters: Characters):
     if characters.source != "omniglot":
         pytest.skip("Omniglot is not on disk")
     theta, record = load_shipped(name)
@@ -84,54 +84,54 @@ def test_omniglot_measured_again(name, characters: Characters):
     assert again["accuracy_by_step"]["0"] < 0.25
 
 
-def test_results_page_says_how_far_20way_has_got():
+def test_results_page_has_the_length_of_the_20way_run():
     row = next(row for row in accuracy_rows() if row.recipe == "omniglot-20way-1shot")
     of = f" of {row.of:,}" if row.iterations < row.of else ""
     assert f"reaches {percent(row.ours)}% after {row.iterations:,}{of} meta-iterations" in RESULTS
 
 
 def check_unfinished(name: str, out: Path) -> None:
-    """A shipped unfinished training can be gone on with in `out`, and is the one whose weights and record are shipped."""
+    """A shipped unfinished run can be resumed in `out`, and belongs to the shipped weights and record."""
     recipe, (best, record) = RECIPES[name], load_shipped(name)
-    take_unfinished(name, out)
+    copy_unfinished(name, out)
     state = load_training(out, pytest.fail)
-    kept = TrainingRecord.from_json(state, out)
-    assert kept.recipe == recipe
-    kept.check_settings(record.settings(), out)
+    saved = TrainingRecord.from_json(state, out)
+    assert saved.recipe == recipe
+    saved.check_settings(record.settings(), out)
     for moments in (state["theta"], state["first_moment"], state["second_moment"]):
         checkpoints.check_weights(moments, recipe.build_learner().network, out)
     assert state["iteration"] == record.iterations_run < recipe.meta_iterations
-    assert kept.history == record.history and kept.best == record.best
+    assert saved.history == record.history and saved.best == record.best
     weights = checkpoints.load(out / "weights.pt")
-    assert weights["iteration"] == kept.best_iteration
+    assert weights["iteration"] == saved.best_iteration
     assert all(torch.equal(weights["theta"][key], w) for key, w in best.items())
 
 
-def test_unfinished_trainings_can_be_gone_on_with(tmp_path):
+def test_unfinished_runs_can_be_resumed(tmp_path):
     for path in unfinished_file("any").parent.glob("*"):
         assert path.suffix == ".pt"
         check_unfinished(path.stem, tmp_path / path.stem)
 
 
-def test_torch_loads_the_files_without_running_code():
+def test_shipped_files_load_without_running_code():
     for path in [*SHIPPED.glob("*.pt"), *unfinished_file("any").parent.glob("*.pt")]:
         assert "theta" in torch.load(path, weights_only=True)
 
 
-def test_an_installation_has_every_module_and_every_file():
-    """`pip install git+...` copies what pyproject.toml names; a checkout that is edited in place would not miss it."""
+def test_installation_has_every_module_and_file():
+    """`pip install git+...` copies what pyproject.toml lists; an editable install would not miss anything."""
     root = Path(__file__).resolve().parent.parent.parent
     tools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = {path.parent.relative_to(root).as_posix().replace("/", ".") for path in root.glob("maml_core/**/*.py")}
     assert set(find_packages(root, include=tools["packages"]["find"]["include"])) == folders
     named = {path for pattern in tools["package-data"]["maml_core"] for path in (root / "maml_core").glob(pattern)}
     assert named >= {path for path in SHIPPED.rglob("*") if path.is_file()}
-    later = unfinished_file("any").relative_to(root / "maml_core")  # is there while a training is unfinished
+    later = unfinished_file("any").relative_to(root / "maml_core")  # only exists while a run is unfinished
     assert any(later.match(pattern) for pattern in tools["package-data"]["maml_core"])
 
 
-def test_results_page_prints_the_studies():
-    """The numbers of "What we found on the way", straight from the shipped results."""
+def test_results_page_has_the_numbers_of_the_studies():
+    """Those under "What we found on the way", computed from the shipped results."""
     adapts = {row["condition"]: row for row in load_study("what-adapts").rows}
     test = {what: f"{100 * row['judged']['paper']['accuracy']:.1f}%" for what, row in adapts.items()}
     theta, _ = load_study_weights("what-adapts", "everything")
@@ -160,8 +160,8 @@ def test_results_page_prints_the_studies():
         assert f"after {load_study(name).settings['iterations']:,}" in found.lower()
 
 
-def test_what_the_results_page_says_of_three_families():
-    """What a meta-iteration of prototypes takes of MAML's, and what all lose to 45 degrees."""
+def test_results_page_has_the_numbers_of_the_three_families():
+    """The time of prototypes relative to MAML's, and the accuracy that all lose at 45 degrees."""
     shares = []
     for ways in ("5way", "20way"):
         rows = load_study(f"families-{ways}").rows

@@ -1,4 +1,4 @@
-"""The paper's tables beside our results: what is reported, what is printed, what is drawn."""
+"""The paper's tables beside our results: reported values, printed tables, and figures."""
 
 import matplotlib
 import pytest
@@ -21,7 +21,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("| ").split("|")]
 
 
-def test_literature_holds_fractions_and_the_papers_rows():
+def test_literature_has_fractions_and_the_papers_rows():
     values = [cell for row in OMNIGLOT for cell in row.cells if cell]
     assert all(0.8 < mean < 1 and (half is None or 0 < half < 0.02) for mean, half in values)
     assert reported("MAML", "20way-1shot") == (0.958, 0.003)
@@ -30,7 +30,7 @@ def test_literature_holds_fractions_and_the_papers_rows():
     assert len({row.method for row in OMNIGLOT}) == len(OMNIGLOT)
 
 
-def test_every_recipe_of_table_1_stands_beside_a_reported_number():
+def test_every_recipe_of_table_1_has_a_reported_accuracy():
     for name, recipe in RECIPES.items():
         compared = not recipe.is_regression and recipe.split == "characters" and recipe.variant not in READERS
         assert (name in PAPER_ACCURACY) == compared, name
@@ -41,19 +41,19 @@ def test_every_recipe_of_table_1_stands_beside_a_reported_number():
     "ours, short",
     [((0.99, 0.004), 0.0), ((0.983, 0.004), 0.0), ((0.982, 0.004), 0.001), ((0.5, 0.01), 0.483), (None, None)],
 )
-def test_a_row_is_short_by_what_its_mean_lies_below_the_reported_interval(ours, short):
+def test_row_is_short_by_the_distance_of_its_mean_to_the_reported_interval(ours, short):
     row = tables.Row("omniglot-5way-1shot", (0.987, 0.004), ours, None, 100, 60_000)
     assert row.short == short
     assert tables.Row("new", None, (0.9, 0.01), None, 1, 1).short is None
 
 
-def test_numbers_are_printed_as_their_source_has_them():
+def test_numbers_are_printed_with_the_decimals_of_their_source():
     assert tables.percent((0.9873, 0.0044)) == "98.7 ± 0.4" and tables.percent((0.97, None)) == "97.0"
     assert tables.as_printed((0.9768, 0.0004)) == "97.68 ± 0.04" and tables.as_printed((0.97, None)) == "97.0"
     assert tables.percent(None) == tables.as_printed(None) == "–"
 
 
-def test_accuracy_table_says_what_was_run_and_marks_what_is_short():
+def test_accuracy_table_shows_lengths_and_shortfalls():
     rows = [
         tables.Row("a", (0.987, 0.004), (0.99, 0.004), (0.97, 0.003), 60_000, 60_000),
         tables.Row("b", (0.987, 0.004), (0.9, 0.01), None, 500, 60_000),
@@ -66,7 +66,7 @@ def test_accuracy_table_says_what_was_run_and_marks_what_is_short():
     assert cells(body[2]) == ["`c`", "–", "–", "–", "", "not trained"]
 
 
-def test_reproduce_prints_what_is_shipped(capsys):
+def test_reproduce_prints_the_shipped_results(capsys):
     assert cli.main(["reproduce"]) == 0
     out = capsys.readouterr().out
     for name in (name for name, recipe in RECIPES.items() if not (recipe.is_regression or recipe.variant in READERS)):
@@ -81,7 +81,7 @@ def test_reproduce_prints_what_is_shipped(capsys):
     assert tables.literature_table() in out and comparisons.families_table() in out
 
 
-def test_the_table_of_families_has_every_training_beside_its_paper():
+def test_families_table_compares_every_run_with_its_paper():
     body = [cells(line) for line in comparisons.families_table().splitlines()[2:]]
     rows = [row for ways in ("5way", "20way") for row in load_study(f"families-{ways}").rows]
     assert len(body) == len(rows)
@@ -94,8 +94,8 @@ def test_the_table_of_families_has_every_training_beside_its_paper():
     assert body[0][3] == "98.7 ± 0.4 (MAML)" and body[-1][3] == "97.64 ± 0.30 (SNAIL)"
 
 
-def test_reproduce_evaluates_again(monkeypatch, capsys, characters):
-    """The fresh number takes the shipped one's place; other tasks than the shipped evaluation's."""
+def test_reproduce_with_evaluate_measures_again(monkeypatch, capsys, characters):
+    """New numbers, from other tasks than the shipped evaluation's, replace the shipped ones."""
     seen = {}
 
     def measured(recipe, theta, characters, seed):
@@ -112,15 +112,15 @@ def test_reproduce_evaluates_again(monkeypatch, capsys, characters):
     assert line[2] == "50.0 ± 25.0" and line[4].startswith("no, ")
 
 
-def test_an_error_that_was_not_finite_is_a_word_in_the_table():
-    """JSON has null for it."""
+def test_error_table_prints_diverged_for_null():
+    """JSON has null for an error that is not finite."""
     evaluation = {"mse": {"1": 0.5, "5": None, "10": None}, "ci95": {"1": 0.25, "5": None, "10": 0.1}}
     lines = tables.error_table({"sinusoid-5shot": evaluation}).splitlines()
     (line,) = (cells(line) for line in lines if "5 query points" in line)
     assert line[2:] == ["0.50 ± 0.25", "diverged", "diverged"]
 
 
-def test_the_table_of_variants_is_the_studys(capsys):
+def test_variants_table_matches_the_study(capsys):
     head, _, *body = [cells(line) for line in comparisons.variants_table().splitlines()]
     assert [line[0] for line in body] == list(STUDIES["variants"].answer.conditions)
     for line in body:
@@ -134,15 +134,15 @@ def test_the_table_of_variants_is_the_studys(capsys):
     assert cli.main(["reproduce"]) == 0 and comparisons.variants_table() in capsys.readouterr().out
 
 
-def test_a_record_is_the_first_validation_that_is_as_good():
+def test_minutes_to_finds_the_first_validation_that_reaches_an_accuracy():
     history = [{"validation": v} for v in (0.7, 0.91, 0.89, 0.96)]
     record = TrainingRecord(recipe=SMALL, history=history, cpu_by_history=[60, 120, 180, 240.6])
     marks = [comparisons.minutes_to(record, mark) for mark in (0.5, 0.8, 0.9, 0.95, 0.97)]
     assert marks == ["1.0", "2.0", "2.0", "4.0", "–"]
 
 
-def test_records_fall_from_row_to_row():
-    """Each change that is listed brings 20-way 1-shot to 80% sooner, up to the longer trainings, by the files' numbers."""
+def test_records_table_gets_faster_from_row_to_row():
+    """Each change gets 20-way 1-shot to 80% sooner, except for the longer runs; the numbers are those of the files."""
     head, _, *body = [cells(line) for line in comparisons.records_table().splitlines()]
     first = [float(line[2]) for line in body[:3]]
     assert first == sorted(first, reverse=True) and first[0] > 50 * first[2]
@@ -152,7 +152,7 @@ def test_records_fall_from_row_to_row():
     assert body[0][head.index("meta-iterations")] == f"{record.iterations_run:,}"
 
 
-def test_standing_sorts_rows_by_length_and_by_the_reported_interval():
+def test_standing_groups_rows_by_length_and_reported_interval():
     def row(name, ours, iterations, reported=(0.95, 0.01)):
         return tables.Row(name, reported, ours and (ours, 0.002), None, iterations, 100)
 
@@ -165,6 +165,6 @@ def test_standing_sorts_rows_by_length_and_by_the_reported_interval():
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_is_shipped_with_its_facts(name):
+def test_every_study_is_shipped_with_its_metadata(name):
     study = load_study(name)
     assert study.study == name and study.rows and study.question and study.torch and study.commit

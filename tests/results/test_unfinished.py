@@ -1,4 +1,4 @@
-"""A long training survives the machine that it began on: shipped before its end, taken up elsewhere, shipped again."""
+"""Long runs can move between machines: shipped unfinished, resumed elsewhere, and shipped again."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ from maml_core.results import unfinished
 from maml_core.training import checkpoints, loop
 from maml_core.training.checkpoints import CHECKPOINT, PREVIOUS
 from maml_core.training.interrupts import Stopped
-from tests.cli.test_cli import assert_refused, contents
+from tests.cli.test_cli import assert_rejected, contents
 from tests.kill_and_resume import ending, same
 from tests.results.test_shipped import check_unfinished
 
@@ -26,7 +26,7 @@ RUN = Path("runs") / NAME
 
 @pytest.fixture(autouse=True)
 def shipped(tmp_path, monkeypatch) -> Path:
-    """The package's folder, empty; a recipe of twelve meta-iterations; a judgement that takes no time; a new machine."""
+    """An empty package folder, a recipe of twelve meta-iterations, an instant evaluation, and a new machine."""
     monkeypatch.setitem(RECIPES, NAME, replace(find_recipe(NAME), meta_iterations=12))
     monkeypatch.setattr(results, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(results, "measure", lambda recipe, *_, **__: {
@@ -42,7 +42,7 @@ def move(root: Path, monkeypatch, machine: str) -> None:
 
 
 def train(*more: str, stop: int | None = None) -> None:
-    """The command, to its end or stopped in the n-th meta-iteration as Ctrl-C does."""
+    """Run the command to its end, or stop it in the n-th meta-iteration like Ctrl-C."""
 
     def look(recipe, trainer, *arguments):
         if trainer.iteration == stop:
@@ -59,23 +59,23 @@ def publish(*more: str, run: Path = RUN) -> None:
 
 @pytest.mark.parametrize("at", [4, 7, 8], ids=["ended by --iterations", "between two validations", "before one"])
 @pytest.mark.parametrize("out", [None, "elsewhere/mine"])
-def test_it_ends_elsewhere_as_if_nothing_had_happened(tmp_path, monkeypatch, capsys, shipped, at, out):
-    """Shipped, taken up on another machine, ended: the straight training to the last bit, and no checkpoint is left."""
+def test_run_finishes_on_another_machine_as_if_uninterrupted(tmp_path, monkeypatch, capsys, shipped, at, out):
+    """Shipped, resumed elsewhere and finished, it equals the uninterrupted run to the last bit; no checkpoint is left."""
     train("--seed", "3", "--out", "straight")
     straight = ending(Path("straight"))
     train("--seed", "3", "--iterations", "4")
     if at > 4:
         train("--resume", stop=at)
     publish()
-    assert f"It is at meta-iteration {at} of 12: what it takes to go on with it is shipped too" in capsys.readouterr().out
+    assert f"The run is at meta-iteration {at} of 12: its checkpoint is shipped too" in capsys.readouterr().out
     assert sorted(contents(shipped)) == [f"{NAME}.json", f"{NAME}.pt", "unfinished", f"unfinished/{NAME}.pt"]
     check_unfinished(NAME, tmp_path / "checked")
 
     move(tmp_path, monkeypatch, "another machine")
     train("--resume", *(["--out", out] if out else []))
-    run, told = Path(out or RUN), capsys.readouterr().out
-    assert f"Going on from the training that the package ships, at meta-iteration {at}, in {run}.\n" in told
-    assert f"Going on after meta-iteration {at}." in told and "After 12 meta-iterations" in told
+    run, printed = Path(out or RUN), capsys.readouterr().out
+    assert f"Resuming the training run that ships with the package, at meta-iteration {at}, in {run}.\n" in printed
+    assert f"Resuming after meta-iteration {at}." in printed and "After 12 meta-iterations" in printed
     assert same(ending(run), straight)
     assert [path.name for path in run.parent.iterdir()] == [run.name]
     publish(run=run)
@@ -84,8 +84,8 @@ def test_it_ends_elsewhere_as_if_nothing_had_happened(tmp_path, monkeypatch, cap
     assert json.loads((shipped / f"{NAME}.json").read_text())["iterations_run"] == 12
 
 
-def test_it_can_be_shipped_again_from_where_it_was_taken_to(tmp_path, monkeypatch, shipped):
-    """Even before it is validated there: best theta and record came with it."""
+def test_run_can_be_shipped_again_from_another_machine(tmp_path, monkeypatch, shipped):
+    """Even before it is validated there, since best theta and record came with it."""
     train(stop=7)
     publish()
     best = checkpoints.load(shipped / f"{NAME}.pt")
@@ -98,21 +98,21 @@ def test_it_can_be_shipped_again_from_where_it_was_taken_to(tmp_path, monkeypatc
     check_unfinished(NAME, tmp_path / "checked")
 
 
-def test_a_folder_that_is_there_is_gone_on_with(shipped, capsys):
-    """One's own training stays, and what holds something else is not touched; an empty folder is as good as none."""
+def test_resume_prefers_an_existing_folder(shipped, capsys):
+    """A user's own run is resumed, and a folder with other files is not touched; an empty folder counts as none."""
     train(stop=5)
     publish()
     train("--resume", stop=6)
-    assert "the package ships" not in capsys.readouterr().out
+    assert "ships with the package" not in capsys.readouterr().out
     Path("mine").mkdir()
     train("--resume", "--out", "mine", stop=6)
-    assert "ships, at meta-iteration 5, in mine." in capsys.readouterr().out
+    assert "ships with the package, at meta-iteration 5, in mine." in capsys.readouterr().out
     Path("notes").mkdir()
     Path("notes/a").write_text("mine")
-    assert_refused([*TRAIN, "--resume", "--out", "notes"], "There is no file notes/checkpoint.pt: train first", capsys)
+    assert_rejected([*TRAIN, "--resume", "--out", "notes"], "There is no file notes/checkpoint.pt: train first", capsys)
 
 
-def test_a_link_to_a_larger_disk_stays_one(shipped, tmp_path):
+def test_out_can_be_a_link_to_another_disk(shipped, tmp_path):
     train(stop=5)
     publish()
     (tmp_path / "disk").mkdir()
@@ -127,30 +127,30 @@ def test_a_link_to_a_larger_disk_stays_one(shipped, tmp_path):
      ("--seed 0", "seed is 3 in the checkpoint and 0 here"),
      ("--precision bf16", "precision is float32 in the checkpoint and bf16 here")],
 )  # fmt: skip
-def test_options_that_contradict_are_refused_and_nothing_is_written(capsys, monkeypatch, more, different):
+def test_contradicting_options_are_rejected_and_nothing_is_written(capsys, monkeypatch, more, different):
     monkeypatch.setattr(train_command, "check_precision", lambda *arguments: None)
     train("--seed", "3", "--out", "mine", stop=5)
     publish(run=Path("mine"))
-    message = f"unfinished/{NAME}.pt was trained with other settings: {different}; go on with its own, or leave out --res"
+    message = f"{NAME}.pt was trained with different settings: {different}; resume with its own settings, or leave out --re"
     capsys.readouterr()
-    assert_refused([*TRAIN, "--resume", *more.split()], message, capsys)
+    assert_rejected([*TRAIN, "--resume", *more.split()], message, capsys)
     train("--resume", "--seed", "3", stop=6)
 
 
-def test_where_there_is_neither_it_says_how_to_begin(capsys):
-    message = f"There is no training in {RUN}, and the package ships no unfinished one of {NAME}: train first, without"
-    assert_refused([*TRAIN, "--resume"], message, capsys)
+def test_resume_without_any_run_explains_how_to_start(capsys):
+    message = f"There is no training run in {RUN}, and the package ships no unfinished one of {NAME}: train first, without"
+    assert_rejected([*TRAIN, "--resume"], message, capsys)
 
 
-def test_nothing_to_do_is_said_of_the_shipped_one_too(capsys):
+def test_nothing_to_do_is_reported_for_a_shipped_run_too(capsys):
     train(stop=5)
     publish()
     train("--resume", "--out", "mine", "--iterations", "5")
     train("--resume", "--out", "mine", "--iterations", "5")
-    assert "mine is already at meta-iteration 5, so there is nothing to do up to 5." in capsys.readouterr().out
+    assert "mine is already at meta-iteration 5, so there is nothing left to train up to 5." in capsys.readouterr().out
 
 
-def test_a_death_while_it_is_taken_leaves_nothing(monkeypatch):
+def test_interrupt_while_copying_a_run_leaves_nothing(monkeypatch):
     train("--out", "mine", stop=5)
     publish(run=Path("mine"))
 
@@ -158,9 +158,9 @@ def test_a_death_while_it_is_taken_leaves_nothing(monkeypatch):
         real(path, write)
         raise KeyboardInterrupt
 
-    real = unfinished.write_whole
+    real = unfinished.write_atomically
     with monkeypatch.context() as patch:
-        patch.setattr(unfinished, "write_whole", die)
+        patch.setattr(unfinished, "write_atomically", die)
         assert cli.main([*TRAIN, "--resume"]) == 130
     assert [path.name for path in Path("runs").iterdir()] == []
     train("--resume", stop=6)
@@ -170,7 +170,7 @@ def test_a_death_while_it_is_taken_leaves_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("ended", [9, None], ids=["unfinished", "weights alone"])
-def test_the_same_training_is_not_replaced_by_less_of_it(tmp_path, shipped, capsys, ended):
+def test_shipped_run_is_not_replaced_by_a_shorter_one(tmp_path, shipped, capsys, ended):
     train("--out", "further", stop=ended)
     train("--out", "less", stop=5)
     train("--out", "other seed", "--seed", "1", stop=5)
@@ -178,31 +178,31 @@ def test_the_same_training_is_not_replaced_by_less_of_it(tmp_path, shipped, caps
     capsys.readouterr()
     at = ended or 12
     message = (
-        f"less is at meta-iteration 5, and the package ships the same training of {NAME} at {at}: go on with yours by "
-        f"--resume, or replace what is shipped by --as {NAME}."
+        f"less is at meta-iteration 5, and the package ships the same run of {NAME} at {at}: continue yours with "
+        f"--resume, or replace the shipped one with --as {NAME}."
     )
     before = contents(shipped)
-    assert_refused(["publish", "less"], message, capsys)
+    assert_rejected(["publish", "less"], message, capsys)
     assert contents(shipped) == before
-    publish(run=Path("further"))  # as much of it
+    publish(run=Path("further"))  # equally long
     publish("--as", "short", run=Path("less"))
     assert {key: value for key, value in contents(shipped).items() if "short" not in key} == before
     assert sorted(contents(shipped).keys() - before.keys()) == ["short.json", "short.pt"]
     publish("--as", NAME, run=Path("less"))
     assert checkpoints.load(results.unfinished_file(NAME))["iteration"] == 5
     publish(run=Path("further"))
-    publish(run=Path("other seed"))  # another training
+    publish(run=Path("other seed"))  # a different run
     check_unfinished(NAME, tmp_path / "checked")
 
 
-def test_a_training_that_is_not_validated_yet_has_nothing_to_ship(shipped, capsys):
+def test_run_without_a_validation_has_nothing_to_ship(shipped, capsys):
     train(stop=3)
     capsys.readouterr()
-    assert_refused(["publish", str(RUN)], f"{RUN} has no best theta to ship before its first validation: go on", capsys)
+    assert_rejected(["publish", str(RUN)], f"{RUN} has no best theta to ship before its first validation: continue", capsys)
     assert not shipped.exists()
 
 
-def test_a_finished_training_needs_no_checkpoint_to_be_shipped(capsys):
+def test_finished_run_needs_no_checkpoint_to_be_shipped(capsys):
     train()
     for path in RUN.glob("checkpoint*.pt"):
         path.unlink()
@@ -211,10 +211,10 @@ def test_a_finished_training_needs_no_checkpoint_to_be_shipped(capsys):
     for path in Path("short").glob("checkpoint*.pt"):
         path.unlink()
     capsys.readouterr()
-    assert_refused(["publish", "short"], "There is no file short/checkpoint.pt", capsys)
+    assert_rejected(["publish", "short"], "There is no file short/checkpoint.pt", capsys)
 
 
-def test_recipes_say_how_far_an_unfinished_one_is(capsys):
+def test_recipes_lists_the_progress_of_unfinished_runs(capsys):
     train(stop=5)
     publish()
     capsys.readouterr()

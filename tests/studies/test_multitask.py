@@ -1,4 +1,4 @@
-"""Multi-task baselines: many regressors on the task axis, their average, and what the study says of them."""
+"""Multi-task baselines: many regressors on the task axis, their average, and the study's results."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from maml_core.networks import Weights, sinusoid_network
 from maml_core.results import load_study, load_study_weights
 from maml_core.results.literature import SINUSOID
 from maml_core.studies import multitask, multitask_training, registry
-from maml_core.studies.multitask import highest_harmless
+from maml_core.studies.multitask import strongest_within_limit
 from maml_core.studies.multitask_training import L2, METHODS, NO_PENALTY, TO_THE_MEAN, Regimen, train_regressors
 from maml_core.tasks import SinusoidTasks
 from maml_core.tasks.sinusoid import wave
@@ -30,8 +30,8 @@ def distance(one: Weights, other: Weights) -> float:
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3])
-def test_the_task_axis_trains_as_a_loop_over_regressors_does(generator, strength):
-    """torch.optim.Adam on one regressor after the other, in float64, with the penalty in the loss."""
+def test_task_axis_matches_a_loop_over_regressors(generator, strength):
+    """torch.optim.Adam on one regressor after another, in float64, with the penalty in the loss."""
     regressors, steps, points, rates = 3, 12, 5, torch.linspace(1e-2, 1e-3, 12, dtype=torch.float64)
     starts = [{name: 30 * w.double() for name, w in NETWORK.init(generator).items()} for _ in range(regressors)]
     theta = {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
@@ -57,7 +57,7 @@ def test_the_task_axis_trains_as_a_loop_over_regressors_does(generator, strength
             torch.testing.assert_close(ours[name][i], w.detach(), rtol=1e-10, atol=1e-10)
 
 
-def test_the_mean_is_the_mean():
+def test_mean_theta_averages_the_regressors():
     regressors, *_ = train_regressors(NETWORK, seeded_generator(0), regimen=TINY)
     mean = multitask_training.mean_theta(regressors)
     assert {name: w.shape for name, w in mean.items()} == {n: w.shape for n, w in NETWORK.init(seeded_generator(0)).items()}
@@ -65,7 +65,7 @@ def test_the_mean_is_the_mean():
         torch.testing.assert_close(w, sum(w for w in regressors[name]) / 6)
 
 
-def test_the_first_generation_has_no_mean_and_the_others_come_nearer_to_theirs():
+def test_generations_after_the_first_are_pulled_to_the_mean():
     free, *waves = train_regressors(NETWORK, seeded_generator(0), regimen=TINY)
     pulled, *same = train_regressors(NETWORK, seeded_generator(0), TO_THE_MEAN, 1.0, TINY)
     assert all(torch.equal(one, other) for one, other in zip(waves, same)), "the same waves for every method"
@@ -80,14 +80,14 @@ def test_the_first_generation_has_no_mean_and_the_others_come_nearer_to_theirs()
             assert near < 0.5 * far
 
 
-def test_l2_shrinks_every_generation():
+def test_l2_shrinks_all_generations():
     free, small = (train_regressors(NETWORK, seeded_generator(0), m, s, TINY)[0] for m, s in ((NO_PENALTY, 0.0), (L2, 1.0)))
     for i in range(6):
         short, long = (sum(w[i].square().sum() for w in ws.values()) for ws in (small, free))
         assert short < 0.5 * long
 
 
-def test_a_regressor_learns_its_own_wave():
+def test_regressors_learn_their_own_waves():
     regimen = replace(TINY, regressors=2, steps=800, points=20)
     regressors, *waves = train_regressors(NETWORK, seeded_generator(1), regimen=regimen)
     errors = multitask_training.own_wave_errors(NETWORK, regressors, *waves)
@@ -95,8 +95,8 @@ def test_a_regressor_learns_its_own_wave():
     assert errors.shape == (2,) and (errors < 0.3).all() and (errors < 0.2 * others).all()
 
 
-def test_a_callers_small_numbers_are_left_alone():
-    """Denormals count as 0 while regressors train, and not afterwards, an error included."""
+def test_denormals_are_only_flushed_during_training():
+    """Afterwards they count again, even after an error."""
     with pytest.raises(RuntimeError), multitask_training.denormals_as_zero():
         raise RuntimeError
     train_regressors(NETWORK, seeded_generator(0), regimen=replace(TINY, steps=10))
@@ -107,11 +107,11 @@ def test_a_callers_small_numbers_are_left_alone():
     "errors, strength, tries",
     [((0.01, 0.5, 0.6), 1e-1, 1), ((0.5, 0.019, 0.01), 1e-2, 2), ((0.5, 0.02, 0.03), 1e-2, 3)],
 )
-def test_the_strength_is_the_highest_that_does_no_harm(monkeypatch, errors, strength, tries):
-    """Or the least harmful, where all do."""
+def test_strongest_within_limit(monkeypatch, errors, strength, tries):
+    """Or the one with the lowest error, if none is within the limit."""
     errors = dict(zip((1e-1, 1e-2, 1e-3), errors))
     monkeypatch.setattr(multitask, "STRENGTHS", tuple(errors))
-    assert highest_harmless(errors.__getitem__) == (strength, dict(list(errors.items())[:tries]))
+    assert strongest_within_limit(errors.__getitem__) == (strength, dict(list(errors.items())[:tries]))
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_the_strength_is_the_highest_that_does_no_harm(monkeypatch, errors, stre
         (lambda: Regimen(points=0), "points must be at least 1, not 0"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_by_name(call, message):
+def test_invalid_arguments_are_rejected_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_the_study_in_small_ships_its_averages(tmp_path, monkeypatch, capsys):
-    """From the command line, with the weights that `load_study_weights` reads."""
+def test_small_study_ships_its_averages(tmp_path, monkeypatch, capsys):
+    """From the command line, with weights that `load_study_weights` reads."""
     monkeypatch.setattr(multitask, "has_compiler", lambda: False)
     monkeypatch.setattr(multitask, "TEST_TASKS", 4)
     monkeypatch.setattr(multitask, "tuned_alpha", lambda *arguments: 0.01)
@@ -139,8 +139,8 @@ def test_the_study_in_small_ships_its_averages(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(commands, "STUDY_FOLDER", tmp_path)
     monkeypatch.setattr("maml_core.results.shipped.STUDY_FOLDER", tmp_path)
     monkeypatch.setattr(commands, "load_characters", lambda source: pytest.fail("sine waves need no characters"))
-    in_small = replace(registry.STUDIES["multi-task"], answer=lambda context: multitask.multi_task(context, TINY))
-    monkeypatch.setitem(registry.STUDIES, "multi-task", in_small)
+    small_study = replace(registry.STUDIES["multi-task"], answer=lambda context: multitask.multi_task(context, TINY))
+    monkeypatch.setitem(registry.STUDIES, "multi-task", small_study)
     assert cli.main(["study", "multi-task", "--ship"]) == 0
     study = json.loads((tmp_path / "multi-task.json").read_text())
     assert len(study["rows"]) == 2 * 3 * 3 * 11 and "weights" not in study and "rows in" in capsys.readouterr().out
@@ -160,26 +160,26 @@ def shipped(method: str, seed: int = 0) -> dict:
 
 @pytest.mark.parametrize("seed", multitask.SEEDS)
 @pytest.mark.parametrize("method", METHODS)
-def test_the_shipped_regressors_have_learned_their_waves(method, seed):
-    """The paper's 0.02: on average with a regularization, for most without one."""
+def test_shipped_regressors_have_learned_their_waves(method, seed):
+    """Errors are below the paper's 0.02 on average with regularization, and for most regressors without it."""
     training = shipped(method, seed)
     assert training["median"] < 0.02 and training["share_below_limit"] > 0.75
     assert training["own_wave_error"] < (0.03 if method == NO_PENALTY else 0.02)
 
 
 @pytest.mark.parametrize("method", [L2, TO_THE_MEAN])
-def test_the_shipped_strength_is_the_highest_of_those_tried_below_the_limit(method):
+def test_shipped_strength_is_the_highest_within_the_limit(method):
     study = load_study("multi-task")
     tried = {row["strength"]: row["own_wave_error"] for row in study.extra["tried"] if row["method"] == method}
     assert {shipped(method, seed)["strength"] for seed in multitask.SEEDS} == {min(tried)}
     limit = study.settings["limit"]
     assert tried[min(tried)] < limit and all(e >= limit for s, e in tried.items() if s > min(tried))
-    assert len(tried) > 1, "a higher one did harm"
+    assert len(tried) > 1, "a higher one exceeds the limit"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_shipped_average_is_measured_again(method):
-    """On other waves, with the alpha that was tuned: within the two intervals."""
+def test_evaluation_of_the_shipped_average_can_be_repeated(method):
+    """On other waves, with the tuned alpha, it agrees up to both intervals."""
     theta, recipe = load_study_weights("multi-task", method)
     rows = {row["steps"]: row for row in load_study("multi-task").rows
             if (row["method"], row["seed"], row["shots"]) == (method, 0, 5)}  # fmt: skip
@@ -192,8 +192,8 @@ def test_the_shipped_average_is_measured_again(method):
     assert length == pytest.approx(shipped(method)["length_of_mean"], abs=1e-3)
 
 
-def test_the_results_page_says_what_the_study_found():
-    """Only the average of regressors that were drawn together fine-tunes; the others stay where predicting 0 is."""
+def test_results_page_matches_the_study():
+    """Only averages of regressors regularized to the mean can be fine-tuned; the others do no better than predicting 0."""
     rows = {(r["method"], r["seed"], r["steps"]): r for r in load_study("multi-task").rows if r["shots"] == 5}
     page = read_page("docs/results.md")
     generator, zero = seeded_generator(0), []

@@ -1,4 +1,4 @@
-"""What all studies have in common: an entry of the registry, one interface, one form of result."""
+"""What all studies have in common: an entry in the registry, one interface, one result format."""
 
 import json
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from maml_core.studies import STUDIES, Findings, Study, StudyContext
 
 
 def toy(context: StudyContext) -> Findings:
-    """Rows by what the command line said; a checkpoint for each seed."""
+    """Rows with the options of the command line, and a checkpoint."""
     (context.out / "toy").mkdir(parents=True)
     rows = [{"seed": seed, "iterations": context.iterations, "engine": context.engine} for seed in context.seeds]
     theta = {"theta": {"w": torch.ones(2)}, "recipe": asdict(find_recipe("sinusoid-5shot")), "iteration": 1}
@@ -25,18 +25,18 @@ def toy(context: StudyContext) -> Findings:
 
 
 @pytest.mark.parametrize("ship", [False, True])
-def test_a_new_study_is_one_entry_of_the_registry(tmp_path, monkeypatch, capsys, ship):
-    """It is run by the command line as all are: listed, told what was asked for, its results and weights kept."""
+def test_adding_a_study_takes_one_registry_entry(tmp_path, monkeypatch, capsys, ship):
+    """The command line lists it, passes its options on, and saves its results and weights."""
     monkeypatch.chdir(tmp_path)
     for module in (commands, results):
         monkeypatch.setattr(module, "STUDY_FOLDER", tmp_path / "package")
-    monkeypatch.setattr(commands, "load_characters", lambda source: pytest.fail("it asks for no characters"))
+    monkeypatch.setattr(commands, "load_characters", lambda source: pytest.fail("it needs no characters"))
     monkeypatch.setitem(STUDIES, "toy", Study("toy", "Does it run?", toy, ships=("small",)))
     with pytest.raises(SystemExit):
         cli.main(["study", "--help"])
     assert "navigation, toy" in capsys.readouterr().out
-    asked = ["--iterations", "7", "--seeds", "1", "5", "--engine", "eager"]
-    assert cli.main(["study", "toy", *asked, *["--ship"] * ship]) == 0
+    options = ["--iterations", "7", "--seeds", "1", "5", "--engine", "eager"]
+    assert cli.main(["study", "toy", *options, *["--ship"] * ship]) == 0
     path = commands.STUDY_FOLDER / "toy.json" if ship else Path("runs/studies/toy.json")
     assert capsys.readouterr().out == f"Does it run? 2 rows in {path}\n"
     found = StudyResult.load(path)
@@ -49,12 +49,12 @@ def test_a_new_study_is_one_entry_of_the_registry(tmp_path, monkeypatch, capsys,
         assert not commands.STUDY_FOLDER.exists()
 
 
-# What a study of an earlier version wrote: everything on one level.
+# The result of an earlier version, which stored everything at the top level.
 OLD = {"question": "How far?", "iterations": 4, "tasks": 9, "best": -0.1, "trainings": [{"seed": 0}],
        "rows": [{"seed": 0, "best": 3}], "study": "how-far", "torch": "2.15.0", "commit": None}  # fmt: skip
 
 
-def test_results_of_an_earlier_version_are_read(tmp_path):
+def test_earlier_schema_is_migrated(tmp_path):
     (tmp_path / "how-far.json").write_text(json.dumps(OLD))
     assert StudyResult.load(tmp_path / "how-far.json") == StudyResult(
         study="how-far", question="How far?", settings={"iterations": 4, "tasks": 9}, rows=[{"seed": 0, "best": 3}],
@@ -62,14 +62,14 @@ def test_results_of_an_earlier_version_are_read(tmp_path):
     )  # fmt: skip
 
 
-def test_results_of_a_newer_version_are_refused(tmp_path):
+def test_newer_schema_is_rejected(tmp_path):
     path = tmp_path / "how-far.json"
     path.write_text(json.dumps(OLD | {"schema": 3}))
     with pytest.raises(ValueError, match=r"far.json was written by a newer maml_core \(its schema is 3.*: update"):
         StudyResult.load(path)
 
 
-def test_every_study_has_its_result_in_the_package():
+def test_every_study_has_a_shipped_result():
     for name, study in STUDIES.items():
         shipped = load_study(name)
         assert (shipped.schema, shipped.study, shipped.question) == (2, study.name, study.question) and name == study.name

@@ -1,4 +1,4 @@
-"""Studies: trainings that differ in one factor, and shipped weights measured along one axis."""
+"""Studies: training runs that differ in one factor, and shipped weights measured along one axis."""
 
 import json
 from dataclasses import asdict, replace
@@ -29,7 +29,7 @@ def few_glyphs() -> Characters:
 
 @pytest.fixture(autouse=True)
 def quick_validation(monkeypatch) -> None:
-    """300 validation tasks are most of the time that a training of three meta-iterations takes."""
+    """Without this, 300 validation tasks take most of the time of a run of three meta-iterations."""
     monkeypatch.setattr(monitor, "VALIDATION_TASKS", 20)
 
 
@@ -48,24 +48,24 @@ def study_of(answer=ONE_FACTOR, name: str = "small", **how) -> Study:
     return Study(name, "Which inner loss?", answer, trains=True, **how)
 
 
-def quietly(characters: Characters | None, out: Path, **how) -> StudyContext:
-    return StudyContext(out=out, characters=lambda: characters, say=lambda text: None, **how)
+def quiet_context(characters: Characters | None, out: Path, **how) -> StudyContext:
+    return StudyContext(out=out, characters=lambda: characters, log=lambda text: None, **how)
 
 
 def test_conditions_of_a_study_differ_in_one_factor():
     for name, study in TRAINED.items():
         recipes = [asdict(condition.build()) for condition in study.answer.conditions.values()]
         different = {key for recipe in recipes for key in recipe if recipe[key] != recipes[0][key]} - {"name"}
-        if name == "variants":  # the first order is one of them, by a field of its own
+        if name == "variants":  # first order is one of them, with its own field
             different.remove("first_order")
         if any(recipe["variant"] in READERS for recipe in recipes):
-            different -= {"inner_steps", "test_steps", "inner_loss"}  # of gradient steps: reading has no use for them
+            different -= {"inner_steps", "test_steps", "inner_loss"}  # only matter for gradient steps, not for readers
         assert len(different) == 1, study.question
 
 
-def test_runs_every_condition_on_every_seed_and_goes_on_where_it_was(few_glyphs, tmp_path):
+def test_study_runs_every_condition_and_seed_and_can_be_resumed(few_glyphs, tmp_path):
     study = study_of()
-    result = study.run(quietly(few_glyphs, tmp_path))
+    result = study.run(quiet_context(few_glyphs, tmp_path))
     assert [(row["condition"], row["seed"]) for row in result.rows] == [("mean", 0), ("mean", 1), ("sum", 0), ("sum", 1)]
     for row in result.rows:
         assert [entry["iteration"] for entry in row["history"]] == [2, 3]
@@ -73,26 +73,26 @@ def test_runs_every_condition_on_every_seed_and_goes_on_where_it_was(few_glyphs,
         assert row["judged"]["paper"]["inner_loss"] == row["condition"]
     result.save(tmp_path / "small.json")
     assert StudyResult.load(tmp_path / "small.json") == result
-    again = study.run(quietly(few_glyphs, tmp_path, seeds=(0,)))
+    again = study.run(quiet_context(few_glyphs, tmp_path, seeds=(0,)))
     assert [row["judged"] for row in again.rows] == [row["judged"] for row in result.rows if row["seed"] == 0]
-    longer = study.run(quietly(few_glyphs, tmp_path, seeds=(0,), iterations=5))
+    longer = study.run(quiet_context(few_glyphs, tmp_path, seeds=(0,), iterations=5))
     assert [entry["iteration"] for entry in longer.rows[0]["history"]] == [2, 3, 4, 5]
     with pytest.raises(ValueError, match="past the 4 of this study: move it away"):
-        study.run(quietly(few_glyphs, tmp_path, seeds=(0,), iterations=4))
+        study.run(quiet_context(few_glyphs, tmp_path, seeds=(0,), iterations=4))
 
 
-def test_a_study_is_judged_by_its_protocols(few_glyphs, tmp_path):
+def test_study_evaluates_with_its_protocols(few_glyphs, tmp_path):
     protocols = {"turned": ({"rotations": True}, None), "upright": ({"rotations": False}, 2)}
     answer = replace(ONE_FACTOR, conditions={"sum": ONE_FACTOR.conditions["sum"]}, protocols=protocols, iterations=1)
-    (row,) = study_of(answer).run(quietly(few_glyphs, tmp_path, seeds=(0,))).rows
+    (row,) = study_of(answer).run(quiet_context(few_glyphs, tmp_path, seeds=(0,))).rows
     assert row["judged"]["turned"]["accuracy"] != row["judged"]["upright"]["accuracy"]
     assert row["judged"]["upright"]["queries"] == 2
 
 
-def test_the_first_seeds_weights_are_kept_where_they_are_asked_for(few_glyphs, tmp_path, monkeypatch):
+def test_study_saves_the_weights_of_the_first_seed(few_glyphs, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "STUDY_FOLDER", tmp_path)
     study = study_of(ships=("mean", "sum"))
-    result = study.run(quietly(few_glyphs, tmp_path, seeds=(2, 3), weights=tmp_path / "small"))
+    result = study.run(quiet_context(few_glyphs, tmp_path, seeds=(2, 3), weights=tmp_path / "small"))
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["mean.pt", "sum.pt"]
     theta, recipe = load_study_weights("small", "sum")
     assert recipe.inner_loss == "sum" and recipe.ways == 3
@@ -105,7 +105,7 @@ def test_the_first_seeds_weights_are_kept_where_they_are_asked_for(few_glyphs, t
 
 
 @pytest.mark.parametrize("variant", TRAINED["variants"].answer.conditions)
-def test_the_variants_weights_are_what_was_judged(variant, characters):
+def test_shipped_variants_match_their_evaluation(variant, characters):
     if characters.source != "omniglot":
         pytest.skip("Omniglot is not on disk")
     theta, recipe = load_study_weights("variants", variant)
@@ -118,7 +118,7 @@ def test_the_variants_weights_are_what_was_judged(variant, characters):
     assert abs(again["accuracy"] - judged["accuracy"]) < 1.5 * (again["ci95"] + judged["ci95"])
 
 
-def test_shipped_studies_compare_equal_runs():
+def test_shipped_studies_compare_runs_of_equal_length():
     for name, study in TRAINED.items():
         shipped, conditions = load_study(name), study.answer.conditions
         assert {row["condition"] for row in shipped.rows} == set(conditions)
@@ -129,13 +129,13 @@ def test_shipped_studies_compare_equal_runs():
         assert settings["data"] == "omniglot"
 
 
-def test_what_is_close_has_two_seeds():
+def test_close_comparisons_have_two_seeds():
     for name in ("loss-scale-5way", "loss-scale-20way", "variants"):
         assert {row["seed"] for row in load_study(name).rows} == {0, 1}
 
 
-def test_error_against_steps_is_what_a_plain_loop_measures():
-    """One row of the shipped study again: every wave on its own, one step by autograd."""
+def test_error_against_steps_matches_a_plain_loop():
+    """One row of the shipped study, computed wave by wave with one autograd step."""
     theta, _ = load_shipped("sinusoid-5shot")
     network = find_recipe("sinusoid-5shot").build_network()
     generator, errors = seeded_generator(0), []
@@ -152,7 +152,7 @@ def test_error_against_steps_is_what_a_plain_loop_measures():
     assert sum(errors) / len(errors) == pytest.approx(row["mean"], rel=1e-3)
 
 
-def test_the_pretrained_network_gets_the_alpha_that_suits_it():
+def test_pretrained_network_gets_a_tuned_alpha():
     learner = find_recipe("sinusoid-pretrained").build_learner()
     theta, _ = load_shipped("sinusoid-pretrained")
     alpha = measurements.tuned_alpha(learner, theta, SinusoidTasks(5, queries=10))
@@ -164,16 +164,16 @@ def test_measurements_need_omniglot(few_glyphs, tmp_path):
     for measure in (measurements.query_batches, measurements.alpha_at_test):
         for characters in (few_glyphs, None):
             with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
-                measure(quietly(characters, tmp_path))
+                measure(quiet_context(characters, tmp_path))
 
 
-def test_query_batches_and_alphas_in_small(characters, monkeypatch, tmp_path):
+def test_small_query_batches_and_alpha_at_test(characters, monkeypatch, tmp_path):
     if characters.source != "omniglot":
         pytest.skip("Omniglot is not on disk")
     monkeypatch.setattr(measurements, "TEST_TASKS", 25)
     monkeypatch.setattr(measurements, "QUERIES", (1, 2))
     monkeypatch.setattr(measurements, "MULTIPLES", (0, 1))
-    context = quietly(characters, tmp_path)
+    context = quiet_context(characters, tmp_path)
     rows = {(row["sees"], row["queries"]): row["mean"] for row in measurements.query_batches(context).rows}
     assert len(rows) == 6 and rows["query batch", 1] > rows["support", 1] > 0.8
     rows = {(row["recipe"], row["multiple"], row["steps"]): row for row in measurements.alpha_at_test(context).rows}
@@ -193,8 +193,8 @@ def test_command_line_writes_the_results(tmp_path, monkeypatch, capsys, few_glyp
 
 
 @pytest.mark.parametrize("ship", [False, True])
-def test_a_trial_leaves_the_shipped_results_alone(tmp_path, monkeypatch, few_glyphs, ship):
-    """Results are written below runs/, and into the package when that is asked for, with the weights that it ships."""
+def test_results_only_go_into_the_package_with_ship(tmp_path, monkeypatch, few_glyphs, ship):
+    """With the weights that the study ships; otherwise they go below runs/."""
     package = tmp_path / "package"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands, "STUDY_FOLDER", package)
