@@ -1,11 +1,11 @@
 # One environment, .venv, serves every target. Written for GNU make 3.81 (macOS) and any POSIX shell.
 
-# The Python that makes the environment; empty: the first of CANDIDATES that will do.
+# The Python that creates the environment; if empty, the first of CANDIDATES that is suitable.
 PYTHON ?=
 CANDIDATES = $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11)
-# torch's build: cpu, cuda (with 5 GB of GPU libraries), or auto, which looks whether there is an NVIDIA GPU.
+# torch's build: cpu, cuda (with 5 GB of GPU libraries), or auto, which checks for an NVIDIA GPU.
 TORCH ?= auto
-# Where its CPU builds are.
+# The package index with its CPU builds.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # More options for JupyterLab, e.g. make lab LAB_FLAGS="--port 9999 --no-browser"
 LAB_FLAGS ?=
@@ -14,17 +14,17 @@ BENCH_FLAGS ?=
 
 NEW_ENOUGH = import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))
 RUN = .venv/bin/python
-# Threads that wait for one another soon sleep: spinning, they would take the cores from whatever else runs.
+# Let waiting threads go to sleep early: if they spin, they take CPU time from other processes.
 ifndef OMP_WAIT_POLICY
 GOMP_SPINCOUNT ?= 1000
 export GOMP_SPINCOUNT
 endif
-# Without this JupyterLab opens with the question whether to fetch its news. A user's own settings come before it.
+# Without this, JupyterLab starts by asking whether to fetch news. A user's own settings take precedence.
 SETTINGS = .venv/share/jupyter/lab/settings
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
-# Processes that share the tests.
+# Number of test processes.
 JOBS ?= 2
-# Slow cells are an error: a reader waits for them too. Seconds.
+# Time limit for a notebook cell in seconds: readers have to wait for slow cells, too.
 CELL_TIMEOUT = 120
 
 .PHONY: help lab lint check test lock notebooks figures docs bench bench-panels clean
@@ -32,26 +32,26 @@ CELL_TIMEOUT = 120
 ifeq ($(filter auto cpu cuda,$(TORCH)),)
 $(error TORCH is "$(TORCH)", but it can be auto, cpu or cuda)
 endif
-# The stamp holds the choice that .venv was installed with: another one installs again.
+# The stamp file records the TORCH that .venv was installed with: a different one triggers a new installation.
 ifneq ($(filter-out auto $(shell cat .venv/.installed 2>/dev/null),$(TORCH)),)
 .PHONY: .venv/.installed
 endif
 
 help:
 	@echo "make lab          open the notebooks in JupyterLab (the first call installs everything into .venv)"
-	@echo "make lint         look for mistakes without running anything (ruff and mypy): seconds"
+	@echo "make lint         static checks with ruff and mypy: seconds"
 	@echo "make check        lint, and the tests of the core: under a minute"
-	@echo "make test         run the tests, every notebook (comparing its outputs with the saved ones), and a browser through them"
+	@echo "make test         run the tests and every notebook (comparing its outputs with the saved ones), and drive the notebooks in a browser"
 	@echo "make notebooks    execute the notebooks and save their outputs"
-	@echo "make figures      draw the figures anew"
+	@echo "make figures      redraw the figures"
 	@echo "make docs         fill the results into README.md and docs/"
-	@echo "make lock         note the version of every installed package in requirements.lock"
-	@echo "make bench        time the training beside other MAML libraries (installs them into .venv-bench)"
+	@echo "make lock         write the versions of all installed packages to requirements.lock"
+	@echo "make bench        compare training speed with other MAML libraries (installs them into .venv-bench)"
 	@echo "make bench-panels time the panels in a browser, from key press to new picture"
 	@echo "make clean        remove .venv, .venv-bench and caches; data/ and runs/ stay"
 
-# The server's root is the repository: notebooks show pictures from ../figures.
-# JupyterLab refuses to run as root unless told, and without a screen it could only find a text browser.
+# The server's root is the repository, since notebooks show pictures from ../figures.
+# JupyterLab refuses to run as root without --allow-root; without a display it would only find a text browser.
 lab: .venv/.installed
 	@set --; \
 	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
@@ -59,19 +59,19 @@ lab: .venv/.installed
 	exec $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_FLAGS)
 
-# Rules, layout and the files that mypy reads are in pyproject.toml.
+# pyproject.toml configures the rules, the formatter, and the files that mypy checks.
 lint: .venv/.installed
 	$(RUN) -m ruff check --quiet
 	$(RUN) -m ruff format --check --quiet
 	$(RUN) -m mypy
 
-# What one wants every minute: the tests of the files beside maml.py, none of which compiles, trains or needs a browser.
+# Quick tests to run often: those of the files beside maml.py, none of which compiles, trains or needs a browser.
 CHECKED = tests/test_maml.py tests/test_episodes.py tests/test_networks.py tests/test_second_order.py \
   tests/test_evaluation.py tests/engine/test_contract.py
 check: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) $(CHECKED)
 
-# Two processes take one file of tests after the other, the longest first, with a thread each.
+# JOBS processes with one thread each; each takes one test file at a time, the longest first.
 test: .venv/.installed
 	@start=$$(date +%s); status=0; \
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
@@ -79,8 +79,8 @@ test: .venv/.installed
 	echo "Tests and notebooks took $$(($$(date +%s) - start)) s."; \
 	exit $$status
 
-# The tested environment, whichever build of torch is in it: without the build's suffix, as in 2.15.0+cpu, and without the GPU
-# libraries, whose versions torch's CUDA build fixes itself.
+# The tested environment for any build of torch: without the suffix of the build, as in 2.15.0+cpu, and without the GPU
+# libraries, whose versions torch's CUDA build pins itself.
 lock: .venv/.installed
 	@{ echo "# Written by make lock. To install the tested versions: pip install -c requirements.lock -r requirements.txt"; \
 	  $(RUN) -m pip freeze --exclude-editable | sed 's/+.*//' | grep -Ev '^(nvidia-|cuda-|triton==)'; } > requirements.lock.part
@@ -106,9 +106,9 @@ clean:
 	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info notebooks/.ipynb_checkpoints
 	find maml_core tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
-# The stamp is written last, so that a failed or interrupted installation is taken up again.
-# An environment without a working pip is half made: it is replaced.
-# Debian splits `venv` off: without python3-venv, `import ensurepip` fails and `python -m venv` leaves a half-made folder.
+# The stamp is written last, so that a failed or interrupted installation is continued by the next call.
+# An environment without a working pip is incomplete and is replaced.
+# On Debian, without python3-venv, `import ensurepip` fails and `python -m venv` leaves an incomplete folder.
 .venv/.installed: requirements.txt pyproject.toml
 	@if $(RUN) -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && $(RUN) -m pip --version >/dev/null 2>&1; then :; else \
 	  rm -rf .venv; chosen=; bare=; found=; \
@@ -119,10 +119,10 @@ clean:
 	    elif [ -n "$$version" ]; then found="$$found $$python is $$version,"; fi; \
 	  done; \
 	  if [ -n "$$chosen" ]; then \
-	    echo "Making .venv with $$chosen ($$version)"; \
-	    "$$chosen" -m venv .venv || { rm -rf .venv; echo "$$chosen could not make .venv: its message is above." >&2; exit 1; }; \
+	    echo "Creating .venv with $$chosen ($$version)"; \
+	    "$$chosen" -m venv .venv || { rm -rf .venv; echo "$$chosen could not create .venv: see its message above." >&2; exit 1; }; \
 	  elif [ -n "$$bare" ]; then \
-	    echo "$$bare cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install $${bare##*/}-venv) and call make again." >&2; exit 1; \
+	    echo "$$bare cannot create virtual environments: install its venv module (Debian, Ubuntu: apt install $${bare##*/}-venv) and run make again." >&2; exit 1; \
 	  else \
 	    echo "Python 3.11 or newer is needed, but$${found:- none was found,} so install one (Debian: apt install python3 python3-venv; macOS: brew install python) or name one: make PYTHON=/path/to/python3 lab." >&2; exit 1; \
 	  fi; \
@@ -130,11 +130,11 @@ clean:
 	@rm -f $@
 	@options=$$($(RUN) tools/torch_build.py "$(TORCH)" "$(TORCH_INDEX)") || exit 1; \
 	$(RUN) -m pip install --quiet --disable-pip-version-check $$options -r requirements.txt || \
-	  { echo "The installation failed: pip's message is above, and the next call of make goes on from here." >&2; exit 1; }
+	  { echo "The installation failed: see pip's message above. Running make again continues from here." >&2; exit 1; }
 	@mkdir -p $(SETTINGS)
 	@echo '$(NO_NEWS)' > $(SETTINGS)/overrides.json
 	@echo $(TORCH) > $@
 
-# The peers are needed here only. The stamp is left out while one of them is missing: the next call tries again.
+# The other libraries are only needed here. While one of them is missing there is no stamp, so the next call tries again.
 .venv-bench/.installed: .venv/.installed bench/environment.py
 	@$(RUN) bench/environment.py .venv-bench

@@ -1,4 +1,4 @@
-"""README.md and docs/: what comes from results is what the result files say, and what the pages claim still holds."""
+"""README.md and docs/: filled-in numbers match the result files, and the claims still hold."""
 
 import re
 from collections.abc import Callable
@@ -18,24 +18,24 @@ SMALL = {"answer": lambda: "42", "table": lambda: "| a |\n| - |"}
 
 
 @pytest.mark.parametrize("name", FILLED)
-def test_filling_changes_nothing(name):
+def test_pages_are_up_to_date(name):
     _, changed = filling.fill(PAGES[name].read_text(encoding="utf-8"), name)
-    assert not changed, f"{name} no longer prints what the result files say of {', '.join(changed)}: run make docs."
+    assert not changed, f"{name} is out of date with the result files ({', '.join(changed)}): run make docs."
 
 
-def test_every_content_is_used():
+def test_all_content_is_used():
     used = {mark[2] for name in FILLED for mark in MARKER.finditer(PAGES[name].read_text(encoding="utf-8"))}
     assert not CONTENT.keys() - used, "remove them from CONTENT of maml_core.docs, or use them on a page"
 
 
 @pytest.mark.parametrize("name", FILLED)
-def test_no_line_begins_with_a_marker_of_a_number(name):
-    """Markdown takes a line that begins with a comment for HTML, and would print its asterisks and links as they are."""
+def test_no_line_begins_with_the_marker_of_a_number(name):
+    """Markdown treats a line that begins with a comment as HTML, and would not render its emphasis and links."""
     lines = PAGES[name].read_text(encoding="utf-8").splitlines()
     assert not [line for line in lines if re.match(r"[\s>*-]*<!-- [\w-]+ -->.", line)]
 
 
-def test_a_number_stays_in_its_line_and_a_table_gets_lines_of_its_own():
+def test_numbers_are_filled_inline_and_tables_on_separate_lines():
     text = "It is <!-- answer -->7<!-- /answer -->, <!-- answer -->42<!-- /answer -->.\n\n<!-- table --><!-- /table -->\n"
     filled, changed = filling.fill(text, "a page", SMALL)
     assert changed == ["answer", "table"]
@@ -47,21 +47,21 @@ def test_a_number_stays_in_its_line_and_a_table_gets_lines_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "text, says",
+    "text, message",
     [
         ("<!-- anwser -->1<!-- /anwser -->", "a page: the marker <!-- anwser --> is unknown"),
         ("<!-- answer -->1", "a page: <!-- answer --> is never closed"),
-        ("1<!-- /answer -->", "<!-- /answer --> stands where <!-- answer --> is needed first"),
-        ("<!-- answer -->1<!-- /table -->", "<!-- /table --> stands where <!-- /answer --> is needed first"),
-        ("<!-- answer -->1<!-- answer -->", "<!-- answer --> stands where <!-- /answer --> is needed first"),
+        ("1<!-- /answer -->", "<!-- /answer --> is out of place: <!-- answer --> has to come first"),
+        ("<!-- answer -->1<!-- /table -->", "<!-- /table --> is out of place: <!-- /answer --> has to come first"),
+        ("<!-- answer -->1<!-- answer -->", "<!-- answer --> is out of place: <!-- /answer --> has to come first"),
     ],
 )
-def test_a_wrong_marker_is_named(text, says):
-    with pytest.raises(ValueError, match=re.escape(says)):
+def test_wrong_markers_are_named(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         filling.fill(text, "a page", SMALL)
 
 
-def test_the_command_fills_the_pages_and_says_what_has_changed(tmp_path, monkeypatch, capsys):
+def test_command_fills_the_pages_and_prints_what_changed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(filling, "CONTENT", SMALL)
     (tmp_path / "docs").mkdir()
     readme, page = tmp_path / "README.md", tmp_path / "docs" / "one.md"
@@ -73,7 +73,7 @@ def test_the_command_fills_the_pages_and_says_what_has_changed(tmp_path, monkeyp
     page.write_text("<!-- answer -->")
     readme.write_text("<!-- answer -->41<!-- /answer -->")
     assert filling.main(tmp_path) == 2 and "docs/one.md: <!-- answer --> is never closed" in capsys.readouterr().err
-    assert readme.read_text() == "<!-- answer -->41<!-- /answer -->"  # all pages or none
+    assert readme.read_text() == "<!-- answer -->41<!-- /answer -->"  # either all pages are written or none
     readme.unlink()
     assert filling.main(tmp_path) == 2 and "There is no README.md" in capsys.readouterr().err
 
@@ -85,7 +85,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_links_and_pictures_lead_somewhere(name):
+def test_links_and_pictures_exist(name):
     page = PAGES[name]
     targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     inside = [target.partition("#") for target in targets if not target.startswith("http")]
@@ -95,27 +95,27 @@ def test_links_and_pictures_lead_somewhere(name):
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "README.md"])
-def test_every_page_leads_back_and_the_readme_leads_to_it(name):
+def test_every_page_and_the_readme_link_to_each_other(name):
     back = "README.md" if "/" not in name else "../README.md"
     assert f"]({back})" in PAGES[name].read_text(encoding="utf-8")
     assert f"]({name})" in PAGES["README.md"].read_text(encoding="utf-8")
 
 
-def test_the_readme_is_short():
+def test_readme_is_short():
     assert len(PAGES["README.md"].read_text(encoding="utf-8").split()) <= 1500
 
 
-# What the pages claim beside their numbers: a sentence, and whether the shipped results support it.
+# Claims of the pages: a sentence, and whether the shipped results support it.
 
 
-def judged(study: str, seed: int = 0, protocol: str = "paper") -> dict[str, float]:
+def study_accuracies(study: str, seed: int = 0, protocol: str = "paper") -> dict[str, float]:
     """{condition: test accuracy} of one seed."""
     rows = load_study(study).rows
     return {row["condition"]: row["judged"][protocol]["accuracy"] for row in rows if row["seed"] == seed}
 
 
 def returns(condition: str, iterations: int, alpha: float | None) -> dict[int, float]:
-    """{seed: average return after one step} of policies; alpha None: the one that was chosen for each."""
+    """{seed: average return after one step} of policies; alpha None: each policy's chosen alpha."""
     rows = [r for r in load_study("navigation").rows if (r["condition"], r["iterations"]) == (condition, iterations)]
     return {row["seed"]: row["return"][1] for row in rows if (row["chosen"] if alpha is None else row["alpha"] == alpha)}
 
@@ -133,7 +133,7 @@ def batch_norm_decides() -> bool:
 
 def last_block_is_ahead() -> bool:
     seconds = {row["condition"]: row["cpu_seconds"] for row in load_study("what-adapts").rows}
-    accuracy = judged("what-adapts")
+    accuracy = study_accuracies("what-adapts")
     return accuracy["last block"] == max(accuracy.values()) and seconds["last block"] < seconds["everything"]
 
 
@@ -158,7 +158,7 @@ def the_mean_is_faster() -> bool:
     gains = {}
     for ways in (5, 20):
         for seed in (0, 1):
-            accuracy = judged(f"loss-scale-{ways}way", seed)
+            accuracy = study_accuracies(f"loss-scale-{ways}way", seed)
             gains[ways, seed] = accuracy["mean"] - accuracy["sum / K"]
     return min(gains.values()) > 0 and min(gains[20, 0], gains[20, 1]) > max(gains[5, 0], gains[5, 1])
 
@@ -175,7 +175,7 @@ def rotations_make_no_difference() -> bool:
 
 
 def turned_ones_are_easier() -> bool:
-    turned, upright = (judged("rotations", protocol=f"{how} characters") for how in ("turned", "upright"))
+    turned, upright = (study_accuracies("rotations", protocol=f"{how} characters") for how in ("turned", "upright"))
     return all(turned[condition] > upright[condition] for condition in turned)
 
 
@@ -187,12 +187,12 @@ def alpha_of_training_is_best() -> bool:
 
 
 def comparing_is_ahead() -> bool:
-    both = [judged("families-5way"), judged("families-20way")]
+    both = [study_accuracies("families-5way"), study_accuracies("families-20way")]
     return all(min(a["prototypes"], a["matching"]) > max(a["MAML"], a["memory"]) for a in both)
 
 
 def shift(axis: str, value: float) -> dict[str, float]:
-    """{learner: accuracy} where the test differs so."""
+    """{learner: accuracy} when the test differs from training in this way."""
     rows = load_study("families-shift").rows
     here = [row for row in rows if (row["axis"], row["value"]) == (axis, value)]
     return {row["learner"]: row["mean"] for row in here if "equal" not in row["learner"]}
@@ -210,7 +210,7 @@ def only_comparing_has_more_answers() -> bool:
 
 def four_groups() -> bool:
     groups = (("first order", "MAML++"), ("MAML", "Meta-SGD"), ("Reptile", "ANIL"), ("iMAML",))
-    for accuracy in (judged("variants", 0), judged("variants", 1)):
+    for accuracy in (study_accuracies("variants", 0), study_accuracies("variants", 1)):
         for ahead, behind in zip(groups, groups[1:]):
             if min(accuracy[name] for name in ahead) <= max(accuracy[name] for name in behind):
                 return False
@@ -218,7 +218,7 @@ def four_groups() -> bool:
 
 
 def second_order_is_ahead() -> bool:
-    accuracy = judged("order")
+    accuracy = study_accuracies("order")
     return accuracy["second order"] > accuracy["first order"]
 
 
@@ -267,6 +267,6 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
 
 
 @pytest.mark.parametrize("name, sentence, holds", CLAIMS, ids=[sentence for _, sentence, _ in CLAIMS])
-def test_what_the_pages_claim_still_holds(name, sentence, holds):
+def test_claims_still_hold(name, sentence, holds):
     assert sentence in read_page(name), f"{name} no longer says {sentence!r}: correct CLAIMS."
     assert holds(), f"{name} says {sentence!r}, which the shipped results no longer support: rewrite the sentence."

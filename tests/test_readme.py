@@ -1,4 +1,4 @@
-"""The README's example of one's own network and tasks: it runs as it stands, and on the compiled engine too."""
+"""The README's example of a custom network and tasks: it runs as written, and on the compiled engine too."""
 
 import re
 from pathlib import Path
@@ -29,10 +29,10 @@ def test_example_is_short():
     assert len(code.splitlines()) < 25
 
 
-def test_every_chapter_has_its_picture_in_the_gallery():
-    """A picture that leads to its chapter: [![...](figures/...)](notebooks/...)."""
-    leads = set(re.findall(r"\]\(figures/[^)]+\)\]\((notebooks/[^)]+)\)", README.read_text()))
-    assert {"notebooks/01_sinusoid.ipynb", "notebooks/03_omniglot.ipynb"} <= leads
+def test_gallery_pictures_link_to_their_chapters():
+    """As in [![...](figures/...)](notebooks/...)."""
+    linked = set(re.findall(r"\]\(figures/[^)]+\)\]\((notebooks/[^)]+)\)", README.read_text()))
+    assert {"notebooks/01_sinusoid.ipynb", "notebooks/03_omniglot.ipynb"} <= linked
 
 
 def test_example_learns(example):
@@ -41,7 +41,7 @@ def test_example_learns(example):
 
 
 @pytest.mark.skipif(not has_compiler(), reason="no C++ compiler on this machine")
-def test_example_gets_the_compiled_engine(example):
+def test_example_runs_on_the_compiled_engine(example):
     settings = dict(tasks=example["Parabolas"](), meta_batch=4)
     eager, compiled = (
         make_trainer(example["learner"], generator=torch.Generator().manual_seed(0), engine=engine, **settings)
@@ -50,8 +50,8 @@ def test_example_gets_the_compiled_engine(example):
     torch.testing.assert_close(compiled.run(2), eager.run(2), rtol=1e-4, atol=1e-5)
 
 
-def test_examples_gradient_is_the_loop_over_tasks(example):
-    """The task axis came by itself: the same forward, one task at a time, by autograd."""
+def test_example_gradient_matches_a_loop_over_tasks(example):
+    """The same forward function on one task at a time, by autograd: the task axis needs no code in the example."""
     trainer = MetaTrainer(example["learner"], example["Parabolas"](), torch.Generator().manual_seed(0), 3)
     theta = {name: w.double() for name, w in trainer.theta.items()}
     episodes = trainer.tasks.sample(3, trainer.generator).to(dtype=torch.float64)
@@ -62,7 +62,7 @@ def test_examples_gradient_is_the_loop_over_tasks(example):
         torch.testing.assert_close(ours[name], g, rtol=1e-10, atol=1e-12)
 
 
-def test_speed_table_is_the_benchmarks():
+def test_speed_table_matches_the_benchmark():
     measured = load_benchmark()
     assert speed_table(measured["rows"]) in read_page("docs/speed.md")
     assert all(row["gradient_error"] < 0.1 for row in measured["rows"])

@@ -1,4 +1,4 @@
-"""`make docs`: fill what comes from results into README.md and docs/*.md."""
+"""`make docs`: fill results into README.md and docs/*.md."""
 
 from .content import CONTENT
 from .filling import MARKER, ROOT, fill, main, pages

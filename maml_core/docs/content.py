@@ -1,4 +1,4 @@
-"""What stands between the markers of README.md and docs/*.md, by the marker's name."""
+"""The content between the markers of README.md and docs/*.md, by the marker's name."""
 
 import json
 from collections.abc import Callable
@@ -14,66 +14,66 @@ from ..tasks.sinusoid import SinusoidTasks
 from ..util.seeding import seeded_generator
 from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, iterations, listed, minutes, reported, standing, verdict
 
-# Of studies
+# Studies
 
 
-def judged(study: str, condition: str, protocol: str = "paper") -> str:
-    """Test accuracy of every seed of a condition, in %."""
+def study_accuracy(study: str, condition: str, protocol: str = "paper") -> str:
+    """Test accuracy of a condition for every seed, in %."""
     rows = [row for row in load_study(study).rows if row["condition"] == condition]
     return listed((f"{100 * row['judged'][protocol]['accuracy']:.1f}" for row in rows), "%")
 
 
 def interval(study: str, condition: str) -> str:
-    """Test accuracy of a condition's first seed with its interval."""
+    """Test accuracy of a condition for its first seed, with its interval."""
     row = next(row for row in load_study(study).rows if row["condition"] == condition)
     return f"{percent(as_cell(row['judged']['paper']))}%"
 
 
 def length(study: str) -> str:
-    """Meta-iterations of each training of a study."""
+    """Meta-iterations of each training run of a study."""
     return f"{load_study(study).settings['iterations']:,}"
 
 
 def batch_norm(*seen: tuple[str, int]) -> str:
-    """Accuracy by (what batch norm sees, query pictures per class); of two, by how many points the first is ahead."""
+    """Accuracy by (what batch norm sees, query pictures per class); given two, the points by which the first is ahead."""
     rows = {(row["sees"], row["queries"]): round(100 * row["mean"], 1) for row in load_study("query-batches").rows}
     first, *others = (rows[key] for key in seen)
     return f"{first:.1f}%" if not others else f"{first - others[0]:.1f}"
 
 
 def at_alpha(recipe: str, multiple: float, steps: int) -> str:
-    """Accuracy at a multiple of the alpha of training."""
+    """Accuracy with a multiple of the alpha of training."""
     rows = load_study("alpha-at-test").rows
     (mean,) = (r["mean"] for r in rows if (r["recipe"], r["multiple"], r["steps"]) == (recipe, multiple, steps))
     return f"{100 * mean:.1f}%"
 
 
 def policies(condition: str, alpha: float, what: Callable[[dict[str, Any]], str]) -> str:
-    """Something of every seed's policy after 20 meta-iterations on 2-D navigation, adapted with alpha."""
-    about = (condition, 20, alpha)
+    """A value for every seed's policy after 20 meta-iterations on 2-D navigation, adapted with alpha."""
+    key = (condition, 20, alpha)
     rows = load_study("navigation").rows
-    return listed(what(row) for row in rows if (row["condition"], row["iterations"], row["alpha"]) == about)
+    return listed(what(row) for row in rows if (row["condition"], row["iterations"], row["alpha"]) == key)
 
 
 def average_return(condition: str, alpha: float, steps: int) -> str:
-    """Average return after so many policy gradient steps."""
+    """Average return after this number of policy gradient steps."""
     return policies(condition, alpha, lambda row: f"{row['return'][steps]:.1f}")
 
 
 def pretrained_alpha() -> float:
-    """The alpha that suits the first pretrained policy after 20 meta-iterations."""
+    """The tuned alpha of the first pretrained policy after 20 meta-iterations."""
     rows = load_study("navigation").rows
     return next(r["alpha"] for r in rows if (r["condition"], r["iterations"]) == ("pretrained", 20) and r["chosen"])
 
 
 def layer_alpha(layer: int) -> str:
-    """The alpha that a layer of the conv net comes to, where each may adapt and has its own."""
+    """The alpha that a layer of the conv net learns when every layer adapts with its own."""
     theta, _ = load_study_weights("what-adapts", "everything")
     return f"{theta[f'alpha.conv{layer}'].item():.2f}".replace("-0.00", "0.00")
 
 
 def last_block_time() -> str:
-    """Time of a meta-iteration that adapts the last block alone, in % of one that adapts everything."""
+    """Time of a meta-iteration that only adapts the last block, in % of one that adapts everything."""
     seconds = {row["condition"]: row["cpu_seconds"] for row in load_study("what-adapts").rows}
     return f"{100 * seconds['last block'] / seconds['everything']:.0f}%"
 
@@ -86,7 +86,7 @@ def prototypes_time(ways: int) -> str:
 
 
 def lost_by_turning() -> str:
-    """Points that the four learners lose on classes turned by 45 degrees: the least and the most."""
+    """Percentage points that the four learners lose on classes turned by 45 degrees: least and most."""
     mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift").rows}
     learners = ("MAML", "prototypes", "matching", "memory")
     lost = [100 * (mean["turned", 0, name] - mean["turned", 45, name]) for name in learners]
@@ -100,26 +100,26 @@ def memory(variant: str) -> str:
 
 
 def regressors(condition: str) -> str:
-    """Error of both seeds' averages of 500 regressors after ten steps on five points."""
+    """Error of the average of 500 regressors after ten steps on five points, for both seeds."""
     rows = {(r["method"], r["seed"], r["shots"], r["steps"]): r["mean"] for r in load_study("multi-task").rows}
     return listed(f"{rows[condition, seed, 5, 10]:.2f}" for seed in SEEDS)
 
 
 def generations(size: int) -> str:
-    """The same in the trial, where regressors are trained `size` at a time."""
+    """The same error in the comparison where regressors are trained `size` at a time."""
     rows = {(r["generation"], r["seed"], r["steps"]): r["mean"] for r in load_study("multi-task").extra["by_generation"]}
     return listed(f"{rows[size, seed, 10]:.2f}" for seed in COMPARED_SEEDS)
 
 
 def zero_error() -> str:
-    """Error of a network that always predicts 0, on the waves of that study."""
+    """Error of a network that always predicts 0, on the multi-task study's waves."""
     generator, tasks = seeded_generator(0), SinusoidTasks(5, queries=100)
     errors = [tasks.sample(25, generator).query_y.square().mean().item() for _ in range(24)]
     return f"{sum(errors) / 24:.2f}"
 
 
 def speed(line: str, workload: str) -> str:
-    """A cell of the table of times."""
+    """A cell of the speed table."""
     return f"{speed_rows()[line][workload]} ms"
 
 
@@ -160,13 +160,13 @@ CONTENT: dict[str, Callable[[], str]] = {
     "batch-norm-fifteen": partial(batch_norm, ("query batch", 15)),
     "batch-norm-alone": partial(batch_norm, ("support", 15)),
     "batch-norm-difference": partial(batch_norm, ("query batch", 1), ("support", 15)),
-    **{f"loss-scale-{ways}way-{name}": partial(judged, f"loss-scale-{ways}way", condition)
+    **{f"loss-scale-{ways}way-{name}": partial(study_accuracy, f"loss-scale-{ways}way", condition)
        for ways in (5, 20) for name, condition in (("mean", "mean"), ("sum", "sum / K"))},
     **{f"loss-scale-{ways}way-length": partial(length, f"loss-scale-{ways}way") for ways in (5, 20)},
     "order-second": partial(interval, "order", "second order"),
     "order-first": partial(interval, "order", "first order"),
     "order-length": partial(length, "order"),
-    **{f"trained-on-{on}-tested-on-{to}": partial(judged, "rotations", f"trained on {on}", f"{to} characters")
+    **{f"trained-on-{on}-tested-on-{to}": partial(study_accuracy, "rotations", f"trained on {on}", f"{to} characters")
        for on in ("turned", "upright") for to in ("turned", "upright")},
     "alpha-tenth": partial(at_alpha, MEAN, 0.1, 3),
     "alpha-same": partial(at_alpha, MEAN, 1, 3),
@@ -178,7 +178,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "navigation-alpha": lambda: f"{pretrained_alpha():g}",
     "navigation-pretrained-tuned": lambda: average_return("pretrained", pretrained_alpha(), 1),
     **{f"alpha-conv{layer}": partial(layer_alpha, layer) for layer in (1, 2, 3, 4)},
-    **{f"adapts-{what.replace(' ', '-')}": partial(judged, "what-adapts", what)
+    **{f"adapts-{what.replace(' ', '-')}": partial(study_accuracy, "what-adapts", what)
        for what in ("everything", "body", "head", "last block")},
     "adapts-length": partial(length, "what-adapts"),
     "last-block-time": last_block_time,

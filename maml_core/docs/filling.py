@@ -1,10 +1,10 @@
-"""Fill what comes from results into README.md and docs/*.md.
+"""Fill results into README.md and docs/*.md.
 
-It stands between two HTML comments, which GitHub hides: a number within a sentence, or a whole table.
+A number in a sentence, or a whole table, goes between two HTML comments, which GitHub hides:
 
     It reaches <!-- fast-20way-accuracy -->95.0 ± 0.4%<!-- /fast-20way-accuracy --> on new characters.
 
-`CONTENT` says what stands between them.
+`CONTENT` maps the markers' names to what goes between them.
 """
 
 import re
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..results.shipped import SHIPPED
-from ..util.atomic_files import write_whole
+from ..util.atomic_files import write_atomically
 from .content import CONTENT
 
 ROOT = SHIPPED.parents[1]
@@ -21,16 +21,16 @@ MARKER = re.compile(r"<!-- (/?)([\w-]+) -->")
 
 
 def pages(root: Path = ROOT) -> list[Path]:
-    """README.md and docs/*.md; FileNotFoundError outside of a checkout."""
+    """README.md and docs/*.md. Raises FileNotFoundError outside of a checkout."""
     if not (root / "README.md").exists():
         raise FileNotFoundError(f"There is no README.md in {root}: run this in a checkout of the repository.")
     return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
 
 
 def fill(text: str, page: str, content: dict[str, Callable[[], str]] | None = None) -> tuple[str, list[str]]:
-    """A page with everything between its markers anew, and the names of what has changed.
+    """A page with everything between its markers filled in, and the names of the markers whose content changed.
 
-    A table gets lines of its own. Raises ValueError for a marker that is unknown, or not closed, naming it and the page.
+    A table is put on separate lines. Raises ValueError, naming marker and page, if a marker is unknown or not closed.
     """
     content = CONTENT if content is None else content
     filled, changed, opened, end = [], [], None, 0
@@ -40,7 +40,7 @@ def fill(text: str, page: str, content: dict[str, Callable[[], str]] | None = No
             raise ValueError(f"{page}: the marker {mark[0]} is unknown: correct it or add it to CONTENT of maml_core.docs.")
         if closes != (opened is not None) or (closes and opened != name):
             wanted = f"<!-- /{opened} -->" if opened else f"<!-- {name} -->"
-            raise ValueError(f"{page}: {mark[0]} stands where {wanted} is needed first.")
+            raise ValueError(f"{page}: {mark[0]} is out of place: {wanted} has to come first.")
         before = text[end : mark.start()]
         if closes:
             now = content[name]()
@@ -57,12 +57,12 @@ def fill(text: str, page: str, content: dict[str, Callable[[], str]] | None = No
 
 
 def main(root: Path = ROOT) -> int:
-    """Fill every page in place and say what has changed; 2 with one sentence for a marker that is wrong."""
+    """Fill all pages in place and print what changed; returns 2 after one sentence on stderr if a marker is wrong."""
     try:
         done = [(page, *fill(page.read_text(encoding="utf-8"), page.relative_to(root).as_posix())) for page in pages(root)]
         for page, text, changed in done:
             if changed:
-                write_whole(page, lambda file, text=text: file.write(text.encode()))
+                write_atomically(page, lambda file, text=text: file.write(text.encode()))
                 print(f"{page.relative_to(root).as_posix()}: {', '.join(dict.fromkeys(changed))}")
     except (ValueError, OSError) as error:
         print(f"maml_core.docs: {error}", file=sys.stderr)

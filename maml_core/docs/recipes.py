@@ -1,4 +1,4 @@
-"""What pages say of a recipe: what it reaches, what is reported, how long it was trained."""
+"""What pages say about a recipe: its accuracy, the reported one, and how long it was trained."""
 
 from collections.abc import Iterable
 
@@ -12,31 +12,31 @@ MEAN, SUM = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
 
 
 def listed(values: Iterable[str], unit: str = "") -> str:
-    """ "96.5 and 96.8%": the values in order, or one for all where they are equal."""
+    """ "96.5 and 96.8%": the values in order, or a single one if they are all equal."""
     values = list(values)
     return " and ".join(values[:1] if len(set(values)) == 1 else values) + unit
 
 
-# Of recipes
+# Recipes
 
 
 def row_of(recipe: str) -> Row:
-    """A recipe's row of the table of accuracies."""
+    """A recipe's row in the accuracy table."""
     return next(row for row in accuracy_rows() if row.recipe == recipe)
 
 
 def accuracy(recipe: str) -> str:
-    """ "95.0 ± 0.4%", by the paper's protocol, of a recipe whose weights are shipped."""
+    """ "95.0 ± 0.4%", by the paper's protocol, for a recipe whose weights are shipped."""
     return f"{percent(row_of(recipe).ours)}%"
 
 
 def reported(recipe: str) -> str:
-    """ "95.8 ± 0.3%", as the paper prints it."""
+    """ "95.8 ± 0.3%", as reported in the paper."""
     return f"{percent(PAPER_ACCURACY[recipe])}%"
 
 
 def iterations(recipe: str) -> str:
-    """How far its training got, as `length` has it."""
+    """The length of its training run, as formatted by `length`."""
     return length(row_of(recipe))
 
 
@@ -49,7 +49,7 @@ def verdict(recipe: str) -> str:
 
 
 def standing(recipe: str) -> str:
-    """A whole predicate, for a recipe that may not be trained yet."""
+    """A complete predicate such as "reaches 95.0 ± 0.4% after ...", for a recipe that may not be trained yet."""
     if not is_shipped(recipe):
         return "has not been trained yet"
     row, best = row_of(recipe), load_shipped(recipe)[1].best_iteration
@@ -59,5 +59,5 @@ def standing(recipe: str) -> str:
 
 
 def minutes(recipe: str) -> str:
-    """Minutes of one CPU core that the shipped training took."""
+    """Minutes of one CPU core that the shipped run took."""
     return f"{load_shipped(recipe)[1].cpu_seconds / 60:.0f}"
