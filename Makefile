@@ -30,7 +30,7 @@ CELL_TIMEOUT = 120
 .PHONY: help lab lint check test lock notebooks figures docs bench bench-panels clean
 
 ifeq ($(filter auto cpu cuda,$(TORCH)),)
-$(error TORCH is "$(TORCH)", but it can be auto, cpu or cuda)
+$(error TORCH is "$(TORCH)", but it has to be auto, cpu or cuda)
 endif
 # The stamp file records the TORCH that .venv was installed with: a different one triggers a new installation.
 ifneq ($(filter-out auto $(shell cat .venv/.installed 2>/dev/null),$(TORCH)),)

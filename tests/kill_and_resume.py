@@ -1,9 +1,8 @@
-"""Trainings that are killed at random moments, resumed and compared: python -m tests.kill_and_resume --kills 100
+"""Kill training runs at random moments, resume and compare them: python -m tests.kill_and_resume --kills 100
 
-Each training dies once by SIGKILL, which no program can catch: half of them by the clock, the other half in the middle
-of writing a file, where a random call to the file system is the last one, or half of a checkpoint. Then it is resumed
-and has to end where a training that nobody killed has ended, to the last bit: weights, Adam's moments, generator,
-history, and the best theta.
+Each run is killed once with SIGKILL, which cannot be caught: half of them after a random time, the other half while
+writing a file, at a random file system call or halfway through a checkpoint. Resumed, it has to end where an
+uninterrupted run does, to the last bit: weights, Adam's moments, generator, history, and the best theta.
 """
 
 import argparse
@@ -40,7 +39,7 @@ CALLS = ("fsync", "link", "replace")  # of the file system, in the order in whic
 
 @dataclass(frozen=True)
 class Death:
-    """How a training dies: after `seconds`, or at the `call`-th call while it writes, before or after it is made."""
+    """How a run dies: after `seconds`, or before or after its `call`-th file system call while writing."""
 
     seconds: float | None = None
     call: int | None = None
@@ -48,7 +47,7 @@ class Death:
 
 
 class Counted:
-    """Sine waves that note in shared memory how many meta-batches were drawn."""
+    """Sine waves that count sampled meta-batches in shared memory."""
 
     def __init__(self, counter: mmap.mmap) -> None:
         self.tasks, self.counter = RECIPE.build_tasks(), counter
@@ -59,7 +58,7 @@ class Counted:
 
 
 def run_training(out: Path, resume: bool, counter_file: Path, death: Death | None) -> None:
-    """What a process does: train, and die if that is planned."""
+    """The work of one process: train, and die if that is planned."""
     torch.set_num_threads(1)
     checkpoints.CHECKPOINT_INTERVAL, monitor.VALIDATION_TASKS = EVERY, 25
     tqdm.set_lock(threading.RLock())  # a killed process would leave the semaphores of tqdm's own lock behind
@@ -72,7 +71,7 @@ def run_training(out: Path, resume: bool, counter_file: Path, death: Death | Non
 
 
 def die_while_writing(death: Death) -> None:
-    """Let this process kill itself at the chosen call to the file system."""
+    """Make this process kill itself at the chosen file system call."""
     calls = 0
 
     def dies() -> bool:
@@ -115,7 +114,7 @@ def die_while_writing(death: Death) -> None:
 
 @dataclass
 class Result:
-    """Of one training: whether it was killed, what was lost and unreadable then, whether it ended as it should."""
+    """One run: whether it was killed, what was lost or unreadable, and whether it ended like the uninterrupted run."""
 
     killed: bool
     while_writing: bool
@@ -126,7 +125,7 @@ class Result:
 
 
 class Harness:
-    """Starts trainings in fresh processes (forked from one that has imported torch) below a folder."""
+    """Starts runs below a folder, in processes forked from one that has already imported torch."""
 
     def __init__(self, folder: Path, seed: int = 0) -> None:
         self.folder, self.random = folder, random.Random(seed)
@@ -138,10 +137,10 @@ class Harness:
         self.seconds = (time.monotonic() - started) / 2
         self.expected = ending(folder / "straight")
         if not same(self.expected, ending(folder / "again")):
-            raise RuntimeError("Two trainings that nobody killed ended differently: there is nothing to compare with.")
+            raise RuntimeError("Two uninterrupted runs ended differently: there is nothing to compare with.")
 
     def run(self, out: Path, resume: bool = False, death: Death | None = None) -> tuple[int, bool]:
-        """One process, to its end; returns how many meta-batches it drew, and whether it was killed."""
+        """Run one process to its end; returns how many meta-batches it sampled, and whether it was killed."""
         counter = out.with_suffix(".count")
         counter.write_bytes(struct.pack("q", 0))
         process = self.processes.Process(target=run_training, args=(out, resume, counter, death))
@@ -152,17 +151,17 @@ class Harness:
         process.join()
         killed = process.exitcode == -signal.SIGKILL
         if process.exitcode and not killed:
-            raise RuntimeError(f"The training in {out} ended with {process.exitcode}.")
+            raise RuntimeError(f"The run in {out} ended with exit code {process.exitcode}.")
         return struct.unpack("q", counter.read_bytes())[0], killed
 
     def kill_one(self, number: int) -> Result:
-        """Train, die, look at what is left, resume, compare."""
+        """Train, die, check the remaining files, resume, compare."""
         out = self.folder / f"killed-{number}"
         if number % 2:
             death = Death(call=self.random.randint(1, 20), point=self.random.choice(("before", "after", "half")))
         else:
             death = Death(seconds=self.random.uniform(0.2, 1.0) * self.seconds)
-        drawn, killed = self.run(out, death=death)  # one that was over before its time has come is not counted
+        drawn, killed = self.run(out, death=death)  # not counted if it finished before it was due to die
         path = out / checkpoints.CHECKPOINT
         unreadable = sum(
             not is_readable(file) for file in (path, out / checkpoints.PREVIOUS, out / "weights.pt") if file.exists()
@@ -182,7 +181,7 @@ def is_readable(path: Path) -> bool:
 
 
 def ending(out: Path) -> dict[str, Any]:
-    """What decides how a training would go on, and what it leaves: no times."""
+    """The state and results of a run, without its times."""
     last, best = checkpoints.load(out / checkpoints.CHECKPOINT), checkpoints.load(out / "weights.pt")
     states = ("theta", "first_moment", "second_moment", "adam_steps", "generator", "iteration", "history", "best")
     return {**{key: last[key] for key in states}, "best theta": best["theta"], "best iteration": best["iteration"]}
@@ -201,10 +200,10 @@ def report(results: list[Result]) -> str:
     """The table that is printed."""
     lost = [result.lost for result in results]
     rows = {
-        "trainings": len(results),
+        "runs": len(results),
         "kills": sum(result.killed for result in results),
         "of them while writing": sum(result.while_writing for result in results),
-        "killed before the first checkpoint, begun anew": sum(result.anew for result in results),
+        "killed before the first checkpoint, restarted": sum(result.anew for result in results),
         "identical endings": sum(result.identical for result in results),
         "unreadable checkpoints": sum(result.unreadable for result in results),
         f"meta-iterations lost, of {ITERATIONS}: median": f"{median(lost):.0f}",

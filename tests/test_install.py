@@ -1,4 +1,4 @@
-"""What `make` installs: the build of torch that fits the machine, whatever the network does."""
+"""What `make` installs: the build of torch for this machine, whatever the state of the network."""
 
 import functools
 import http.server
@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PINNED = re.search(r"^torch==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[1]
 NO_OPTION: list[str] = []
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch has one build only")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="torch has only one build elsewhere")
 with_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
 @pytest.fixture
 def build() -> ModuleType:
-    """tools/torch_build.py, which is a script and in no package."""
+    """tools/torch_build.py, a script outside of any package."""
     spec = importlib.util.spec_from_file_location("torch_build", ROOT / "tools" / "torch_build.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -35,7 +35,7 @@ def build() -> ModuleType:
 
 @pytest.fixture
 def index(tmp_path):
-    """A package index on this machine that lists torch."""
+    """A local package index that lists torch."""
     (tmp_path / "index" / "torch").mkdir(parents=True)
     quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=tmp_path / "index"))
@@ -47,7 +47,7 @@ def index(tmp_path):
 
 @pytest.fixture(params=["refuses", "is silent", "has no torch", "sends rubbish", "is no address", "name server hangs"])
 def dead_index(request, index, monkeypatch):
-    """An index of which nothing can be had."""
+    """An index that cannot be used."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         if request.param == "refuses":
@@ -65,12 +65,12 @@ def dead_index(request, index, monkeypatch):
         )
 
 
-def test_an_index_answers(build, index):
+def test_working_index_answers(build, index):
     assert build.answers(index, limit=5) and build.answers(index + "/", limit=5)
     assert build.answers("file:///opt/mirror", limit=5)
 
 
-def test_a_dead_index_costs_no_more_than_its_limit(build, dead_index):
+def test_dead_index_times_out(build, dead_index):
     start = time.monotonic()
     assert not build.answers(dead_index, limit=0.3)
     assert time.monotonic() - start < 1
@@ -87,7 +87,7 @@ def test_a_dead_index_costs_no_more_than_its_limit(build, dead_index):
         (False, "exec /no/such/program", False),
     ],
 )
-def test_a_driver_or_a_listed_gpu_is_a_gpu(build, tmp_path, monkeypatch, driver, nvidia_smi, expected):
+def test_gpu_is_found_by_its_driver_or_nvidia_smi(build, tmp_path, monkeypatch, driver, nvidia_smi, expected):
     (tmp_path / "bin").mkdir()
     if nvidia_smi:
         command = tmp_path / "bin" / "nvidia-smi"
@@ -98,7 +98,7 @@ def test_a_driver_or_a_listed_gpu_is_a_gpu(build, tmp_path, monkeypatch, driver,
     assert build.has_nvidia_gpu() is expected
 
 
-CHOICES = [  # wish, GPU, installed build -> build, is the index used, what the sentence tells
+CHOICES = [  # requested build, GPU, installed build -> build, whether the index is used, words in the sentence
     ("auto", False, None, "cpu", True, ("1.5 GB", "without an NVIDIA GPU", "TORCH=cuda")),
     ("auto", True, None, "cuda", False, ("6 GB", "GPU libraries", "TORCH=cpu")),
     ("cpu", True, None, "cpu", True, ("1.5 GB",)),
@@ -110,15 +110,15 @@ CHOICES = [  # wish, GPU, installed build -> build, is the index used, what the 
 ]
 
 
-@pytest.mark.parametrize(("wish", "gpu", "installed", "expected", "from_index", "told"), CHOICES)
-def test_the_build_fits_the_machine(build, index, monkeypatch, wish, gpu, installed, expected, from_index, told):
+@pytest.mark.parametrize(("torch", "gpu", "installed", "expected", "from_index", "words"), CHOICES)
+def test_build_fits_the_machine(build, index, monkeypatch, torch, gpu, installed, expected, from_index, words):
     monkeypatch.setattr(build, "has_nvidia_gpu", lambda: gpu)
-    chosen, options, sentence = build.choose(wish, index, 5, installed)
+    chosen, options, sentence = build.choose(torch, index, 5, installed)
     assert (chosen, options) == (expected, ["--extra-index-url", index] if from_index else NO_OPTION)
-    assert all(word in sentence for word in told)
+    assert all(word in sentence for word in words)
 
 
-def test_without_the_index_pip_goes_on_with_pypi(build, dead_index, monkeypatch):
+def test_dead_index_falls_back_to_pypi(build, dead_index, monkeypatch):
     monkeypatch.setattr(build, "has_nvidia_gpu", lambda: False)
     chosen, options, sentence = build.choose("auto", dead_index, 0.3, None)
     assert (chosen, options) == ("cuda", NO_OPTION)
@@ -128,22 +128,22 @@ def test_without_the_index_pip_goes_on_with_pypi(build, dead_index, monkeypatch)
         build.choose("cpu", dead_index, 0.3, None)
 
 
-def test_an_index_that_is_not_needed_is_not_asked(build, monkeypatch):
-    monkeypatch.setattr(build, "answers", lambda *_: pytest.fail("was asked"))
+def test_index_is_only_queried_if_needed(build, monkeypatch):
+    monkeypatch.setattr(build, "answers", lambda *_: pytest.fail("was queried"))
     build.choose("cuda", "http://127.0.0.1:9", 5, None)
 
 
-def test_the_lock_has_every_pinned_version_and_no_build_of_torch():
+def test_lock_has_every_pinned_version_and_no_build_of_torch():
     pinned = re.findall(r"^[\w-]+==\S+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     locked = (ROOT / "requirements.lock").read_text()
-    assert set(pinned) <= set(locked.split()), "make lock writes it anew"
+    assert set(pinned) <= set(locked.split()), "make lock updates it"
     assert "+" not in locked and "nvidia-" not in locked
 
 
-# From here on: the Makefile itself, in a copy whose .venv has a Python that installs nothing.
+# The Makefile itself, in a copy whose .venv has a Python that installs nothing.
 
 PYTHON = f"""#!/bin/sh
-# Bare, as in a new .venv: without site-packages. Of pip it has the version, and notes the rest.
+# Bare, as in a new .venv: without site-packages. Of pip it only has --version, and records all other calls.
 case "$*" in
   "-m pip --version") ;;
   "-m pip "* | "-m jupyterlab"*) printf '%s|' "$@" >> calls; echo >> calls; exit "${{FAILS:-0}}";;
@@ -154,7 +154,7 @@ esac
 
 @pytest.fixture
 def copy(tmp_path):
-    """A function that calls make in a copy of what an installation reads, and gives its end and what pip was asked for."""
+    """A function that runs make in a copy of the files for installation, and returns its result and the calls of pip."""
     folder = tmp_path / "a folder with spaces"
     (folder / ".venv" / "bin").mkdir(parents=True)
     for name in ("Makefile", "requirements.txt", "pyproject.toml", "tools/torch_build.py"):
@@ -179,13 +179,13 @@ def copy(tmp_path):
 
 
 def installs(calls: list[list[str]]) -> list[list[str]]:
-    """The options of every `pip install`, without those that are always there."""
+    """The options of every `pip install`, without those that are always given."""
     usual = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt")
     return [[word for word in call if word not in usual] for call in calls if "install" in call]
 
 
 def pretend_installed(folder: Path, version: str) -> dict[str, str]:
-    """Variables under which this version of torch is there."""
+    """Environment variables with which this version of torch appears to be installed."""
     found = folder / "packages" / "torch.dist-info"
     shutil.rmtree(found.parent, ignore_errors=True)
     found.mkdir(parents=True)
@@ -195,16 +195,16 @@ def pretend_installed(folder: Path, version: str) -> dict[str, str]:
 
 @with_make
 @on_linux
-def test_pip_is_given_the_index(copy, index):
+def test_pip_gets_the_index(copy, index):
     done, calls = copy("lab", "TORCH=cpu", f"TORCH_INDEX={index}")
     assert done.returncode == 0 and installs(calls) == [["--extra-index-url", index]]
     assert "1.5 GB" in done.stderr
-    assert f"--ServerApp.root_dir={copy.folder}" in calls[-1]  # one word, spaces and all
+    assert f"--ServerApp.root_dir={copy.folder}" in calls[-1]  # one word, including the spaces
 
 
 @with_make
 @on_linux
-def test_cuda_overrides_and_auto_looks_at_the_machine(copy, index, build):
+def test_cuda_overrides_auto(copy, index, build):
     done, calls = copy("lab", "TORCH=cuda", f"TORCH_INDEX={index}")
     assert installs(calls) == [NO_OPTION] and "6 GB" in done.stderr
     (copy.folder / ".venv" / ".installed").unlink()
@@ -213,51 +213,51 @@ def test_cuda_overrides_and_auto_looks_at_the_machine(copy, index, build):
 
 
 @with_make
-def test_an_installation_is_not_repeated_unless_another_build_is_asked_for(copy, index):
+def test_installation_is_only_repeated_for_another_build(copy, index):
     where = f"TORCH_INDEX={index}"
-    asked = [len(installs(copy("lab", where, *more)[1])) for more in ((), (), ("TORCH=cuda",), ("TORCH=cuda",), ())]
-    assert asked == [1, 0, 1, 0, 0]
+    counts = [len(installs(copy("lab", where, *more)[1])) for more in ((), (), ("TORCH=cuda",), ("TORCH=cuda",), ())]
+    assert counts == [1, 0, 1, 0, 0]
 
 
 @with_make
 @on_linux
-def test_another_build_takes_the_place_of_the_installed_one(copy, index):
-    for installed, wish, options in ((f"{PINNED}+cpu", "cuda", NO_OPTION), (PINNED, "cpu", ["--extra-index-url", index])):
-        there = pretend_installed(copy.folder, installed)
-        done, calls = copy(".venv/.installed", f"TORCH={wish}", f"TORCH_INDEX={index}", **there)
+def test_another_build_replaces_the_installed_one(copy, index):
+    for installed, torch, options in ((f"{PINNED}+cpu", "cuda", NO_OPTION), (PINNED, "cpu", ["--extra-index-url", index])):
+        variables = pretend_installed(copy.folder, installed)
+        done, calls = copy(".venv/.installed", f"TORCH={torch}", f"TORCH_INDEX={index}", **variables)
         assert done.returncode == 0 and calls[0][-4:] == ["uninstall", "--yes", "torch", "torchvision"]
         assert installs(calls[1:]) == [options]
 
 
 @with_make
 @on_linux
-def test_torch_stays_when_something_else_changes(copy):
-    there = pretend_installed(copy.folder, PINNED)
-    done, calls = copy(".venv/.installed", "TORCH_INDEX=http://127.0.0.1:9", **there)
+def test_torch_is_kept_when_other_requirements_change(copy):
+    variables = pretend_installed(copy.folder, PINNED)
+    done, calls = copy(".venv/.installed", "TORCH_INDEX=http://127.0.0.1:9", **variables)
     assert installs(calls) == [NO_OPTION] and "uninstall" not in sum(calls, []) and "up to date" in done.stderr
 
 
 @with_make
 @on_linux
-def test_cpu_that_cannot_be_had_installs_nothing(copy):
-    there = pretend_installed(copy.folder, PINNED)
-    done, calls = copy("lab", "TORCH=cpu", "TORCH_INDEX=http://127.0.0.1:9", **there)
+def test_unreachable_cpu_build_installs_nothing(copy):
+    variables = pretend_installed(copy.folder, PINNED)
+    done, calls = copy("lab", "TORCH=cpu", "TORCH_INDEX=http://127.0.0.1:9", **variables)
     assert done.returncode and not calls and "http://127.0.0.1:9" in done.stderr and "Traceback" not in done.stderr
 
 
 @with_make
-def test_a_failed_installation_is_taken_up_again(copy):
+def test_failed_installation_is_retried(copy):
     assert installs(copy("lab")[1])
     done, calls = copy("lab", "TORCH=cuda", FAILS="1")
-    assert done.returncode and "next call of make goes on" in done.stderr
+    assert done.returncode and "Running make again continues" in done.stderr
     assert installs(copy("lab")[1])
 
 
 @with_make
-@pytest.mark.parametrize("wish", ["gpu", "CUDA", ""])
-def test_another_word_is_refused(copy, wish):
-    done, calls = copy("lab", f"TORCH={wish}")
-    assert done.returncode and not calls and f'TORCH is "{wish}", but it can be auto, cpu or cuda' in done.stderr
+@pytest.mark.parametrize("torch", ["gpu", "CUDA", ""])
+def test_unknown_build_is_rejected(copy, torch):
+    done, calls = copy("lab", f"TORCH={torch}")
+    assert done.returncode and not calls and f'TORCH is "{torch}", but it has to be auto, cpu or cuda' in done.stderr
 
 
 @with_make

@@ -43,7 +43,7 @@ def navigation_table() -> str:
             about = [row["condition"], str(row["iterations"]), str(row["seed"]), f"{row['alpha']:g}"]
             body.append([*about, *returns, distances])
     best = f"{study.extra['best']:.2f} ± {study.extra['best_ci95']:.2f}"
-    body.append(["straight to the goal, which it is told", "", "", "", best, "", "", "", ""])
+    body.append(["straight to the goal, known in advance", "", "", "", best, "", "", "", ""])
     head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
     return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
 
