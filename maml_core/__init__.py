@@ -1,8 +1,8 @@
 """MAML with a task axis: the code behind the review.
 
 Imports go in one direction: a module or package imports only from those to its left:
-util -> episodes -> layers -> networks -> maml (reference, second_order, meta_update) -> tasks -> learners -> recipes ->
-engine -> evaluation -> training -> results -> rl -> studies -> docs -> figures -> panels -> cli.
+util -> episodes -> layers, modules -> networks -> maml (reference, second_order, meta_update) -> tasks -> learners ->
+recipes -> engine -> evaluation -> training -> fine_tuning -> results -> rl -> studies -> docs -> figures -> panels -> cli.
 """
 
 import os
@@ -13,9 +13,16 @@ import os
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+from .engine import Execution, MetaTrainer  # noqa: E402
 from .episodes import Episodes, TaskDistribution  # noqa: E402
+from .evaluation import evaluate, mean_and_ci95  # noqa: E402
+from .fine_tuning import fine_tune, load_weights, save_weights  # noqa: E402
 from .maml import Learner, adapt, meta_gradient, meta_objective  # noqa: E402
+from .meta_update import MetaUpdate  # noqa: E402
 from .networks import Network  # noqa: E402
 
-__all__ = ["Episodes", "Learner", "Network", "TaskDistribution", "adapt", "meta_gradient", "meta_objective"]
+__all__ = [
+    "Episodes", "Execution", "Learner", "MetaTrainer", "MetaUpdate", "Network", "TaskDistribution", "adapt", "evaluate",
+    "fine_tune", "load_weights", "mean_and_ci95", "meta_gradient", "meta_objective", "save_weights",
+]  # fmt: skip
 __version__ = "0.1.0"

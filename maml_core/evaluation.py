@@ -7,6 +7,7 @@ about each one. This is called transduction. The other two ways classify each qu
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -106,7 +107,7 @@ def evaluate(
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for a confidence interval, not {test_tasks}.")
     at_least(1, batch=batch)
-    steps = list(steps)
+    steps, learner = list(steps), replace(learner, network=learner.network.at_test())
     parts = []
     device = next(iter(theta.values())).device
     with in_precision("float32", device, choose_backend(device.type, matmul_backend)):

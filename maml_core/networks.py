@@ -12,14 +12,15 @@ overfitting. The last 5x5 positions are flattened rather than averaged, and the 
 Glorot-uniform; both are in the paper's code only.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .layers import batch_norm, convolve, glorot, linear, max_pool, neighbourhoods, patches, product
+from .modules import ModuleFunction, point_loss
 
 Weights = dict[str, Tensor]
 
@@ -41,6 +42,43 @@ class Network:
     loss: Callable[[Tensor, Tensor], Tensor]
     ways: int = 1
     frozen: frozenset[str] = frozenset()
+    layers: tuple[tuple[str, ...], ...] | None = None
+    module: ModuleFunction | None = None
+
+    @staticmethod
+    def from_module(
+        module: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        ways: int = 1,
+        *,
+        frozen: Iterable[str] = (),
+        head: str | None = None,
+        batch_norm: str | None = None,
+    ) -> "Network":
+        """Any `nn.Module` as a network: theta starts at the module's weights, under their own names.
+
+        module:      of one task's points, x [B, ...] -> outputs [B, ...]; it is copied
+        loss:        `nn.CrossEntropyLoss()`, `F.mse_loss` or your own, which returns the loss of each point [B]
+        frozen:      weights, or submodules, that are meta-learned but not adapted. Parameters with requires_grad=False are
+                     not trained at all
+        head:        the submodule that ANIL adapts alone; by default the last one with weights
+        batch_norm:  "batch" replaces running statistics by each batch's own, as in the paper; None refuses them
+        Raises ValueError for running statistics, a loss that is not of points, and names that are not in the module.
+        """
+        function = ModuleFunction(module, batch_norm)
+        return Network(
+            lambda generator: function.weights(generator.device), function.forward, point_loss(loss), ways,
+            frozenset(function.under(frozen, "frozen")), function.layers(head), function,
+        )  # fmt: skip
+
+    @property
+    def draws_random(self) -> bool:
+        """Whether its forward draws random numbers in training, as dropout does."""
+        return self.module is not None and self.module.draws_random
+
+    def at_test(self) -> "Network":
+        """The network in evaluation mode, where a module has one: without dropout."""
+        return self if self.module is None else replace(self, forward=self.module.test_forward)
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

@@ -66,6 +66,21 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
         probe.point_losses(phi, sample.query_x, sample.query_y)
 
 
+def check_differentiable(learner: Learner, theta: Weights, episodes: Episodes) -> None:
+    """ValueError if torch cannot differentiate a module's gradient: some operators have no second derivative."""
+    if learner.network.module is None:
+        return
+    try:
+        learner.gradient_of_sum(theta, episodes[:TASKS])
+    except RuntimeError as error:
+        if "is not implemented" not in str(error) and "is not differentiable" not in str(error):
+            raise
+        raise ValueError(
+            f"MAML needs second derivatives, and the module has an operator without one ({str(error).splitlines()[0]}): "
+            "replace that operator, or take first_order=True."
+        ) from error
+
+
 def _check_tasks(episodes: Episodes, requested: int) -> None:
     if not isinstance(episodes, Episodes):
         raise ValueError(f"A task distribution's sample must return Episodes, not {type(episodes).__name__}.")

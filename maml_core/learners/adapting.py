@@ -21,6 +21,9 @@ from ..util.checks import one_of
 
 def _layers(network: Network) -> list[list[str]]:
     """The names of the weights that are not frozen, layer by layer."""
+    if network.layers is not None:
+        adaptable = [[name for name in layer if name not in network.frozen] for layer in network.layers]
+        return [layer for layer in adaptable if layer]
     layers: dict[str, list[str]] = {}
     for name in network.init(torch.Generator()):
         if name in network.frozen:

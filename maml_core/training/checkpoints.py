@@ -78,15 +78,16 @@ def _is_checkpoint(content: Any) -> bool:
     return isinstance(theta, dict) and all(isinstance(w, torch.Tensor) for w in theta.values())
 
 
-def check_weights(theta: Weights, network: Network, path: Path) -> Weights:
-    """Return theta if it fits the network; otherwise raise ValueError naming the first mismatch."""
+def check_weights(
+    theta: Weights, network: Network, path: Path, remedy: str = "Name the recipe that it was trained with"
+) -> Weights:
+    """Return theta if it fits the network; otherwise raise ValueError naming the first mismatch, and the remedy."""
     expected = network.init(torch.Generator().manual_seed(0))
     for name in sorted(expected.keys() | theta.keys()):
         wanted, found = (list(w[name].shape) if name in w else "missing" for w in (expected, theta))
         if wanted != found:
             raise ValueError(
-                f"{path} is a checkpoint of a different network: {name} is {found} there and {wanted} in this recipe. "
-                "Name the recipe that it was trained with."
+                f"{path} is a checkpoint of a different network: {name} is {found} there and {wanted} here. {remedy}."
             )
     return theta
 

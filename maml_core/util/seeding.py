@@ -1,5 +1,8 @@
 """Seeded random generators."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -8,3 +11,15 @@ def seeded_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gen
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2**63 - 1, not {seed}.")
     return torch.Generator(device).manual_seed(seed)
+
+
+@contextmanager
+def seeded_dropout(generator: torch.Generator, rank: int = 0) -> Iterator[None]:
+    """Within the block, torch's global randomness, which is all that dropout can use, follows from the generator.
+
+    rank: of the process, so that the tasks of several processes draw differently
+    """
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    with torch.random.fork_rng([generator.device] if generator.device.type == "cuda" else []):
+        torch.manual_seed(int(seed) + rank)
+        yield

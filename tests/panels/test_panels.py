@@ -415,9 +415,9 @@ def test_navigation_keeps_the_steps_that_were_taken(monkeypatch):
 # What importing the package brings along, and which way imports go.
 
 ORDER = [
-    "util", "episodes", "layers", "networks", "maml", "reference", "second_order", "meta_update", "tasks", "learners",
-    "recipes", "engine", "evaluation", "training", "results", "rl", "studies", "docs", "figures", "panels", "cli",
-    "__main__",
+    "util", "episodes", "layers", "modules", "networks", "maml", "reference", "second_order", "meta_update", "tasks",
+    "learners", "recipes", "engine", "evaluation", "training", "fine_tuning", "results", "rl", "studies", "docs", "figures",
+    "panels", "cli", "__main__",
 ]  # fmt: skip
 
 

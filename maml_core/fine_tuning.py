@@ -1,0 +1,79 @@
+"""What to take home: theta adapted to a task of your own as an ordinary module, and theta on disk as a state dict."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .maml import Learner, adapt
+from .networks import Network, Weights
+from .training.checkpoints import check_weights
+from .util.atomic_files import write_atomically
+
+
+@torch.no_grad()
+def fine_tune(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int | None = None) -> nn.Module:
+    """Adapt theta to one task, and return it as a module of your own class, in evaluation mode.
+
+    x [B, ...], y [B]: the support set, without a task axis. steps: inner steps (default: the learner's).
+    Where the class keeps running statistics of batch norm, they become those of the support set.
+    Raises ValueError for a network that no module was made into: `adapt` returns its weights.
+    """
+    network = learner.network.at_test()
+    if network.module is None:
+        raise ValueError(
+            "fine_tune returns an nn.Module, and this network is a function of weights: use adapt(learner, theta, x[None], "
+            "y[None]), or build it with Network.from_module."
+        )
+    phi = adapt(replace(learner, network=network), theta, x[None], y[None], steps)
+    module = network.module.module_with({name: w if name in network.frozen else w[0] for name, w in phi.items()})
+    module.to(x.device)
+    _set_running_statistics(module.eval(), x)
+    return module.eval()
+
+
+def _set_running_statistics(module: nn.Module, x: Tensor) -> None:
+    """Make batch norm's running statistics those of the batch x, by one forward without momentum."""
+    norms: list[Any] = [part for part in module.modules() if getattr(part, "track_running_stats", False)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average of all batches, here of one
+        norm.train()
+    if norms:
+        module(x)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+
+
+def save_weights(network: Network, theta: Weights, path: Path | str) -> None:
+    """Write theta as a plain state dict, which your module's own class loads: `module.load_state_dict(torch.load(path))`.
+
+    A network that is a function of weights is saved as theta itself. Raises OSError where the file cannot be written.
+    """
+    whole = theta if network.module is None else network.module.module_with(theta).state_dict()
+    buffer = io.BytesIO()
+    torch.save({name: w.detach().cpu() for name, w in whole.items()}, buffer)
+    write_atomically(Path(path), lambda file: file.write(buffer.getbuffer()))
+
+
+def load_weights(network: Network, path: Path | str) -> Weights:
+    """theta from a state dict: one that `save_weights` wrote, or any of your module's class, such as pretrained weights.
+
+    Raises FileNotFoundError, or ValueError for what is no state dict of this network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: check the path.")
+    try:
+        whole = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a state dict ({type(error).__name__}): save it again.") from error
+    if not isinstance(whole, dict) or not all(isinstance(w, Tensor) for w in whole.values()):
+        raise ValueError(f"{path} is no state dict, a dictionary of tensors by name: save module.state_dict().")
+    if network.module is not None:
+        whole = {name: whole[name] for name in network.module.names if name in whole}
+    return check_weights(whole, network, path, "Load it into a network of the class that it was saved from")

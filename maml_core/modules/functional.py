@@ -1,0 +1,109 @@
+"""A module as a function of its weights, over the task axis."""
+
+import copy
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .over_tasks import OverTasks
+from .prepare import draws_random, in_eval_mode, prepare
+
+Weights = dict[str, Tensor]
+
+
+class ModuleFunction:
+    """An `nn.Module` as `forward(weights, x [T, B, ...]) -> outputs [T, B, ...]`, for tasks with weights of their own.
+
+    module:      copied; the original is neither changed nor trained in place
+    batch_norm:  None refuses running statistics, "batch" normalizes by each batch instead (`prepare`)
+    Parameters with `requires_grad=False` and buffers are constants: they follow x to its device, and nothing trains them.
+    """
+
+    def __init__(self, module: nn.Module, batch_norm: str | None = None) -> None:
+        self.original = module
+        train = prepare(module, batch_norm)
+        trained = [(name, p) for name, p in train.named_parameters() if p.requires_grad]  # tied weights have one name
+        if not trained:
+            raise ValueError(f"{type(module).__name__} has no parameter with requires_grad=True: nothing could adapt.")
+        self._axes = {name: p.ndim for name, p in trained}
+        self._modules = {"train": train, "eval": in_eval_mode(train)}
+        call = _call_recurrent if any(isinstance(part, nn.RNNBase) for part in module.modules()) else _call
+        self._over_tasks = {
+            mode: OverTasks(partial(call, copied), type(module).__name__) for mode, copied in self._modules.items()
+        }
+        self.draws_random = draws_random(train)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the weights that are trained."""
+        return list(self._axes)
+
+    def weights(self, device: torch.device) -> Weights:
+        """A copy of the module's weights, by their own names."""
+        ours = dict(self.original.named_parameters())
+        return {name: ours[name].detach().to(device, copy=True) for name in self._axes}
+
+    def forward(self, weights: Weights, x: Tensor) -> Tensor:
+        """Outputs [T, B, ...] in the module's training mode: dropout draws for each task."""
+        return self._run("train", weights, x)
+
+    def test_forward(self, weights: Weights, x: Tensor) -> Tensor:
+        """Outputs [T, B, ...] in evaluation mode: no dropout."""
+        return self._run("eval", weights, x)
+
+    def _run(self, mode: str, weights: Weights, x: Tensor) -> Tensor:
+        module = self._modules[mode]
+        constant = next((t for t in (*module.buffers(), *module.parameters()) if t.device != x.device), None)
+        if constant is not None:
+            module.to(x.device)
+        own = {name: weights[name] for name in self._axes}  # a variant's alphas are in `weights`, too
+        axes = {name: 0 if w.ndim > self._axes[name] else None for name, w in own.items()}
+        return self._over_tasks[mode]((axes, 0), own, x)
+
+    def module_with(self, weights: Weights) -> nn.Module:
+        """A copy of the original module with these weights (without a task axis)."""
+        module = copy.deepcopy(self.original)
+        with torch.no_grad():
+            for name, p in module.named_parameters():
+                if name in self._axes:
+                    p.copy_(weights[name])
+        return module
+
+    def layers(self, head: str | None = None) -> tuple[tuple[str, ...], ...]:
+        """The names of the trained weights, layer by layer in the order of the module; what is under `head` is the last.
+
+        Raises ValueError if `head` names no part of the module with weights.
+        """
+        groups: dict[str, list[str]] = {}
+        last = self.under([head], "head") if head else []
+        for name in self._axes:
+            if name not in last:
+                groups.setdefault(name.rpartition(".")[0], []).append(name)
+        return tuple(tuple(group) for group in [*groups.values(), last] if group)
+
+    def under(self, parts: Iterable[str], argument: str) -> list[str]:
+        """The trained weights that have one of these names or lie under a submodule of that name.
+
+        Raises ValueError, with the names there are, for one that names nothing.
+        """
+        found = []
+        for part in parts:
+            mine = [name for name in self._axes if name == part or name.startswith(f"{part}.")]
+            if not mine:
+                there = ", ".join(dict.fromkeys(name.partition(".")[0] for name in self._axes))
+                raise ValueError(f"{argument} names {part!r}, and no trained weight lies there: the module has {there}.")
+            found += mine
+        return found
+
+
+def _call(module: nn.Module, weights: Weights, x: Tensor) -> Tensor:
+    with sdpa_kernel(SDPBackend.MATH):  # attention's fused kernels have no second derivative
+        return torch.func.functional_call(module, weights, (x,))
+
+
+def _call_recurrent(module: nn.Module, weights: Weights, x: Tensor) -> Tensor:
+    with torch.backends.cudnn.flags(enabled=False):  # nor have cuDNN's recurrent ones
+        return _call(module, weights, x)
