@@ -43,6 +43,13 @@ def check_frozen(network: Network, theta: Weights) -> None:
         raise ValueError(f"frozen names {name!r}, but the network has no such weight; did you mean {' or '.join(near)}?")
 
 
+def check_training(learner: Learner, theta: Weights, episodes: Episodes, requested: int) -> None:
+    """`check_fit`, and for a module that its gradient can be differentiated, too."""
+    check_fit(learner, theta, episodes, requested)
+    if learner.network.module is not None:
+        _check_differentiable(learner, theta, episodes)
+
+
 def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: int) -> None:
     """Raise ValueError if network, loss and task distribution do not fit together, judged by the first meta-batch.
 
@@ -66,10 +73,8 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
         probe.point_losses(phi, sample.query_x, sample.query_y)
 
 
-def check_differentiable(learner: Learner, theta: Weights, episodes: Episodes) -> None:
-    """ValueError if torch cannot differentiate a module's gradient: some operators have no second derivative."""
-    if learner.network.module is None:
-        return
+def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes) -> None:
+    """Some of torch's operators have no second derivative."""
     try:
         learner.gradient_of_sum(theta, episodes[:TASKS])
     except RuntimeError as error:

@@ -9,7 +9,7 @@ graph      on a GPU: the whole meta-iteration, sampling and Adam included, is ca
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..networks import Weights
 from ..util.checks import at_least
 from ..util.seeding import seeded_dropout
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
-from .contract import check_differentiable, check_fit, initial_weights
+from .contract import check_training, initial_weights
 from .execution import Execution
 from .matmul import choose_backend
 from .precision import check_precision, in_precision
@@ -64,7 +64,7 @@ class MetaTrainer:
             warnings.warn(NO_COMPILER, stacklevel=2)
             engine = "eager"
         self._checked = False
-        self._set_engine(engine, execution.block)
+        self._set_engine(engine, 1 if learner.network.draws_random else execution.block)
 
     @property
     def theta(self) -> Weights:
@@ -178,25 +178,21 @@ class MetaTrainer:
         """Run `size` meta-iterations atomically: an interrupt restores the generator, so resuming draws the same tasks."""
         old, drawn = self._state, self.generator.get_state()
         try:
-            with seeded_dropout(self.generator, self.shard.rank) if self.learner.network.draws_random else nullcontext():
-                return self._advance_engine(size)
+            with seeded_dropout(self.generator, self.shard.rank, self.learner.network.draws_random):
+                if self.engine == "graph":
+                    return self._advance_graph()
+                if self._compiled_block and size == self.block:
+                    with self._in_precision():  # always from iteration 0: any other number would trigger a recompilation
+                        state, losses = self._compiled_block(replace(old, iteration=0), self._draw(size))
+                    self._state = replace(state, iteration=old.iteration + size)
+                    return losses
+                episodes = self._check_first(self.tasks.sample(self.meta_batch, self.generator))
+                self._state, loss = meta_iteration(self.gradient, self.update, old, episodes)
+                return loss[None]
         except BaseException:
             if self._state is old:
                 self.generator.set_state(drawn)
             raise
-
-    def _advance_engine(self, size: int) -> Tensor:
-        old = self._state
-        if self.engine == "graph":
-            return self._advance_graph()
-        if self._compiled_block and size == self.block:
-            with self._in_precision():  # always from iteration 0: any other number would trigger a recompilation
-                state, losses = self._compiled_block(replace(old, iteration=0), self._draw(size))
-            self._state = replace(state, iteration=old.iteration + size)
-            return losses
-        episodes = self._check_first(self.tasks.sample(self.meta_batch, self.generator))
-        self._state, loss = meta_iteration(self.gradient, self.update, old, episodes)
-        return loss[None]
 
     def _draw(self, size: int) -> Tensor | list[Episodes]:
         """Draw `size` meta-batches: as random numbers [size, count] from which the graph builds them, or as episodes."""
@@ -211,8 +207,7 @@ class MetaTrainer:
     def _check_first(self, episodes: Episodes) -> Episodes:
         """Return the meta-batch unchanged; raise ValueError if it is the first one and does not fit the learner."""
         if not self._checked:
-            check_fit(self.learner, self.theta, episodes, self.meta_batch)
-            check_differentiable(self.learner, self.theta, episodes)
+            check_training(self.learner, self.theta, episodes, self.meta_batch)
             self._checked = True
         return episodes
 

@@ -14,11 +14,15 @@ def seeded_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gen
 
 
 @contextmanager
-def seeded_dropout(generator: torch.Generator, rank: int = 0) -> Iterator[None]:
+def seeded_dropout(generator: torch.Generator, rank: int = 0, active: bool = True) -> Iterator[None]:
     """Within the block, torch's global randomness, which is all that dropout can use, follows from the generator.
 
-    rank: of the process, so that the tasks of several processes draw differently
+    rank: of the process, so that the tasks of several processes draw differently. active: False draws nothing and
+    changes nothing.
     """
+    if not active:
+        yield
+        return
     seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
     with torch.random.fork_rng([generator.device] if generator.device.type == "cuda" else []):
         torch.manual_seed(int(seed) + rank)
