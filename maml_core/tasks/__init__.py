@@ -1,8 +1,13 @@
 """Task distributions, and the data behind them."""
 
 from .characters import Characters, CharacterTasks, load_characters
+from .cifar_fs import CIFAR_FS
+from .few_shot import FewShotTasks
 from .mini_imagenet import ImageTasks, MiniImageNet
 from .shifted import ShiftedTasks
 from .sinusoid import SinusoidTasks
 
-__all__ = ["Characters", "CharacterTasks", "ImageTasks", "MiniImageNet", "ShiftedTasks", "SinusoidTasks", "load_characters"]
+__all__ = [
+    "CIFAR_FS", "Characters", "CharacterTasks", "FewShotTasks", "ImageTasks", "MiniImageNet", "ShiftedTasks",
+    "SinusoidTasks", "load_characters",
+]  # fmt: skip
