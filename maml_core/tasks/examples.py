@@ -42,7 +42,7 @@ def as_tensor(x: Any, index: int) -> Tensor:
 
 def as_float(x: Tensor) -> Tensor:
     """float32; uint8 is taken for pixels and scaled to 0..1."""
-    return x.float() / 255 if x.dtype == torch.uint8 else x
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
 class Examples(Dataset):
@@ -113,16 +113,22 @@ class ReadAhead:
         try:
             x = next(self._batches)
         except BaseException:
-            self._size = 0  # start again: what comes next is no longer what was drawn first
+            self._stop()  # what comes next is no longer what was drawn first
             raise
         generator.set_state(self._drawn.popleft()[1])
         return self._tasks.episodes(x.unflatten(0, (tasks, self._tasks.ways, -1)), generator.device)
 
     def _start(self, tasks: int, generator: torch.Generator) -> None:
-        self._batches, self._drawn, self._size = iter(()), deque(), tasks  # the old workers end with their iterator
+        self._stop()
         ahead = torch.Generator(generator.device)
         ahead.set_state(generator.get_state())
+        self._size = tasks
         self._batches = self._tasks.examples.batches(_keys(self._tasks, tasks, ahead, self._drawn), self._workers)
+
+    def _stop(self) -> None:
+        """End the workers now: an error that is still looked at holds the loader, and new workers would inherit it."""
+        getattr(self._batches, "_shutdown_workers", lambda: None)()  # torch has no public way
+        self._batches, self._drawn = iter(()), deque()
 
 
 def _keys(

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -157,7 +158,8 @@ class FewShotTasks:
 
     def episodes(self, x: Tensor, device: torch.device) -> Episodes:
         """Episodes of x [T, N, K+Q, ...], on the device that `to` was given, else on this one."""
-        return class_episodes(as_float(x.to(self._device or device)), self.shots)
+        drawn = class_episodes(x.to(self._device or device), self.shots)
+        return replace(drawn, support_x=as_float(drawn.support_x), query_x=as_float(drawn.query_x))
 
     def _draw(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rows of the drawn examples [T, N, K+Q], class after class as in the cache, and a seed for each."""
