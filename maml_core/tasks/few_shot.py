@@ -33,24 +33,25 @@ class FewShotTasks:
         tasks = FewShotTasks(torch.utils.data.TensorDataset(x, y), ways=5, shots=1, queries=15)
         episodes = tasks.sample(25, torch.Generator().manual_seed(0))  # support_x [25, 5, n]
 
-    x is `dataset[i][0]`, after the data set's own transforms: a tensor or an array, which keep their shape, or a PIL image,
-    which becomes [C, H, W]. uint8 is taken for pixels and scaled to 0..1; other types become float32 as they are. All x
-    must have one shape. Labels stand for classes; for regression, write a task distribution of your own.
+    x is `dataset[i][0]`, after the data set's own transforms: a tensor or a numpy array, which keep their shape, or a PIL
+    image, which becomes [C, H, W]. uint8 is taken for pixels and scaled to 0..1; other types become float32 as they are.
+    All x must have one shape. Labels stand for classes; for regression, write a task distribution of your own.
 
     ways:       N, distinct classes in a task
     shots:      K, support examples of each
     queries:    Q, query examples of each; default K
-    labels:     the classes of all examples, or a function of an example's index. By default they are looked up in the
-                data set's attributes `targets`, `labels` or `_labels` (or Omniglot's own), also through Subset and
-                ConcatDataset; where there are none, all examples are read once to find them. A label is an int, a string
+    labels:     the class of every example in a sequence, or a function of the example's index. By default, classes come
+                from the data set's attribute `targets`, `labels` or `_labels` (or Omniglot's own), also through Subset and
+                ConcatDataset; where there is none, all examples are read once to find them. A class is an int, a string
                 or anything hashable.
     skip_small: leave out classes of fewer than K + Q examples, which are an error otherwise
-    cache:      True keeps all x in memory, in one tensor that is read when the first tasks are drawn; a random transform
-                is then frozen, as each example is transformed once. False reads the examples of every meta-batch from the
-                data set, with new random transforms. "auto", the default, is True for up to 2 GB.
+    cache:      True keeps all x in memory, in one tensor that is read when the first tasks are drawn (uint8 and PIL
+                images as bytes: leave out ToTensor). It freezes random transforms: each example is transformed once.
+                False reads the examples of every meta-batch from the data set, with new random transforms; those that
+                draw from torch follow the generator. "auto", the default, is True for up to 2 GB.
     workers:    processes that read the cache; 0 reads in this one
 
-    `classes` are the labels in use. Raises ValueError where such tasks cannot be drawn, saying why.
+    `classes` are the labels in use. Raises ValueError where such tasks cannot be drawn, and says why.
     """
 
     def __init__(
@@ -113,9 +114,9 @@ class FewShotTasks:
         return tuple(self._part(labels) for labels in chosen.values())
 
     def to(self, device: torch.device | str) -> "FewShotTasks":
-        """The same tasks, whose episodes come on `device`; what is cached (read now, if it has not been) lies there.
+        """The same tasks with their episodes on `device`. The cache is moved there, so that sampling happens there too.
 
-        Without this, episodes come on the generator's device.
+        Without this, episodes are on the generator's device. Engines that record a CUDA graph need a cache on the GPU.
         """
         moved = copy.copy(self)
         moved._device = torch.device(device)
@@ -125,13 +126,13 @@ class FewShotTasks:
         return moved
 
     def reading_ahead(self, workers: int = 2) -> TaskDistribution:
-        """The same tasks for a training: worker processes read the next meta-batches during an iteration (cached: itself).
+        """The same tasks for a training: workers read the next meta-batches while it computes. Cached tasks need none.
 
-        `sample` returns the very same episodes, and leaves the generator as if nothing had been drawn ahead: what comes
-        next is drawn from a copy of it. So a checkpoint resumes bit for bit, with or without workers. Whoever calls it
-        with another generator, another state or another number of tasks than expected gets the right episodes as well,
-        but what was read ahead is dropped and the workers start again. A wrapper for each use, then: one to train, none
-        to validate. Each worker holds up to two meta-batches in shared memory (/dev/shm).
+        `sample` returns exactly what it would return here, and leaves the generator in the same state: what comes next is
+        drawn from a copy of it. So a checkpoint resumes bit for bit, with or without workers. Another generator, state or
+        number of tasks than expected is answered correctly as well, but drops what was read ahead and starts the workers
+        again; so make one of these for the training, and validate on the tasks themselves. Call `to` first, if at all.
+        Each worker holds up to two meta-batches in shared memory (/dev/shm).
         """
         at_least(0, workers=workers)
         return self if self.cached else ReadAhead(self, workers)
