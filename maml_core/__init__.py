@@ -20,9 +20,10 @@ from .fine_tuning import fine_tune, load_weights, save_weights  # noqa: E402
 from .maml import Learner, adapt, meta_gradient, meta_objective  # noqa: E402
 from .meta_update import MetaUpdate  # noqa: E402
 from .networks import Network  # noqa: E402
+from .tasks import FewShotTasks  # noqa: E402
 
 __all__ = [
-    "Episodes", "Execution", "Learner", "MetaTrainer", "MetaUpdate", "Network", "TaskDistribution", "adapt", "evaluate",
-    "fine_tune", "load_weights", "mean_and_ci95", "meta_gradient", "meta_objective", "save_weights",
+    "Episodes", "Execution", "FewShotTasks", "Learner", "MetaTrainer", "MetaUpdate", "Network", "TaskDistribution",
+    "adapt", "evaluate", "fine_tune", "load_weights", "mean_and_ci95", "meta_gradient", "meta_objective", "save_weights",
 ]  # fmt: skip
 __version__ = "0.1.0"

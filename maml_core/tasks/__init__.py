@@ -1,8 +1,7 @@
 """Task distributions, and the data behind them."""
 
 from .characters import Characters, CharacterTasks, load_characters
-from .cifar_fs import CIFAR_FS
-from .few_shot import FewShotTasks
+from .few_shot import CIFAR_FS, FewShotTasks
 from .mini_imagenet import ImageTasks, MiniImageNet
 from .shifted import ShiftedTasks
 from .sinusoid import SinusoidTasks

@@ -118,9 +118,9 @@ def test_the_cache_is_read_once_and_only_for_what_is_used():
 
 def test_auto_caches_what_fits(monkeypatch):
     assert FewShotTasks(Marked(), 3, 1, 1).cached
-    monkeypatch.setattr("maml_core.tasks.few_shot.CACHE_BYTES", 8 * sum(SIZES) - 1)
+    monkeypatch.setattr("maml_core.tasks.few_shot.distribution.CACHE_BYTES", 8 * sum(SIZES) - 1)
     assert not FewShotTasks(Marked(), 3, 1, 1).cached
-    monkeypatch.setattr("maml_core.tasks.few_shot.CACHE_BYTES", 8 * sum(SIZES))
+    monkeypatch.setattr("maml_core.tasks.few_shot.distribution.CACHE_BYTES", 8 * sum(SIZES))
     assert FewShotTasks(Marked(), 3, 1, 1).cached
 
 

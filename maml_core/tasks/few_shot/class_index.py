@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from ..util.progress import progress
+from ...util.progress import progress
 
 Label = Hashable
 Labels = Sequence[Any] | Tensor | Callable[[int], Any]  # of all examples, or a function of an example's index

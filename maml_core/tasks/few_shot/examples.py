@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..episodes import Episodes
-from ..util.progress import progress
+from ...episodes import Episodes
+from ...util.progress import progress
 from .class_index import described, pair
 
 if TYPE_CHECKING:
-    from .few_shot import FewShotTasks
+    from .distribution import FewShotTasks
 
 BATCH = 64  # examples that a worker reads at a time where all are read
 Key = tuple[int, int]  # an example's index, and the seed of its random transforms

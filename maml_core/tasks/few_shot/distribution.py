@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from ..episodes import Episodes, TaskDistribution, query_points
-from ..util.checks import at_least, fraction
-from ..util.seeding import seeded_generator
+from ...episodes import Episodes, TaskDistribution, query_points
+from ...util.checks import at_least, fraction
+from ...util.seeding import seeded_generator
+from ..sampling import check_classes, class_episodes
 from .class_index import Label, Labels, members_of_classes, names_of_classes, plain
 from .examples import Examples, Key, ReadAhead, as_float
-from .sampling import check_classes, class_episodes
 
 CACHE_BYTES = 2_000_000_000  # what cache="auto" reads into memory
 
