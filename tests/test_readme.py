@@ -1,10 +1,11 @@
-"""The README's example of a custom network and tasks: it runs as written, and on the compiled engine too."""
+"""The examples of README and docs/training run as written, and on the compiled engine too."""
 
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from maml_core import reference
 from maml_core.engine import MetaTrainer
@@ -16,17 +17,64 @@ from tests.small import make_trainer, read_page
 README = Path(__file__).parent.parent / "README.md"
 
 
-@pytest.fixture(scope="module")
-def example() -> dict:
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+ON_A_MODULE, OF_WEIGHTS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+(OWN_TASKS,) = re.findall(r"```python\n(.*?)```", README.with_name("docs").joinpath("training.md").read_text(), re.DOTALL)
+
+
+def run(code: str) -> dict:
+    """The names that an example defines."""
     names: dict = {}
     exec(code, names)
     return names
 
 
-def test_example_is_short():
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(code.splitlines()) < 25
+@pytest.fixture(scope="module")
+def example() -> dict:
+    return run(OWN_TASKS)
+
+
+@pytest.mark.parametrize("code", [ON_A_MODULE, OF_WEIGHTS])
+def test_examples_are_short(code):
+    assert len(code.splitlines()) <= 10
+
+
+class FewCharacters:
+    """Stands in for torchvision's Omniglot: twelve characters, four drawings each, of Omniglot's size and mode."""
+
+    def __init__(self, root: str, transform=None, download: bool = False) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.targets = [character for character in range(12) for _ in range(4)]
+        shapes = torch.rand((12, 105, 105), generator=generator) > 0.5
+        self._images = [Image.fromarray(shapes[character].numpy()) for character in self.targets]
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple:
+        return self._transform(self._images[index]), self.targets[index]
+
+
+def test_example_on_a_module_runs(monkeypatch):
+    """One meta-iteration of it, on other pictures; the theta that it starts from is the module's."""
+    torchvision = pytest.importorskip("torchvision")
+    monkeypatch.setattr(torchvision.datasets, "Omniglot", FewCharacters)
+    assert ON_A_MODULE.count("run(200)") == 1
+    names = run(
+        ON_A_MODULE.replace("run(200)", "run(1)").replace("split(train=0.8, test=0.2)", "split(train=0.5, test=0.5)")
+    )
+    assert names["losses"].isfinite().all() and type(names["mine"]) is type(names["resnet"])
+    start, theta, mine = names["resnet"].state_dict(), names["trainer"].theta, names["mine"].state_dict()
+    assert mine.keys() == start.keys()
+    moved = (theta["fc.weight"] - start["fc.weight"]).abs().max()
+    assert 0 < moved < 1.01e-3  # one step of Adam
+    assert not torch.equal(mine["fc.weight"], theta["fc.weight"])  # and one inner step
+    assert names["mine"](names["task"].query_x).shape == (5, 5)
+
+
+def test_example_of_a_function_of_weights_learns():
+    losses = run(OF_WEIGHTS)["losses"]
+    assert losses.shape == (300,) and losses[-50:].mean() < 0.8 * losses[:20].mean()
 
 
 def test_gallery_pictures_link_to_their_chapters():
