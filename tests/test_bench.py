@@ -14,9 +14,11 @@ from bench import __main__ as driver
 from bench import environment, report, sides, variants
 from bench.check import GradientCheck, relative_error
 from bench.machine import BackgroundLoad, count_flop, peak_memory, peaks, reset_peak_memory
+from bench.sides import any_module
+from bench.sides.any_module import AnyModule
 from bench.sides.plain import PlainLoop
 from bench.timing import Clock, run_rounds
-from bench.workloads import RECIPE_NAMES, Workload, build_workload
+from bench.workloads import RECIPE_NAMES, Workload, build_workload, reference_gradient
 from maml_core.figures.reported import benchmark
 from maml_core.recipes import RECIPES
 from maml_core.results import load_benchmark
@@ -157,6 +159,28 @@ def test_goals_compare_with_the_fastest_of_each_family() -> None:
         ("torchopt MetaSGD", False),
     ]
     assert judged[0]["ratio"] == pytest.approx(0.6)
+
+
+def test_a_module_is_compared_engine_by_engine_with_the_fastest_pytorch_library() -> None:
+    rows = [row("O", "maml_core compiled", 80), row("O", "maml_core module compiled", 170), row("O", "jax jit", 100)]
+    rows += [row("O", "maml_core module eager", 290), row("O", "torchopt MetaSGD", 400), row("O", "higher", 340)]
+    judged = {goal["implementation"]: goal for goal in report.goals(rows, "cpu") if goal["against"] == "higher"}
+    assert {name: goal["ratio"] for name, goal in judged.items()} == {
+        "maml_core module compiled": pytest.approx(0.5), "maml_core module eager": pytest.approx(290 / 340),
+    }  # fmt: skip
+    assert [goal["reached"] for goal in judged.values()] == [True, False]
+    lines = speed_table(rows).splitlines()
+    assert any(line.startswith("| maml_core, any `nn.Module`, compiled ") and " 170 " in line for line in lines)
+    assert not any("learn2learn" in line for line in lines)  # it was not measured
+
+
+def test_the_module_computes_the_papers_conv_net(characters) -> None:
+    workload = build_workload("O", tasks=2)
+    module = AnyModule(workload, "eager")
+    theta, episodes = {name: w.double() for name, w in workload.theta.items()}, workload.episodes.to(dtype=torch.float64)
+    truth = reference_gradient(workload, theta, episodes)
+    assert truth.keys() > {"beta1", "beta4"} and relative_error(module.gradient(theta, episodes), truth) < 1e-10
+    assert not any_module.variants(build_workload("S"))
 
 
 def test_each_precision_is_compared_with_the_same_precision() -> None:

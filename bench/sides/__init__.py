@@ -51,6 +51,7 @@ SIDES: dict[str, Callable[[Workload], list[Side]]] = {
     "bf16": _engine("compiled", "bf16"),
     "graph": _engine("graph"),
     "eager": _engine("eager"),
+    "module": lambda workload: _module("any_module").variants(workload),
     "plain": lambda workload: [_module("plain").PlainLoop(workload)],
     "torchopt": lambda workload: _module("with_torchopt").variants(workload),
     "higher": lambda workload: [_module("with_higher").Higher(workload)],

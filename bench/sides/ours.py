@@ -10,7 +10,7 @@ from maml_core.engine import Execution, MetaTrainer
 from maml_core.engine.precision import check_precision
 from maml_core.episodes import Episodes, TaskDistribution
 from maml_core.meta_update import MetaUpdate
-from maml_core.networks import Weights
+from maml_core.networks import Network, Weights
 from maml_core.training.autotune import choose_block, choose_chunk
 from maml_core.util import seeded_generator
 
@@ -22,14 +22,16 @@ class Ours:
 
     steps_per_call:  100 on the sinusoid, so that whole blocks of meta-iterations are timed
     compiles:        whether another dtype requires another compilation
+    network:         by default, the recipe's
     """
 
-    def __init__(self, workload: Workload, engine: str, precision: str = "float32") -> None:
+    def __init__(self, workload: Workload, engine: str, precision: str = "float32", network: Network | None = None) -> None:
         check_precision(precision, workload.device.type)
         self.workload, self.engine, self.precision = workload, engine, precision
         self.name = f"maml_core {engine}" + (f" {precision}" if precision != "float32" else "")
         self.compiles = engine != "eager"
-        recipe = workload.recipe
+        recipe, learner = workload.recipe, workload.learner
+        self.learner = replace(learner, network=network or learner.network)
         self.chunk = choose_chunk(recipe, workload.device.type, engine=engine)
         self.block = choose_block(recipe) if engine == "compiled" else 1
         self.steps_per_call = 100 if workload.is_regression and self.compiles else 1
@@ -39,10 +41,10 @@ class Ours:
 
     def _build(self, theta: Weights, tasks: TaskDistribution, learning_rate: float) -> MetaTrainer:
         """A trainer whose initial weights are a copy of theta."""
-        learner, generator = self.workload.learner, seeded_generator(1, self.workload.device)
-        network = replace(learner.network, init=lambda _: {name: w.clone() for name, w in theta.items()})
+        generator = seeded_generator(1, self.workload.device)
+        network = replace(self.learner.network, init=lambda _: {name: w.clone() for name, w in theta.items()})
         execution = Execution(engine=self.engine, precision=self.precision, chunk=self.chunk, block=self.block)
-        learner, meta_batch = replace(learner, network=network), self.workload.recipe.meta_batch
+        learner, meta_batch = replace(self.learner, network=network), self.workload.recipe.meta_batch
         return MetaTrainer(learner, tasks, generator, meta_batch, update=MetaUpdate(learning_rate), execution=execution)
 
     def gradient(self, theta: Weights, episodes: Episodes) -> dict[str, Tensor]:

@@ -114,6 +114,8 @@ SPEED_LINES = {
     "maml_core compiled": "**maml_core, compiled**",
     "maml_core compiled bf16": "maml_core, compiled, bf16 factors",
     "maml_core eager": "maml_core, eager",
+    "maml_core module compiled": "maml_core, any `nn.Module`, compiled",
+    "maml_core module eager": "maml_core, any `nn.Module`, eager",
     "plain": "the loop over tasks (`reference.py`)",
     "torchopt": "torchopt",
     "higher": "higher",
@@ -138,12 +140,12 @@ def speed_rows(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "c
             mine = [row for row in mine if row.get("precision", "float32") == precision]
             times = [row["median_ms"] for row in mine if row["implementation"].startswith(start)]
             cells[workload] = "" if not times else f"{min(times):.2f}" if min(times) < 10 else f"{min(times):,.0f}"
-        if any(cells.values()) or precision == "float32":
-            lines[start] = cells
+        lines[start] = cells
     return lines
 
 
 def speed_table(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "cpu") -> str:
-    """Milliseconds per meta-iteration: a line per library, with its fastest time per workload."""
-    body = [[SPEED_LINES[start], *cells.values()] for start, cells in speed_rows(rows, device).items()]
+    """Milliseconds per meta-iteration: a line per library that was measured, with its fastest time per workload."""
+    lines = speed_rows(rows, device).items()
+    body = [[SPEED_LINES[start], *cells.values()] for start, cells in lines if any(cells.values())]
     return markdown(["ms per meta-iteration", *WORKLOADS.values()], body)
