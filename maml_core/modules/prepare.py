@@ -45,7 +45,7 @@ class Convolution(nn.Conv2d):
             for i in range(kernel_h)
             for j in range(kernel_w)
         ]
-        columns = torch.stack(windows, -3).movedim((-2, -1), (-5, -4)).flatten(-2)  # [B, H, W, C * kernel]
+        columns = torch.stack(windows, -3).movedim((-2, -1), (-4, -3)).flatten(-2)  # [B, H, W, C * kernel]
         outputs = columns.flatten(0, 2) @ self.weight.flatten(1).t()
         if self.bias is not None:
             outputs = outputs + self.bias
