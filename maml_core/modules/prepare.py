@@ -30,23 +30,30 @@ class Convolution(nn.Conv2d):
 
     With an own kernel for each task, vmap makes a grouped convolution of it. That is as fast as ours in eager mode, but its
     derivatives are not fused with what is around them: compiled, the product takes two thirds of the time.
+
+    As in `layers.patches`, rows and columns are first separated by their remainder at the stride: a window is then a plain
+    slice of one part, and in the backward pass it adds to that part only.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.compiler.is_compiling() or x.is_cuda:
+        if not torch.compiler.is_compiling() or x.is_cuda or x.ndim != 4:
             return super().forward(x)
         (down, across), (kernel_h, kernel_w) = self.stride, self.kernel_size
         top, left = (int(side) for side in self.padding)
         height = (x.shape[-2] + 2 * top - kernel_h) // down + 1
         width = (x.shape[-1] + 2 * left - kernel_w) // across + 1
-        padded = F.pad(x, (left, left, top, top))
+        rows, columns = height + (kernel_h - 1) // down, width + (kernel_w - 1) // across
+        h = x.movedim(-3, -1)  # channels last, so that a patch is one row of the matrix product
+        h = F.pad(h, (0, 0, left, across * columns - x.shape[-1] - left, top, down * rows - x.shape[-2] - top))
+        h = h.unflatten(2, (columns, across)).unflatten(1, (rows, down))  # [B, rows, down, columns, across, C]
+        parts = [part.unbind(3) for part in h.unbind(2)]
         windows = [
-            padded[..., i : i + down * (height - 1) + 1 : down, j : j + across * (width - 1) + 1 : across]
+            parts[i % down][j % across][:, i // down : i // down + height, j // across : j // across + width]
             for i in range(kernel_h)
             for j in range(kernel_w)
         ]
-        columns = torch.stack(windows, -3).movedim((-2, -1), (-4, -3)).flatten(-2)  # [B, H, W, C * kernel]
-        outputs = columns.flatten(0, 2) @ self.weight.flatten(1).t()
+        patches = torch.stack(windows, -2).flatten(3).flatten(0, 2)  # [B * H * W, kernel * C]
+        outputs = patches @ self.weight.permute(2, 3, 1, 0).flatten(0, 2)
         if self.bias is not None:
             outputs = outputs + self.bias
         return outputs.view(len(x), height, width, -1).movedim(-1, 1)

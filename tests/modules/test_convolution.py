@@ -12,6 +12,7 @@ SHAPES = [
     ((3, 2, 10, 5), dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 0))),
     ((2, 3, 8, 8), dict(kernel_size=2, stride=3)),
     ((5, 4, 6, 6), dict(kernel_size=1, stride=2)),
+    ((3, 9, 9), dict(kernel_size=3, padding=1)),  # a single picture, which nn.Conv2d takes, too
 ]
 
 
@@ -19,8 +20,7 @@ SHAPES = [
 def test_im2col_matches_torchs_convolution(shape, options, generator, monkeypatch):
     """A kernel for each of three tasks; the outputs, and the gradient of a gradient's norm by every input."""
     x = torch.randn(3, *shape, generator=generator, dtype=torch.float64, requires_grad=True)
-    plain = nn.Conv2d(shape[1], 4, **options).double()
-    ours = nn.Conv2d(shape[1], 4, **options).double()
+    plain, ours = (nn.Conv2d(shape[-3], 4, **options).double() for _ in range(2))
     ours.__class__ = Convolution
     weights = {
         name: torch.randn(3, *w.shape, generator=generator, dtype=torch.float64, requires_grad=True)
