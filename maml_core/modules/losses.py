@@ -24,10 +24,11 @@ def point_loss(loss: Loss) -> Loss:
     """(outputs [T, B, ...], y [T, B, ...]) -> the loss of each point [T, B], a mean over what comes after B.
 
     loss: a module of torch.nn or function of torch.nn.functional, or a function of your own of one task's outputs [B, ...]
-    and y [B, ...] that returns a loss for each point. Raises ValueError for reduction="sum", for class weights, and, when
-    it is called, for a loss that returns a single number.
+    and y [B, ...] that returns a loss for each point. Raises ValueError for a reduction that is no mean, for class weights,
+    and, when it is called, for a loss that returns a single number.
     """
-    name = getattr(loss, "__name__", type(loss).__name__)
+    function = loss.func if isinstance(loss, functools.partial) else loss
+    name = getattr(function, "__name__", type(function).__name__)
     over_tasks = OverTasks(_unreduced(loss, name), f"The loss {name}")
 
     def losses(outputs: Tensor, y: Tensor) -> Tensor:
@@ -72,6 +73,8 @@ def _check_scale(name: str, reduction: str | None, weight: Tensor | None) -> Non
             f'{name} sums over points, where MAML takes the mean: leave its reduction at "mean", and for the paper\'s sum '
             'over points divided by K set inner_loss="sum" in Learner.'
         )
+    if reduction not in (None, "mean", "none"):  # "batchmean" sums over what comes after B
+        raise ValueError(f'{name} has reduction="{reduction}", which is not the mean: leave it at "mean".')
     if weight is not None:
         raise ValueError(
             f"{name} has class weights, and its mean divides by their sum, which differs from task to task: give a "

@@ -62,11 +62,11 @@ def classes(shape: tuple[int, ...], tasks: int = 3, points: int = 4, ways: int =
 
 def seeded_module(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
     """A module in float64 whose weights are random, also those that torch starts at 0 or 1."""
-    generator = torch.Generator().manual_seed(seed)
-    module = build().double()
-    with torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        module = build().double()
         for w in module.parameters():
-            w.add_(0.1 * torch.randn(w.shape, generator=generator, dtype=w.dtype))
+            w.add_(0.1 * torch.randn_like(w))
     return module
 
 
