@@ -51,7 +51,7 @@ class Network:
         loss: Callable[[Tensor, Tensor], Tensor],
         ways: int = 1,
         *,
-        frozen: Iterable[str] = (),
+        frozen: str | Iterable[str] = (),
         head: str | None = None,
         batch_norm: str | None = None,
     ) -> "Network":

@@ -115,6 +115,11 @@ def _check_labels(network: Network, episodes: Episodes) -> None:
 
 def _check_outputs(learner: Learner, outputs: Tensor, y: Tensor) -> None:
     expected, ways = y.shape[:2], learner.network.ways
+    if not isinstance(outputs, Tensor):
+        raise ValueError(
+            f"The network's forward returned a {type(outputs).__name__}, expected a tensor [T, B, ...]: return the outputs "
+            "that the loss takes, alone."
+        )
     if outputs.shape[:2] != expected:
         raise ValueError(
             f"The network's forward returned shape {_shape(outputs)}, expected {_shape(y, 2)[:-1]}, ...]: T tasks with B "

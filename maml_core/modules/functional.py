@@ -78,19 +78,19 @@ class ModuleFunction:
         Raises ValueError if `head` names no part of the module with weights.
         """
         groups: dict[str, list[str]] = {}
-        last = self.under([head], "head") if head else []
+        last = self.under(head, "head") if head else []
         for name in self._axes:
             if name not in last:
                 groups.setdefault(name.rpartition(".")[0], []).append(name)
         return tuple(tuple(group) for group in [*groups.values(), last] if group)
 
-    def under(self, parts: Iterable[str], argument: str) -> list[str]:
+    def under(self, parts: str | Iterable[str], argument: str) -> list[str]:
         """The trained weights that have one of these names or lie under a submodule of that name.
 
         Raises ValueError, with the names there are, for one that names nothing.
         """
         found = []
-        for part in parts:
+        for part in [parts] if isinstance(parts, str) else parts:
             mine = [name for name in self._axes if name == part or name.startswith(f"{part}.")]
             if not mine:
                 there = ", ".join(dict.fromkeys(name.partition(".")[0] for name in self._axes))

@@ -25,6 +25,9 @@ class Hardswish(nn.Module):
         return x * (x + 3).clamp(0, 6) / 6
 
 
+SWAPS: dict[type, type] = {nn.Hardsigmoid: Hardsigmoid, nn.Hardswish: Hardswish}
+
+
 class Convolution(nn.Conv2d):
     """nn.Conv2d, which the compiler gets as im2col and a matrix product.
 
@@ -64,8 +67,11 @@ def prepare(module: nn.Module, batch_norm: str | None = None) -> nn.Module:
 
     batch_norm: what to do with batch norms that keep running statistics, which tasks would share and overwrite: None
     refuses them, "batch" normalizes by each batch, as the paper does.
-    Raises ValueError for running statistics, for lazy modules that have seen no input, and for what cannot be copied.
+    Raises ValueError for running statistics, for lazy modules that have seen no input, and for what is no module or cannot
+    be copied.
     """
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"from_module takes an nn.Module, such as nn.Linear(3, 2), not {module!r}.")
     name = type(module).__name__
     if batch_norm not in (None, "batch"):
         raise ValueError(f'batch_norm must be None or "batch", not {batch_norm!r}.')
@@ -80,8 +86,10 @@ def prepare(module: nn.Module, batch_norm: str | None = None) -> nn.Module:
     try:
         copied = copy.deepcopy(module)
     except (RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{name} cannot be copied ({reason}): keep no computed tensor in it.") from error
+        reason = str(error).splitlines()[0].partition(" at the moment")[0]
+        raise ValueError(
+            f"{name} cannot be copied ({reason}): keep nothing in it that copy.deepcopy refuses, such as a computed tensor."
+        ) from error
     return _swap(copied.train())
 
 
@@ -95,9 +103,7 @@ def _swap(module: nn.Module) -> nn.Module:
             part.training = True  # even in evaluation: the fast path has no derivatives
         if type(part) is nn.Conv2d and _has_few_windows(part):
             part.__class__ = Convolution
-        for child_name, child in part.named_children():
-            if type(child) in (nn.Hardsigmoid, nn.Hardswish):
-                setattr(part, child_name, Hardsigmoid() if isinstance(child, nn.Hardsigmoid) else Hardswish())
+        part.__class__ = SWAPS.get(type(part), type(part))
     return module
 
 

@@ -151,7 +151,7 @@ def test_the_check_draws_no_tasks_of_its_own():
 
 def test_the_check_runs_only_once(monkeypatch):
     checks = []
-    monkeypatch.setattr("maml_core.engine.trainer.check_fit", lambda *arguments: checks.append(1))
+    monkeypatch.setattr("maml_core.engine.trainer.check_training", lambda *arguments: checks.append(1))
     ours = trainer(REGRESSION, Tasks(one_output))
     ours.run(3)
     ours.run(2)

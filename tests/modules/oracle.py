@@ -60,6 +60,18 @@ def classes(shape: tuple[int, ...], tasks: int = 3, points: int = 4, ways: int =
     return Episodes(x[0], y[0], x[1], y[1])
 
 
+class Tasks:
+    """Like `classes`, as a task distribution with two classes and four points."""
+
+    def __init__(self, shape: tuple[int, ...] = (3,), dtype: torch.dtype = torch.float64) -> None:
+        self.shape, self.dtype = shape, dtype
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        x = torch.randn(2, tasks, 4, *self.shape, generator=generator, dtype=torch.float64).to(self.dtype)
+        y = torch.randint(2, (2, tasks, 4), generator=generator)
+        return Episodes(x[0], y[0], x[1], y[1])
+
+
 def seeded_module(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
     """A module in float64 whose weights are random, also those that torch starts at 0 or 1."""
     with torch.random.fork_rng(), torch.no_grad():
