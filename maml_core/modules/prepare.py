@@ -130,7 +130,13 @@ def draws_random(module: nn.Module) -> bool:
     return any(_is_random(part) for part in module.modules())
 
 
+RANDOM = {"dropout", "dropout1d", "dropout2d", "dropout3d", "rand", "rand_like", "randn", "randn_like", "bernoulli"}
+
+
 def _is_random(part: nn.Module) -> bool:
+    code = getattr(type(part).forward, "__code__", None)
+    if code and not type(part).__module__.startswith("torch.") and RANDOM & {*code.co_names}:
+        return True  # a forward of the user's that calls F.dropout or torch.randn
     name, rate = type(part).__name__.lower(), getattr(part, "dropout", 0)
     if isinstance(rate, float | int) and rate > 0:
         return True  # attention and recurrent layers

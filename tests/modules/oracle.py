@@ -91,7 +91,7 @@ class ConvNet(nn.Module):
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(1, 3, 3, stride=2, padding=1), nn.BatchNorm2d(3)
+        self.conv, self.norm = nn.Conv2d(1, 3, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(3)
         self.drop, self.head = nn.Dropout(dropout), nn.Linear(3, 2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,146 @@
+"""Dropout draws for each task, from the trainer's generator alone, and only in training."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maml_core import Learner, MetaTrainer, Network, evaluate, fine_tune
+from maml_core.modules.prepare import draws_random
+from maml_core.util import seeded_generator as seeded
+from maml_core.util.seeding import seeded_dropout
+from tests.modules.oracle import ConvNet, Tasks, classes, loop_over_tasks, mlp, relative_error, seeded_module
+from tests.small import make_trainer
+
+
+class Functional(nn.Module):
+    """Dropout as a function, which no submodule announces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.dropout(torch.tanh(self.first(x)), 0.5, self.training))
+
+
+class Encoder(nn.Module):
+    """Attention's own dropout, and that of its layer: x [B, 3] -> [B, 2]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.TransformerEncoderLayer(4, 2, 8, 0.3, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(F.pad(x, (0, 1))[:, None].expand(-1, 2, -1))).mean(1)
+
+
+def plain() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Dropout(0.5), nn.Linear(6, 2))
+
+
+MODULES = {"module": plain, "function": Functional, "attention": Encoder}
+
+
+def network_of(name: str = "module") -> Network:
+    return Network.from_module(seeded_module(MODULES[name]), F.cross_entropy, 2)
+
+
+def trainer_of(network: Network, seed: int = 0, **settings) -> MetaTrainer:
+    return make_trainer(Learner(network, 0.1, 2), Tasks(), seeded(seed), 3, **settings)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_tasks_with_equal_data_and_weights_draw_differently(name):
+    network = network_of(name)
+    x = torch.randn(1, 8, 3, generator=seeded(1)).double().expand(2, 8, 3)
+    first, second = network.forward(network.init(seeded(0)), x)
+    assert (first - second).abs().max() > 1e-3
+    first, second = network.at_test().forward(network.init(seeded(0)), x)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("settings", [{}, {"chunk": 2}], ids=str)
+@pytest.mark.parametrize("name", MODULES)
+def test_training_follows_from_the_generator_alone(name, settings):
+    """Whatever torch's global seed is, which is left where it was."""
+    trainers, losses = [], []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        trainers.append(trainer_of(network_of(name), **settings))
+        losses.append(trainers[-1].run(3))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(*losses)
+    assert all(torch.equal(w, trainers[1].theta[key]) for key, w in trainers[0].theta.items())
+    assert not torch.equal(trainer_of(network_of(name), seed=1).run(3), losses[0])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_resumed_training_draws_what_the_other_goes_on_to_draw(name):
+    """Bit for bit, although its first meta-batch is checked once more."""
+    first, second = trainer_of(network_of(name)), trainer_of(network_of(name), seed=9)
+    first.run(2)
+    second.load_state(copy.deepcopy(first.state()))
+    assert torch.equal(first.run(2), second.run(2))
+    assert all(torch.equal(w, second.theta[key]) for key, w in first.theta.items())
+
+
+def test_each_meta_iteration_draws_anew():
+    network = network_of()
+    trainer = trainer_of(network)
+    episodes = trainer.tasks.sample(3, seeded(1))
+    trainer.tasks = type("Same", (), {"sample": lambda self, tasks, generator: episodes})()
+    trainer.update = replace(trainer.update, learning_rate=1e-30)
+    assert len(set(trainer.run(3).tolist())) == 3
+
+
+def test_processes_draw_differently():
+    drawn = []
+    for rank in (0, 1, 0):
+        with seeded_dropout(seeded(3), rank):
+            drawn.append(torch.rand(4))
+    assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1])
+
+
+def test_the_gradient_is_that_of_what_was_drawn():
+    """One task, first step: the same global seed gives the loop the same masks."""
+    module, episodes = seeded_module(plain), classes((3,), tasks=1)
+    network = Network.from_module(module, F.cross_entropy, 2)
+    learner = Learner(network, 0.1, 1, "mean")
+    torch.manual_seed(4)
+    ours, losses = learner.gradient_of_sum(network.init(seeded(0)), episodes)
+    torch.manual_seed(4)
+    theirs, expected = loop_over_tasks(module, F.cross_entropy, episodes, 0.1, 1)
+    torch.testing.assert_close(losses, expected)
+    assert relative_error(ours, theirs) < 1e-10
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_evaluation_and_fine_tuning_are_without_dropout(name):
+    """They use the module in evaluation mode, and draw nothing."""
+    module = seeded_module(MODULES[name]).eval()
+    network = Network.from_module(module, F.cross_entropy, 2)
+    learner, theta, episodes = Learner(network, 0.1, 1, "mean"), network.init(seeded(0)), Tasks().sample(4, seeded(1))
+    before = torch.get_rng_state()
+    scores = evaluate(learner, theta, Tasks(), [0], seeded(1), test_tasks=4)[0]
+    tuned = fine_tune(learner, theta, episodes.support_x[0], episodes.support_y[0])
+    assert torch.equal(torch.get_rng_state(), before)
+    expected = [(module(task.query_x).argmax(-1) == task.query_y).float().mean() for task in episodes]
+    torch.testing.assert_close(scores, torch.stack(expected))
+    weights = dict(module.named_parameters())
+    loss = F.cross_entropy(module(episodes.support_x[0]), episodes.support_y[0])
+    for key, g in zip(weights, torch.autograd.grad(loss, list(weights.values()))):
+        torch.testing.assert_close(tuned.get_parameter(key), weights[key] - 0.1 * g, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("module, expected", [
+    (mlp(), False), (ConvNet(), False), (ConvNet(0.1), True), (nn.Sequential(nn.Dropout2d(0.2)), True),
+    (nn.LSTM(2, 2, 2, dropout=0.1), True), (nn.LSTM(2, 2), False), (nn.MultiheadAttention(4, 2, dropout=0.1), True),
+    (nn.TransformerEncoderLayer(4, 2, 8, 0.0), False), (nn.Sequential(nn.RReLU()), True), (Functional(), True),
+])  # fmt: skip
+def test_random_modules_are_recognized(module, expected):
+    assert draws_random(module) is expected
