@@ -52,9 +52,13 @@ def _set_running_statistics(module: nn.Module, x: Tensor) -> None:
 def save_weights(network: Network, theta: Weights, path: Path | str) -> None:
     """Write theta as a plain state dict, which your module's own class loads: `module.load_state_dict(torch.load(path))`.
 
-    A network that is a function of weights is saved as theta itself. Raises OSError where the file cannot be written.
+    A network that is a function of weights is saved as theta itself. What a variant adds to theta, such as alphas, is saved
+    beside the state dict, which then loads with strict=False. Raises OSError where the file cannot be written.
     """
-    whole = theta if network.module is None else network.module.module_with(theta).state_dict()
+    whole = theta
+    if network.module is not None:
+        extra = {name: w for name, w in theta.items() if name not in network.module.names}
+        whole = network.module.module_with(theta).state_dict() | extra
     buffer = io.BytesIO()
     torch.save({name: w.detach().cpu() for name, w in whole.items()}, buffer)
     write_atomically(Path(path), lambda file: file.write(buffer.getbuffer()))
@@ -75,5 +79,5 @@ def load_weights(network: Network, path: Path | str) -> Weights:
     if not isinstance(whole, dict) or not all(isinstance(w, Tensor) for w in whole.values()):
         raise ValueError(f"{path} is no state dict, a dictionary of tensors by name: save module.state_dict().")
     if network.module is not None:
-        whole = {name: whole[name] for name in network.module.names if name in whole}
+        whole = {name: whole[name] for name in network.init(torch.Generator()) if name in whole}
     return check_weights(whole, network, path, "Load it into a network of the class that it was saved from")
