@@ -52,7 +52,7 @@ def match(weights: Weights, h: Tensor) -> Tensor:
 def prototypes(network: Network, *settings: Any) -> Prototypes:
     """The classifier's body, with a last layer computed from the support set."""
     body, embed = split_body(network)
-    return Prototypes(replace(body, forward=uniform_until_read(body, network.forward, HEAD[0])), *settings, embed=embed)
+    return Prototypes(replace(body, forward=uniform_until_read(body, body.forward, HEAD[0])), *settings, embed=embed)
 
 
 def matching(network: Network, *settings: Any) -> Matching:

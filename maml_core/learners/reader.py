@@ -7,14 +7,16 @@ the output of the classifier's body: what the classifier would return if its las
 Support and query set are embedded separately, each with its own batch norm statistics, as in MAML's inner loop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..layers import linear
 from ..maml import Learner
+from ..modules import ModuleFunction
 from ..networks import Network, Weights
 from ..util.checks import at_least
 
@@ -52,23 +54,44 @@ def split_body(network: Network, extra: ExtraWeights | None = None) -> tuple[Net
     """A classifier without its last layer, and its embedding. All its weights are meta-learned, and none adapts.
 
     extra: (generator, F) -> additional weights to meta-learn. They are drawn after the classifier's, so that with the same
-    seed the body starts out equal to MAML's. Raises ValueError for a regression network.
+    seed the body starts out equal to MAML's. Raises ValueError for a regression network, and for a module with dropout or
+    with a last layer that is no nn.Linear.
     """
     if network.ways < 2:
         raise ValueError("Comparison with the support set needs classes, and regression has none: choose another variant.")
     weight, bias = HEAD
-
-    def init(generator: torch.Generator) -> Weights:
-        theta = network.init(generator) | (extra(generator, features) if extra else {})
-        return {name: w for name, w in theta.items() if name not in HEAD}
+    if network.module is not None:
+        return _split_module(network, network.module, extra)
 
     def embed(weights: Weights, x: Tensor, **options: int | None) -> Tensor:
         identity = torch.eye(features, dtype=x.dtype, device=x.device)
         return network.forward(weights | {weight: identity, bias: identity.new_zeros(features)}, x, **options)
 
     features = network.init(torch.Generator())[weight].shape[0]
-    names = init(torch.Generator()).keys()
-    return replace(network, init=init, frozen=frozenset(names)), embed
+    return _with_extra(network, HEAD, extra, features), embed
+
+
+def _split_module(network: Network, module: ModuleFunction, extra: ExtraWeights | None) -> tuple[Network, Embed]:
+    """`split_body` for a module: its head is replaced by nn.Identity, and HEAD follows."""
+    if module.draws_random:
+        raise ValueError("Comparison with the support set does not switch dropout off at test: set its rate to 0.")
+    *_, head = network.layers or [()]
+    body, features = module.without_head(head)
+
+    def forward(weights: Weights, x: Tensor) -> Tensor:
+        return linear(body.forward(weights, x), *(weights[name] for name in HEAD))
+
+    return _with_extra(replace(network, forward=forward, module=None), head, extra, features), body.forward
+
+
+def _with_extra(network: Network, head: Iterable[str], extra: ExtraWeights | None, features: int) -> Network:
+    """The network with additional weights and without its head's, none of which adapts."""
+
+    def init(generator: torch.Generator) -> Weights:
+        theta = network.init(generator) | (extra(generator, features) if extra else {})
+        return {name: w for name, w in theta.items() if name not in head}
+
+    return replace(network, init=init, frozen=frozenset(init(torch.Generator())))
 
 
 def uniform_until_read(network: Network, forward: Callable[..., Tensor], stored: str) -> Callable[..., Tensor]:

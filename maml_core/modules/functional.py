@@ -23,7 +23,7 @@ class ModuleFunction:
     """
 
     def __init__(self, module: nn.Module, batch_norm: str | None = None) -> None:
-        self.original = module
+        self.original, self._batch_norm = module, batch_norm
         train = prepare(module, batch_norm)
         trained = [(name, p) for name, p in train.named_parameters() if p.requires_grad]  # tied weights have one name
         if not trained:
@@ -71,6 +71,22 @@ class ModuleFunction:
                 if name in self._axes:
                     p.copy_(weights[name])
         return module
+
+    def without_head(self, head: tuple[str, ...]) -> tuple["ModuleFunction", int]:
+        """The module with `nn.Identity` in place of its last layer, whose weights are `head`; and that layer's inputs.
+
+        Raises ValueError if the last layer is no nn.Linear.
+        """
+        paths = list(dict.fromkeys(name.rpartition(".")[0] for name in head))
+        module = copy.deepcopy(self.original)
+        last = module.get_submodule(paths[0])
+        if len(paths) > 1 or not isinstance(last, nn.Linear) or last is module:
+            raise ValueError(
+                f"Comparison with the support set takes what comes before an nn.Linear as embedding, and the head of "
+                f"{type(module).__name__} is {' and '.join(head)}: pass head, the name of its last nn.Linear."
+            )
+        module.set_submodule(paths[0], nn.Identity())
+        return ModuleFunction(module, self._batch_norm), last.in_features
 
     def layers(self, head: str | None = None) -> tuple[tuple[str, ...], ...]:
         """The names of the trained weights, layer by layer in the order of the module; what is under `head` is the last.

@@ -10,7 +10,7 @@ from torch import nn
 from maml_core import Episodes, Learner, Network, adapt, evaluate, meta_gradient
 from maml_core.engine.compiling import compile_whole, has_compiler
 from maml_core.layers import linear
-from maml_core.learners import LEARNERS, VARIANTS
+from maml_core.learners import LEARNERS, READERS, VARIANTS
 from maml_core.maml import gradient_of_sum
 from maml_core.networks import cross_entropy
 from maml_core.util import seeded_generator as seeded
@@ -182,3 +182,48 @@ def test_the_trainer_gives_the_compiler_one_graph(settings, monkeypatch):
     assert compiled.engine == "compiled"
     for name, w in eager.theta.items():
         torch.testing.assert_close(compiled.theta[name], w, rtol=0, atol=1e-6)
+
+
+# Learners that read the support set.
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_readers_embed_by_what_comes_before_the_last_layer(name):
+    """As with the same network written by hand."""
+    ours, theirs = build(name, module_network()), build(name, function_network())
+    theta = {key: w.double() for key, w in ours.network.init(seeded(0)).items()}
+    assert theta.keys() >= {"0.weight", "0.bias"} and "2.weight" not in theta
+    gradient, losses = meta_gradient(ours, theta, EPISODES)
+    expected, expected_losses = meta_gradient(theirs, renamed(theta), EPISODES)
+    torch.testing.assert_close(losses, expected_losses, rtol=1e-10, atol=1e-12)
+    assert relative_error(renamed(gradient), expected) < 1e-10
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_readers_train_and_are_evaluated(name):
+    """With batch norm, of each batch."""
+    network = Network.from_module(ConvNet(), nn.CrossEntropyLoss(), 2, batch_norm="batch")
+    learner, tasks = build(name, network), AllClasses((1, 6, 6), torch.float32)
+    trainer = make_trainer(learner, tasks, seeded(0), 2)
+    assert trainer.run(2).isfinite().all() and "conv.weight" in trainer.theta
+    assert evaluate(learner, trainer.theta, tasks, [0, 1], seeded(1), test_tasks=4)[1].shape == (4,)
+
+
+class AllClasses(Tasks):
+    """Every task has points of both classes."""
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        drawn, y = super().sample(tasks, generator), torch.tensor([0, 1, 0, 1]).expand(tasks, 4)
+        return Episodes(drawn.support_x, y, drawn.query_x, y)
+
+
+@pytest.mark.parametrize("module, options, sentence", [
+    (nn.Sequential(mlp(), nn.Dropout(0.1)), {}, "does not switch dropout off at test: set its rate to 0"),
+    (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), {}, "the head of Sequential is 0.weight and 0.bias: pass head"),
+    (nn.Sequential(nn.Flatten(), mlp()), {"head": "1"}, "the head of Sequential is 1.0.weight and .*: pass head"),
+    (nn.Linear(3, 2), {}, "the head of Linear is weight and bias"),
+])  # fmt: skip
+def test_readers_refuse_modules_without_an_embedding(module, options, sentence):
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        build("prototypes", Network.from_module(module, F.cross_entropy, 2, **options))
+    assert "\n" not in str(refusal.value)
