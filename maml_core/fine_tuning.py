@@ -67,7 +67,7 @@ def save_weights(network: Network, theta: Weights, path: Path | str) -> None:
 def load_weights(network: Network, path: Path | str) -> Weights:
     """theta from a state dict: one that `save_weights` wrote, or any of your module's class, such as pretrained weights.
 
-    Raises FileNotFoundError, or ValueError for what is no state dict of this network.
+    Raises FileNotFoundError, or ValueError for what is no state dict of this network, or of one with other constants.
     """
     path = Path(path)
     if not path.is_file():
@@ -79,5 +79,11 @@ def load_weights(network: Network, path: Path | str) -> Weights:
     if not isinstance(whole, dict) or not all(isinstance(w, Tensor) for w in whole.values()):
         raise ValueError(f"{path} is no state dict, a dictionary of tensors by name: save module.state_dict().")
     if network.module is not None:
+        for name, w in network.module.constants.items():
+            if not torch.equal(whole.get(name, w).to(w), w):
+                raise ValueError(
+                    f"{path} has other values of {name}, which is not trained and so no part of theta: load the file into "
+                    "the module, before from_module."
+                )
         whole = {name: whole[name] for name in network.init(torch.Generator()) if name in whole}
     return check_weights(whole, network, path, "Load it into a network of the class that it was saved from")

@@ -28,6 +28,11 @@ class Net(nn.Module):
         return self.head(torch.tanh(self.body(x)) * self.scale + self.shift)
 
 
+def constants() -> dict[str, torch.Tensor]:
+    """The state dict of a Net that differs from others in its constants only."""
+    return seeded_module(Net).float().state_dict() | {"shift": torch.zeros(5)}
+
+
 def learner_of(module: nn.Module, steps: int = 2, **options) -> Learner:
     return Learner(Network.from_module(module, F.cross_entropy, 2, **options), 0.1, steps, "mean")
 
@@ -174,10 +179,17 @@ UNREADABLE = {
     "a number": (lambda path: torch.save(3, path), "is no state dict, a dictionary of tensors by name"),
     "a checkpoint": (lambda path: torch.save({"theta": {}, "iteration": 3}, path), "is no state dict"),
     "another width": (
-        lambda path: torch.save(Net(7).state_dict(), path),
-        r"a different network: body.bias is \[7\] there and \[5\] here. Load it into a network of the class",
+        lambda path: torch.save(nn.Sequential(nn.Linear(3, 7), nn.Tanh(), nn.Linear(7, 2)).state_dict(), path),
+        r"a different network: 0.bias is \[7\] there and \[5\] here. Load it into a network of the class",
     ),
-    "another class": (lambda path: torch.save(mlp().state_dict(), path), "a different network: body.bias is missing there"),
+    "other constants": (
+        lambda path: torch.save(constants(), path),
+        "has other values of shift, which is not trained.*before from_module",
+    ),
+    "another class": (
+        lambda path: torch.save(ConvNet().state_dict(), path),
+        "a different network: 0.bias is missing there",
+    ),
 }
 
 
@@ -185,8 +197,9 @@ UNREADABLE = {
 def test_what_is_no_state_dict_of_the_network_is_refused(name, tmp_path):
     write, sentence = UNREADABLE[name]
     write(tmp_path / "net.pt")
+    network = learner_of(seeded_module(Net).float() if name == "other constants" else mlp()).network
     with pytest.raises(ValueError, match=sentence) as refusal:
-        load_weights(learner_of(Net()).network, tmp_path / "net.pt")
+        load_weights(network, tmp_path / "net.pt")
     assert "\n" not in str(refusal.value) and "net.pt" in str(refusal.value)
 
 

@@ -46,6 +46,12 @@ class ModuleFunction:
         ours = dict(self.original.named_parameters())
         return {name: ours[name].detach().to(device, copy=True) for name in self._axes}
 
+    @property
+    def constants(self) -> Weights:
+        """What the forward uses besides the trained weights: parameters with `requires_grad=False`, and buffers."""
+        everything = self._modules["train"].state_dict(keep_vars=True)
+        return {name: w for name, w in everything.items() if not w.requires_grad}
+
     def forward(self, weights: Weights, x: Tensor) -> Tensor:
         """Outputs [T, B, ...] in the module's training mode: dropout draws for each task."""
         return self._run("train", weights, x)

@@ -142,7 +142,7 @@ def test_metrics_accept_any_number_of_classes_and_the_memory_does_not(episodes, 
     for name in READERS:
         theta, wider = perturbed(build(name)), build(name, ways=7)
         if name == "memory":
-            with pytest.raises(ValueError, match="checkpoint of another network"):
+            with pytest.raises(ValueError, match="checkpoint of a different network"):
                 checkpoints.check_weights(theta, wider.network, "here")
         else:
             checkpoints.check_weights(theta, wider.network, "here")
