@@ -35,6 +35,11 @@ def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str 
     one_of(SEES, sees=sees)
     if sees == "query batch":
         return network.forward(phi, episodes.query_x)
+    if sees == "support" and network.module is not None:
+        raise ValueError(
+            'A module normalizes each batch as a whole, so sees="support" cannot be had: use "support and one query", or '
+            "fine_tune, whose module has the support set's statistics."
+        )
     support, query = episodes.support_x, episodes.query_x
     if sees == "support":
         shots = support.shape[1]

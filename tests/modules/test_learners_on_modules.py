@@ -69,6 +69,19 @@ def test_every_variant_trains_and_is_evaluated(name):
     assert all(score.shape == (4,) for score in scores.values())
 
 
+def test_evaluation_sees_batches_as_a_whole():
+    """A query beside the support set makes a batch for batch norm; the support set alone has no outputs for queries."""
+    module = seeded_module(ConvNet)
+    learner = Learner(Network.from_module(module, F.cross_entropy, 2, batch_norm="batch"), 0.1)
+    theta, tasks = learner.network.init(seeded(0)), Tasks((1, 6, 6))
+    scores = evaluate(learner, theta, tasks, [0], seeded(1), test_tasks=3, sees="support and one query")[0]
+    for score, task in zip(scores, tasks.sample(3, seeded(1))):
+        outputs = [module.train()(torch.cat([task.support_x, x[None]]))[-1] for x in task.query_x]
+        torch.testing.assert_close(score, (torch.stack(outputs).argmax(-1) == task.query_y).float().mean())
+    with pytest.raises(ValueError, match='sees="support" cannot be had: use "support and one query", or fine_tune'):
+        evaluate(learner, theta, tasks, [0], seeded(1), test_tasks=3, sees="support")
+
+
 # Which weights adapt.
 
 
