@@ -44,10 +44,15 @@ def check_frozen(network: Network, theta: Weights) -> None:
 
 
 def check_training(learner: Learner, theta: Weights, episodes: Episodes, requested: int) -> None:
-    """`check_fit`, and for a module that its gradient can be differentiated, too."""
-    check_fit(learner, theta, episodes, requested)
-    if learner.network.module is not None:
-        _check_differentiable(learner, theta, episodes)
+    """`check_fit`, and for a module that its gradient can be differentiated, too.
+
+    Torch's global randomness is left as it was: a resumed run, which checks once more, draws the same dropout.
+    """
+    device = next(iter(theta.values())).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        check_fit(learner, theta, episodes, requested)
+        if learner.network.module is not None:
+            _check_differentiable(learner, theta, episodes)
 
 
 def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: int) -> None:

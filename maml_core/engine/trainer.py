@@ -207,8 +207,7 @@ class MetaTrainer:
     def _check_first(self, episodes: Episodes) -> Episodes:
         """Return the meta-batch unchanged; raise ValueError if it is the first one and does not fit the learner."""
         if not self._checked:
-            with torch.random.fork_rng([self.generator.device] if self._on_gpu else []):  # a resumed run checks once more
-                check_training(self.learner, self.theta, episodes, self.meta_batch)
+            check_training(self.learner, self.theta, episodes, self.meta_batch)
             self._checked = True
         return episodes
 

@@ -23,8 +23,8 @@ class ModuleFunction:
     """
 
     def __init__(self, module: nn.Module, batch_norm: str | None = None) -> None:
-        self.original, self._batch_norm = module, batch_norm
         train = prepare(module, batch_norm)
+        self.original, self._batch_norm = copy.deepcopy(module), batch_norm
         trained = [(name, p) for name, p in train.named_parameters() if p.requires_grad]  # tied weights have one name
         if not trained:
             raise ValueError(f"{type(module).__name__} has no parameter with requires_grad=True: nothing could adapt.")
