@@ -6,8 +6,9 @@ from .families import FamiliesPanel
 from .navigation import NavigationPanel
 from .quadratics import PlanePanel
 from .sinusoid import SinusoidPanel
+from .your_own import ModulePanel
 
 __all__ = [
-    "AlphaPanel", "DrawingPanel", "EpisodePanel", "FamiliesPanel", "NavigationPanel", "Panel", "PlanePanel",
-    "SinusoidPanel",
+    "AlphaPanel", "DrawingPanel", "EpisodePanel", "FamiliesPanel", "ModulePanel", "NavigationPanel", "Panel",
+    "PlanePanel", "SinusoidPanel",
 ]  # fmt: skip

@@ -15,9 +15,11 @@ from .base import Panel
 from .drawing import DrawingPanel
 from .episode import EpisodePanel
 from .families import FamiliesPanel
+from .modules import load_modules
 from .navigation import NavigationPanel
 from .quadratics import PlanePanel
 from .sinusoid import SinusoidPanel
+from .your_own import ModulePanel
 
 
 def _sinusoid() -> tuple[Learner, Weights, Weights]:
@@ -40,4 +42,5 @@ PANELS: dict[str, Callable[[Tensor], Panel]] = {
     "drawing": lambda images: DrawingPanel(*_characters()),
     "families": lambda images: FamiliesPanel({name: load_family(name)[:2] for name in SHIPPED_AS}, images),
     "navigation": lambda images: NavigationPanel(*(load_policy(name)[0] for name in ("maml-20", "pretrained-20"))),
+    "modules": lambda images: ModulePanel(load_modules()),
 }

@@ -27,6 +27,7 @@ from maml_core.panels import (
     DrawingPanel,
     EpisodePanel,
     FamiliesPanel,
+    ModulePanel,
     NavigationPanel,
     PlanePanel,
     SinusoidPanel,
@@ -34,6 +35,7 @@ from maml_core.panels import (
 from maml_core.panels import navigation as navigation_panels
 from maml_core.panels import quadratics as plane_panels
 from maml_core.panels.episode import fewer_ways
+from maml_core.panels.modules import MODULES, load_modules
 from maml_core.panels.registry import PANELS
 from maml_core.recipes import find_recipe
 from maml_core.results import load_policy, load_shipped
@@ -96,6 +98,9 @@ MOVES = {
     FamiliesPanel: {"shots": 4, "steps": 0, "turned": 45, "stroke": -1, "judged": "support"},
     DrawingPanel: {"steps": 0, "recorded": 3},
     NavigationPanel: {"goal_x": -0.2, "goal_y": 0.1, "steps": 3, "alpha": 0.3},
+    ModulePanel: {
+        "module": "transformer", "alpha": 0.05, "shots": 4, "steps": 7, "amplitude": 1.3, "phase": 2.1,
+    },
 }  # fmt: skip
 
 
@@ -164,7 +169,7 @@ def test_episode_numbers_are_the_references(images):
     assert "(30 pictures)" in panel.text.value
 
 
-@pytest.mark.parametrize("panel", ["sinusoid", "episode"], indirect=True)
+@pytest.mark.parametrize("panel", ["sinusoid", "episode", "modules"], indirect=True)
 def test_no_steps_change_nothing(panel):
     panel.steps.value = 0
     found = numbers(panel.text.value)
@@ -183,7 +188,7 @@ def test_stored_output_is_a_picture_a_text_and_a_widget(panel):
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         heights = {SinusoidPanel: 320, PlanePanel: 420, AlphaPanel: 340, EpisodePanel: 290, FamiliesPanel: 290,
-                   DrawingPanel: 280, NavigationPanel: 420}  # fmt: skip
+                   DrawingPanel: 280, NavigationPanel: 420, ModulePanel: 320}  # fmt: skip
         assert image.size == (800, heights[type(panel)])
         assert len(image.convert("RGB").getcolors(1 << 24)) > 10  # not blank
     assert 0 < len(bundle["text/plain"]) < 100 and "\n" not in bundle["text/plain"]
@@ -290,7 +295,8 @@ def test_later_changes_to_theta_do_not_reach_the_panel(change):
 
 def test_new_points_and_new_tasks(images):
     for panel, button in ((sinusoid_panel(), "new_points"), (episode_panel(images), "new_task"),
-                          (families_panel(images), "new_task"), (navigation_panel(), "new_noise")):  # fmt: skip
+                          (families_panel(images), "new_task"), (navigation_panel(), "new_noise"),
+                          (ModulePanel(load_modules()), "new_points")):  # fmt: skip
         pictures = [panel.image.value]
         for _ in range(3):
             getattr(panel, button).click()

@@ -1,0 +1,101 @@
+"""One wave, any module: pick an MLP, a conv net, a transformer or your own, and see it adapt."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import ipywidgets as widgets
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..figures.style import COLOURS
+from ..maml import Learner, inner_loop
+from ..networks import Weights
+from ..tasks.sinusoid import X_RANGE, SinusoidTasks, wave
+from .base import Panel, alone, float_slider, int_slider, own
+
+GRID = torch.linspace(*X_RANGE, 201)
+
+
+class ModulePanel(Panel):
+    """One sine wave and K points of it: the chosen module before and after the inner steps, and its error after each.
+
+    modules: {name: (learner, theta)}, networks that map x [T, B, 1] to predictions [T, B], such as those that
+    `Network.from_module` makes; the first is shown first. Dropout is off. seed: of the points.
+    """
+
+    MOST_SHOTS, MOST_STEPS = 20, 10
+
+    def __init__(self, modules: Mapping[str, tuple[Learner, Weights]], seed: int = 0) -> None:
+        self._modules = {
+            name: (replace(learner, network=learner.network.at_test()), own(theta))
+            for name, (learner, theta) in modules.items()
+        }
+        self._seed = seed
+        self._adapted: tuple[tuple, list[Tensor], Iterator[Weights]] = ((), [], iter(()))
+        first = next(iter(self._modules))
+        self.module = widgets.Dropdown(
+            options=list(self._modules), value=first, description="module", style={"description_width": "60px"},
+            layout={"width": "260px"},
+        )  # fmt: skip
+        self.alpha = float_slider("alpha", self._modules[first][0].alpha, 0.001, 0.1, 0.001)
+        self.shots = int_slider("K", 10, 1, self.MOST_SHOTS)
+        self.steps = int_slider("steps", 1, 0, self.MOST_STEPS)
+        self.amplitude = float_slider("amplitude", 3.0, 0.1, 5.0, 0.1)
+        self.phase = float_slider("phase", 0.5, 0.0, 3.14, 0.02)
+        self.new_points = widgets.Button(description="new points")
+        self.new_points.on_click(self._draw_new_points)
+        controls = [self.module, self.alpha, self.shots, self.steps, self.amplitude, self.phase, self.new_points]
+        super().__init__(controls, (8, 3.2))
+
+    @alone
+    def _draw_new_points(self, button: widgets.Button) -> None:
+        self._seed += 1
+
+    def build(self, figure: Figure) -> None:
+        left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+        lines = {
+            "target": left.plot([], [], color=COLOURS["target"], lw=1.5, ls=(0, (4, 2)), label="target")[0],
+            "before": left.plot([], [], color=COLOURS["before"], label="before")[0],
+            "after": left.plot([], [], color=COLOURS["maml"], label="after the steps")[0],
+            "support": left.plot([], [], "^", color=COLOURS["support"], ms=7, mec="white", label="support", zorder=3)[0],
+            "errors": right.plot([], [], "o-", ms=5, color=COLOURS["maml"])[0],
+        }
+        left.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-7.8, 6.2))
+        left.legend(loc="lower center", ncols=4, fontsize=8, handlelength=1.5, columnspacing=1)
+        right.set(xlabel="steps", xlim=(-0.3, self.MOST_STEPS + 0.3), yscale="log", ylim=(0.003, 30), title="mean squared error")
+        self._lines = {name: self.moves(line) for name, line in lines.items()}
+        self._title = self.moving_title(left)
+
+    def points(self) -> tuple[Tensor, Tensor]:
+        """The support points, x [1, K, 1] and y [1, K]: more shots add points, and no other slider moves them."""
+        amplitude, phase = (torch.tensor([[slider.value]]) for slider in (self.amplitude, self.phase))
+        task = SinusoidTasks(self.MOST_SHOTS, 1).points_on(amplitude, phase, torch.Generator().manual_seed(self._seed))
+        return task.support_x[:, : self.shots.value], task.support_y[:, : self.shots.value]
+
+    def curves(self) -> list[Tensor]:
+        """The module's predictions on GRID after 0, 1, .. steps, each [201]; only those that are new are computed."""
+        learner, theta = self._modules[self.module.value]
+        learner = replace(learner, alpha=self.alpha.value)
+        controls = (self.module, self.alpha, self.shots, self.amplitude, self.phase)
+        state = (self._seed, *(control.value for control in controls))
+        if self._adapted[0] != state:
+            self._adapted = (state, [], inner_loop(learner, theta, *self.points()))
+        _, curves, after = self._adapted
+        while len(curves) <= self.steps.value:
+            curves.append(learner.network.forward(next(after), GRID[None, :, None])[0])
+        return curves[: self.steps.value + 1]
+
+    @torch.no_grad()
+    def update(self) -> str:
+        (x, y), curves, name, steps = self.points(), self.curves(), self.module.value, self.steps.value
+        target = wave(GRID, self.amplitude.value, self.phase.value)
+        errors = [((curve - target) ** 2).mean().item() for curve in curves]
+        self._lines["target"].set_data(GRID, target)
+        self._lines["before"].set_data(GRID, curves[0])
+        self._lines["after"].set_data(GRID, curves[-1])
+        self._lines["support"].set_data(x[0, :, 0], y[0])
+        self._lines["errors"].set_data(range(steps + 1), errors)
+        self._title.set_text(f"{name}, {steps} step{'s' * (steps != 1)}: error {errors[0]:.2f} → {errors[-1]:.2f}")
+        weights = sum(w.numel() for w in self._modules[name][1].values())
+        return f"{name} ({weights:,} weights), mean squared error over the whole wave: {errors[0]:.3f} → {errors[-1]:.3f}"
