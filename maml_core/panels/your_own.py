@@ -24,7 +24,7 @@ class ModulePanel(Panel):
     `Network.from_module` makes; the first is shown first. Dropout is off. seed: of the points.
     """
 
-    MOST_SHOTS, MOST_STEPS = 20, 10
+    MOST_SHOTS, MOST_STEPS = 20, 6
 
     def __init__(self, modules: Mapping[str, tuple[Learner, Weights]], seed: int = 0) -> None:
         self._modules = {

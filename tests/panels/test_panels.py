@@ -99,7 +99,7 @@ MOVES = {
     DrawingPanel: {"steps": 0, "recorded": 3},
     NavigationPanel: {"goal_x": -0.2, "goal_y": 0.1, "steps": 3, "alpha": 0.3},
     ModulePanel: {
-        "module": "transformer", "alpha": 0.05, "shots": 4, "steps": 7, "amplitude": 1.3, "phase": 2.1,
+        "module": "transformer", "alpha": 0.05, "shots": 4, "steps": 5, "amplitude": 1.3, "phase": 2.1,
     },
 }  # fmt: skip
 
