@@ -14,6 +14,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 EXPECTED = {
     "00_start_here.ipynb", "01_sinusoid.ipynb", "02_hessian_vector_product.ipynb", "03_omniglot.ipynb",
     "04_variants.ipynb", "05_three_families.ipynb", "06_reinforcement_learning.ipynb",
+    "07_your_own.ipynb",
 }  # fmt: skip
 LONGEST, TYPICAL = 15, 14
 

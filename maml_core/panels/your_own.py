@@ -40,7 +40,7 @@ class ModulePanel(Panel):
         )  # fmt: skip
         self.alpha = float_slider("alpha", self._modules[first][0].alpha, 0.001, 0.1, 0.001)
         self.shots = int_slider("K", 10, 1, self.MOST_SHOTS)
-        self.steps = int_slider("steps", 1, 0, self.MOST_STEPS)
+        self.steps = int_slider("steps", 3, 0, self.MOST_STEPS)
         self.amplitude = float_slider("amplitude", 3.0, 0.1, 5.0, 0.1)
         self.phase = float_slider("phase", 0.5, 0.0, 3.14, 0.02)
         self.new_points = widgets.Button(description="new points")
@@ -63,7 +63,8 @@ class ModulePanel(Panel):
         }
         left.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-7.8, 6.2))
         left.legend(loc="lower center", ncols=4, fontsize=8, handlelength=1.5, columnspacing=1)
-        right.set(xlabel="steps", xlim=(-0.3, self.MOST_STEPS + 0.3), yscale="log", ylim=(0.003, 30), title="mean squared error")
+        right.set(xlabel="steps", xlim=(-0.3, self.MOST_STEPS + 0.3), yscale="log", ylim=(0.003, 30))
+        right.set_title("mean squared error")
         self._lines = {name: self.moves(line) for name, line in lines.items()}
         self._title = self.moving_title(left)
 
@@ -82,8 +83,11 @@ class ModulePanel(Panel):
         if self._adapted[0] != state:
             self._adapted = (state, [], inner_loop(learner, theta, *self.points()))
         _, curves, after = self._adapted
-        while len(curves) <= self.steps.value:
-            curves.append(learner.network.forward(next(after), GRID[None, :, None])[0])
+        missing = [next(after) for _ in range(len(curves), self.steps.value + 1)]
+        if missing:  # the steps take the task axis: one forward draws all of them
+            frozen = learner.network.frozen
+            phis = {n: w if n in frozen else torch.cat([phi[n] for phi in missing]) for n, w in missing[0].items()}
+            curves += learner.network.forward(phis, GRID.expand(len(missing), -1)[..., None])
         return curves[: self.steps.value + 1]
 
     @torch.no_grad()
@@ -96,6 +100,11 @@ class ModulePanel(Panel):
         self._lines["after"].set_data(GRID, curves[-1])
         self._lines["support"].set_data(x[0, :, 0], y[0])
         self._lines["errors"].set_data(range(steps + 1), errors)
-        self._title.set_text(f"{name}, {steps} step{'s' * (steps != 1)}: error {errors[0]:.2f} → {errors[-1]:.2f}")
+        self._title.set_text(f"{name}, {steps} step{'s' * (steps != 1)}: error {errors[0]:.2f} → {_told(errors[-1], 2)}")
         weights = sum(w.numel() for w in self._modules[name][1].values())
-        return f"{name} ({weights:,} weights), mean squared error over the whole wave: {errors[0]:.3f} → {errors[-1]:.3f}"
+        told = f"{errors[0]:.3f} → {_told(errors[-1], 3)}"
+        return f"{name} ({weights:,} weights), mean squared error over the whole wave: {told}"
+
+
+def _told(error: float, digits: int) -> str:
+    return f"{error:.{digits}f}" if error < 1000 else "diverged"
