@@ -15,11 +15,11 @@ from .base import Panel
 from .drawing import DrawingPanel
 from .episode import EpisodePanel
 from .families import FamiliesPanel
-from .modules import load_modules
 from .navigation import NavigationPanel
 from .quadratics import PlanePanel
 from .sinusoid import SinusoidPanel
 from .your_own import ModulePanel
+from .your_own.modules import load_modules
 
 
 def _sinusoid() -> tuple[Learner, Weights, Weights]:

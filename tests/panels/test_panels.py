@@ -36,8 +36,8 @@ from maml_core.panels import (
 from maml_core.panels import navigation as navigation_panels
 from maml_core.panels import quadratics as plane_panels
 from maml_core.panels.episode import fewer_ways
-from maml_core.panels.modules import MODULES, build_learner, load_modules, train
 from maml_core.panels.registry import PANELS
+from maml_core.panels.your_own.modules import MODULES, build_learner, load_modules, train
 from maml_core.recipes import find_recipe
 from maml_core.results import load_policy, load_shipped
 from maml_core.rl import adapt as adapt_policy

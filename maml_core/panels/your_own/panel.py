@@ -8,11 +8,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..figures.style import COLOURS
-from ..maml import Learner, inner_loop
-from ..networks import Weights
-from ..tasks.sinusoid import X_RANGE, SinusoidTasks, wave
-from .base import Panel, alone, float_slider, int_slider, own
+from ...figures.style import COLOURS
+from ...maml import Learner, inner_loop
+from ...networks import Weights
+from ...tasks.sinusoid import X_RANGE, SinusoidTasks, wave
+from ..base import Panel, alone, float_slider, int_slider, own
 
 GRID = torch.linspace(*X_RANGE, 201)
 

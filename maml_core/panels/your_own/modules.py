@@ -1,4 +1,4 @@
-"""Three ordinary modules on sine waves: `python -m maml_core.panels.modules` trains the weights that are shipped."""
+"""Three ordinary modules on waves; `python -m maml_core.panels.your_own.modules` trains the weights that are shipped."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..engine import MetaTrainer
-from ..fine_tuning import load_weights, save_weights
-from ..maml import Learner
-from ..meta_update import MetaUpdate
-from ..networks import Network, Weights
-from ..tasks.sinusoid import SinusoidTasks
-from ..training.interactive import meta_train
-from ..util.seeding import seeded_dropout, seeded_generator
+from ...engine import MetaTrainer
+from ...fine_tuning import load_weights, save_weights
+from ...maml import Learner
+from ...meta_update import MetaUpdate
+from ...networks import Network, Weights
+from ...tasks.sinusoid import SinusoidTasks
+from ...training.interactive import meta_train
+from ...util.seeding import seeded_dropout, seeded_generator
 
-FOLDER = Path(__file__).parents[1] / "trained" / "modules"
+FOLDER = Path(__file__).parents[2] / "trained" / "modules"
 ITERATIONS, META_BATCH, LEARNING_RATE, ALPHA, SHOTS = 1000, 25, 0.01, 0.02, 10
 
 # Each maps x [B, 1] to predictions [B]. The first layer of the other two makes a signal or tokens of the number x.
