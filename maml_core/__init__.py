@@ -17,6 +17,7 @@ from .engine import Execution, MetaTrainer  # noqa: E402
 from .episodes import Episodes, TaskDistribution  # noqa: E402
 from .evaluation import evaluate, mean_and_ci95  # noqa: E402
 from .fine_tuning import fine_tune, load_weights, save_weights  # noqa: E402
+from .learners.adapting import adapting  # noqa: E402
 from .maml import Learner, adapt, meta_gradient, meta_objective  # noqa: E402
 from .meta_update import MetaUpdate  # noqa: E402
 from .networks import Network  # noqa: E402
@@ -24,6 +25,7 @@ from .tasks import FewShotTasks  # noqa: E402
 
 __all__ = [
     "Episodes", "Execution", "FewShotTasks", "Learner", "MetaTrainer", "MetaUpdate", "Network", "TaskDistribution",
-    "adapt", "evaluate", "fine_tune", "load_weights", "mean_and_ci95", "meta_gradient", "meta_objective", "save_weights",
+    "adapt", "adapting", "evaluate", "fine_tune", "load_weights", "mean_and_ci95", "meta_gradient", "meta_objective",
+    "save_weights",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -60,14 +60,13 @@ def test_example_on_a_module_runs(monkeypatch):
     torchvision = pytest.importorskip("torchvision")
     monkeypatch.setattr(torchvision.datasets, "Omniglot", FewCharacters)
     assert ON_A_MODULE.count("run(200)") == 1
-    names = run(
-        ON_A_MODULE.replace("run(200)", "run(1)").replace("split(train=0.8, test=0.2)", "split(train=0.5, test=0.5)")
-    )
+    shorter = ON_A_MODULE.replace("run(200)", "run(1)").replace("manual_seed(0), 4,", "manual_seed(0), 2,")
+    names = run(shorter.replace("train=0.8, test=0.2", "train=0.5, test=0.5"))
     assert names["losses"].isfinite().all() and type(names["mine"]) is type(names["resnet"])
     start, theta, mine = names["resnet"].state_dict(), names["trainer"].theta, names["mine"].state_dict()
     assert mine.keys() == start.keys()
     moved = (theta["fc.weight"] - start["fc.weight"]).abs().max()
-    assert 0 < moved < 1.01e-3  # one step of Adam
+    assert 0 < moved < 1.01e-4  # one step of Adam
     assert not torch.equal(mine["fc.weight"], theta["fc.weight"])  # and one inner step
     assert names["mine"](names["task"].query_x).shape == (5, 5)
 

@@ -18,7 +18,7 @@ from maml_core.cli import training as train_command
 from maml_core.cli.arguments import CHANGES, build_parser
 from maml_core.recipes import RECIPES, Recipe
 from maml_core.results import shipped as results
-from maml_core.tasks import Characters
+from maml_core.tasks import Characters, registry
 from maml_core.tasks.glyphs import draw_glyphs
 from maml_core.training import checkpoints, loop
 from maml_core.training.interrupts import Stopped
@@ -30,10 +30,16 @@ def few_glyphs() -> Characters:
     return Characters(draw_glyphs(60).repeat(28, 1, 1, 1)[:1623], "glyphs")
 
 
+def replace_characters(monkeypatch, load) -> None:
+    """Let every command load its characters with `load(source, download)`."""
+    monkeypatch.setattr(registry, "load_characters", load)
+    monkeypatch.setattr(commands, "load_characters", load)
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch, few_glyphs) -> Path:
     """An empty working directory, and characters without disk or network."""
-    monkeypatch.setattr(commands, "load_characters", lambda source, download=False: few_glyphs)
+    replace_characters(monkeypatch, lambda source, download=False: few_glyphs)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -167,9 +173,7 @@ def test_changes_to_the_recipe_reach_the_tasks(folder, capsys, monkeypatch, few_
 def test_data_options_reach_load_characters(monkeypatch, capsys, few_glyphs, arguments, expected):
     """--data and --no-download; a fallback to glyphs is reported on stderr."""
     calls = []
-    monkeypatch.setattr(
-        commands, "load_characters", lambda source, download: calls.append((source, download)) or few_glyphs
-    )
+    replace_characters(monkeypatch, lambda source, download: calls.append((source, download)) or few_glyphs)
     assert cli.main(["evaluate", "omniglot-5way-1shot", "--tasks", "2", "--json", *arguments]) == 0
     assert calls == [expected]
     out, err = capsys.readouterr()
@@ -241,7 +245,7 @@ def with_settings(folder, few_glyphs, capsys) -> list[str]:
 @pytest.mark.parametrize("more", ["", "--alpha 0.02 --seed 7", "--data auto --no-rotations", "--data glyphs"])
 def test_resume_takes_settings_from_the_checkpoint(with_settings, capsys, monkeypatch, few_glyphs, more):
     sources = []
-    monkeypatch.setattr(commands, "load_characters", lambda source, download=False: sources.append(source) or few_glyphs)
+    replace_characters(monkeypatch, lambda source, download=False: sources.append(source) or few_glyphs)
     assert cli.main([*with_settings, "--iterations", "4", *more.split()]) == 0
     record = results.load_record(Path("here/history.json"))
     assert sources == ["glyphs"] and record.iterations_run == 4 and record.seed == 7 and record.data == "glyphs"
@@ -306,7 +310,7 @@ def test_printed_command_resumes_a_stopped_run(folder, capsys, monkeypatch, own,
 @pytest.mark.parametrize("iterations", [1, 2])
 def test_resume_reports_that_there_is_nothing_to_do(trained, capsys, monkeypatch, iterations):
     """Nothing is changed, and no data is read."""
-    monkeypatch.setattr(commands, "_load_data", lambda *arguments, **settings: pytest.fail("no data should be read"))
+    replace_characters(monkeypatch, lambda *arguments, **settings: pytest.fail("no data should be read"))
     before = contents(trained)
     for end in (iterations, 3):
         assert cli.main(["train", "sinusoid-5shot", "--resume", "--iterations", str(end)]) == 0
@@ -528,7 +532,7 @@ def test_study_checks_its_folders_before_it_starts(folder, study, more, monkeypa
     """For every kind of study; both the package's folder and runs/ are blocked by a file."""
     (folder / "runs").write_text("")
     monkeypatch.setattr(commands, "STUDY_FOLDER", folder / "runs" / "shipped")
-    monkeypatch.setattr(commands, "load_characters", lambda *arguments: pytest.fail("checked too late"))
+    replace_characters(monkeypatch, lambda *arguments: pytest.fail("checked too late"))
     remedy = "leave --ship out to write below runs/" if more else "choose another --out"
     assert_rejected(["study", study, *more.split()], f"could not be written (Not a directory): {remedy}", capsys)
 
