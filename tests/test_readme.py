@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maml_core import reference
+from maml_core import fine_tune, reference
 from maml_core.engine import MetaTrainer
 from maml_core.engine.compiling import has_compiler
 from maml_core.results import load_benchmark
@@ -62,13 +62,16 @@ def test_example_on_a_module_runs(monkeypatch):
     assert ON_A_MODULE.count("run(200)") == 1
     shorter = ON_A_MODULE.replace("run(200)", "run(1)").replace("manual_seed(0), 4,", "manual_seed(0), 2,")
     names = run(shorter.replace("train=0.8, test=0.2", "train=0.5, test=0.5"))
-    assert names["losses"].isfinite().all() and type(names["mine"]) is type(names["resnet"])
-    start, theta, mine = names["resnet"].state_dict(), names["trainer"].theta, names["mine"].state_dict()
-    assert mine.keys() == start.keys()
-    moved = (theta["fc.weight"] - start["fc.weight"]).abs().max()
+    trainer, start = names["trainer"], names["resnet"].state_dict()
+    assert names["losses"].isfinite().all()
+    moved = (trainer.theta["fc.weight"] - start["fc.weight"]).abs().max()
     assert 0 < moved < 1.01e-4  # one step of Adam
-    assert not torch.equal(mine["fc.weight"], theta["fc.weight"])  # and one inner step
-    assert names["mine"](names["task"].query_x).shape == (5, 5)
+    task = names["test"].sample(1, torch.Generator().manual_seed(1))[0]
+    mine = fine_tune(trainer.learner, trainer.theta, task.support_x, task.support_y)
+    assert type(mine) is type(names["resnet"]) and mine.state_dict().keys() == start.keys()
+    assert not torch.equal(mine.fc.weight, trainer.theta["fc.weight"])  # one inner step
+    assert torch.equal(mine.conv1.weight, trainer.theta["conv1.weight"])  # of the head alone
+    assert mine(task.query_x).shape == (5, 5)
 
 
 def test_example_of_a_function_of_weights_learns():
