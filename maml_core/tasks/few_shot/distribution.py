@@ -14,7 +14,8 @@ from ...util.checks import at_least, fraction
 from ...util.seeding import seeded_generator
 from ..sampling import check_classes, class_episodes
 from .class_index import Label, Labels, members_of_classes, names_of_classes, plain
-from .examples import Examples, Key, ReadAhead, as_float
+from .examples import Examples, Key, as_float
+from .reading_ahead import ReadAhead
 
 CACHE_BYTES = 2_000_000_000  # what cache="auto" reads into memory
 

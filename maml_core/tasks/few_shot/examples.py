@@ -1,22 +1,17 @@
-"""Examples of a data set as tensors: one, many, all at once, or ahead of the training that needs them."""
+"""Examples of a data set as tensors: one, many, or all at once."""
 
 import signal
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ...episodes import Episodes
 from ...util.progress import progress
 from .class_index import described, pair
-
-if TYPE_CHECKING:
-    from .distribution import FewShotTasks
 
 BATCH = 64  # examples that a worker reads at a time where all are read
 Key = tuple[int, int]  # an example's index, and the seed of its random transforms
@@ -94,49 +89,3 @@ class Examples(Dataset):
 def _ignore_interrupts(worker: int) -> None:
     """Ctrl-C reaches workers too: the process that trains finishes its iteration with them, and ends them itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-class ReadAhead:
-    """The tasks of a `FewShotTasks`, drawn ahead of time and read by worker processes; see its `reading_ahead`."""
-
-    def __init__(self, tasks: "FewShotTasks", workers: int) -> None:
-        self._tasks, self._workers = tasks, workers
-        self._drawn: deque[tuple[Tensor, Tensor]] = deque()  # the generator's states before and after a meta-batch
-        self._batches: Iterator[Tensor] = iter(())
-        self._size = 0
-
-    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
-        """What the tasks' own `sample` returns, and the generator as that leaves it."""
-        state = generator.get_state()
-        if tasks != self._size or not self._drawn or not torch.equal(state, self._drawn[0][0]):
-            self._start(tasks, generator)
-        try:
-            x = next(self._batches)
-        except BaseException:
-            self._stop()  # what comes next is no longer what was drawn first
-            raise
-        generator.set_state(self._drawn.popleft()[1])
-        return self._tasks.episodes(x.unflatten(0, (tasks, self._tasks.ways, -1)), generator.device)
-
-    def _start(self, tasks: int, generator: torch.Generator) -> None:
-        self._stop()
-        ahead = torch.Generator(generator.device)
-        ahead.set_state(generator.get_state())
-        self._size = tasks
-        self._batches = self._tasks.examples.batches(_keys(self._tasks, tasks, ahead, self._drawn), self._workers)
-
-    def _stop(self) -> None:
-        """End the workers now: an error that is still looked at holds the loader, and new workers would inherit it."""
-        getattr(self._batches, "_shutdown_workers", lambda: None)()  # torch has no public way
-        self._batches, self._drawn = iter(()), deque()
-
-
-def _keys(
-    tasks: "FewShotTasks", size: int, generator: torch.Generator, drawn: deque[tuple[Tensor, Tensor]]
-) -> Iterator[list[Key]]:
-    """One meta-batch's keys after the other; not a method, as a loader that knows its owner would not end with it."""
-    while True:
-        before = generator.get_state()
-        keys = tasks.keys(size, generator)
-        drawn.append((before, generator.get_state()))
-        yield keys
