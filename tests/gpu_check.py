@@ -8,15 +8,18 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout that is not installed
 
 from maml_core import reference
 from maml_core.engine import Execution, MetaTrainer
-from maml_core.maml import meta_gradient
+from maml_core.maml import Learner, meta_gradient
+from maml_core.networks import Network
 from maml_core.recipes import Recipe, find_recipe
 from maml_core.results import measure
 from maml_core.tasks import load_characters
@@ -65,6 +68,33 @@ def check_gradients(recipe: Recipe, tasks) -> dict:
         trainer = make_trainer(recipe, tasks, "eager", precision)
         errors[precision] = relative_error(trainer.gradient(theta, episodes)[0], truth)
     return errors
+
+
+def check_module(tasks, device: str = "cuda") -> dict:
+    """A module as a network: its float64 meta-gradient there and on the CPU, and ten meta-iterations on each engine."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.GroupNorm(4, 16), nn.ReLU(), nn.Flatten(), nn.Dropout(0.1),
+        nn.Linear(16 * 14 * 14, 5),
+    )  # fmt: skip
+    learner = Learner(Network.from_module(module, nn.CrossEntropyLoss(), ways=5), alpha=0.1)
+    at_test = replace(learner, network=learner.network.at_test())  # without dropout
+    theta = {name: w.double() for name, w in learner.network.init(seeded_generator(0)).items()}
+    episodes = tasks.sample(4, seeded_generator(1, device)).to(dtype=torch.float64)
+    on_cpu = meta_gradient(at_test, theta, episodes.to("cpu"))[0]
+    there = meta_gradient(at_test, {name: w.to(device) for name, w in theta.items()}, episodes)[0]
+    error = relative_error({name: g.cpu() for name, g in there.items()}, on_cpu)
+    assert error < 1e-9, error
+    losses = {}
+    for engine in ("eager", "compiled", "graph") if device == "cuda" else ("eager",):
+        trainers = (
+            MetaTrainer(learner, tasks, seeded_generator(0, device), 4, execution=Execution(engine=engine))
+            for _ in range(2)
+        )
+        first, again = (trainer.run(10).cpu() for trainer in trainers)
+        assert first.isfinite().all() and len(first.unique()) == 10
+        losses[engine] = {"losses": first[:3].tolist(), "equal seeds, equal losses": torch.equal(first, again)}
+    return {"float64": error, **losses}
 
 
 def check_engines(recipe: Recipe, tasks) -> dict:
@@ -159,6 +189,8 @@ def main() -> None:
     for title, step in (("gradients", check_gradients), ("engines", check_engines), ("timings", time_engines)):
         for recipe in recipes:
             run(f"{title}: {recipe.name}", step, recipe, tasks[recipe.name])
+        if step is check_gradients:
+            run("a module", check_module, tasks["omniglot-5way-1shot"])
     for recipe in recipes:
         run(f"resume: {recipe.name}", check_resume, recipe, tasks[recipe.name], options.out)
     for recipe in recipes:
