@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from maml_core import __main__ as cli
 from maml_core.cli import training as train_command
 from maml_core.engine import MetaTrainer
 from maml_core.engine.distributed import Shard
+from maml_core.networks import Network
 from maml_core.recipes import find_recipe
 from maml_core.training import checkpoints
 from tests.small import make_trainer
@@ -26,30 +29,40 @@ GRADIENT = """import sys, torch
 from maml_core.engine.distributed import join, leave
 from tests.engine.test_distributed import gradient_in_double
 shard, _ = join("cpu")
-gradient, losses = gradient_in_double(shard=shard)
+gradient, losses = gradient_in_double(sys.argv[2], shard=shard)
 if shard.rank == 0:
     torch.save((gradient, losses), sys.argv[1])
 leave()
 """
 
 
-def gradient_in_double(**settings) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """The meta-gradient at a recipe's initial theta and the tasks' losses, in float64."""
+def gradient_in_double(kind: str, **settings) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """The meta-gradient at the initial theta and the tasks' losses, in float64.
+
+    kind: "recipe", a network that is a function of weights, or "module"
+    """
     recipe = find_recipe("sinusoid-10shot")
-    trainer = make_trainer(recipe.build_learner(), recipe.build_tasks(), torch.Generator().manual_seed(3), 8, **settings)
+    learner = recipe.build_learner()
+    if kind == "module":
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0))
+        learner = replace(learner, network=Network.from_module(module, nn.MSELoss()))
+    trainer = make_trainer(learner, recipe.build_tasks(), torch.Generator().manual_seed(3), 8, **settings)
     theta = {name: w.double() for name, w in trainer.theta.items()}
     episodes = trainer.tasks.sample(8, trainer.generator).to(dtype=torch.float64)
     return trainer.gradient(theta, episodes)
 
 
-def test_two_processes_compute_the_gradient_of_one(tmp_path):
+@pytest.mark.parametrize("kind", ["recipe", "module"])
+def test_two_processes_compute_the_gradient_of_one(tmp_path, kind):
     """Up to float64 rounding: only the order of summation over tasks differs."""
     script, out = tmp_path / "gradient.py", tmp_path / "gradient.pt"
     script.write_text(GRADIENT)
     environment = ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
-    done = subprocess.run([*TORCHRUN, str(script), str(out)], env=environment, capture_output=True, text=True, timeout=120)
+    command = [*TORCHRUN, str(script), str(out), kind]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
-    (theirs, their_losses), (ours, losses) = torch.load(out), gradient_in_double()
+    (theirs, their_losses), (ours, losses) = torch.load(out), gradient_in_double(kind)
     assert theirs.keys() == ours.keys()
     for name, g in ours.items():
         assert g.dtype == torch.float64
