@@ -126,6 +126,22 @@ def full_rows_are_above() -> bool:
     return all(row.iterations == row.of and row.ours[0] - row.ours[1] > sum(row.reported) for row in both)
 
 
+def first_order_is_flat_and_overlaps() -> bool:
+    row = next(row for row in accuracy_rows() if row.recipe == "omniglot-5way-1shot-first-order")
+    history = load_shipped(row.recipe)[1].history
+    early, late = (
+        max((h for h in history if (h["iteration"] <= row.of / 2) == first), key=lambda h: h["validation"])
+        for first in (True, False)
+    )
+    flat = late["validation"] - early["validation"] < early["ci95"]
+    return (
+        row.iterations == row.of
+        and row.short > 0
+        and flat
+        and row.ours[0] + row.ours[1] > row.reported[0] - row.reported[1]
+    )
+
+
 def batch_norm_decides() -> bool:
     seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches").rows}
     return seen["query batch", 1] > seen["query batch", 15] > seen["support", 15] + 0.01
@@ -248,6 +264,11 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("README.md", "With an alpha of its own, pretraining keeps up", pretraining_keeps_up),
     ("README.md", "many of the paper's longer recipes are unfinished", longer_recipes_are_unfinished),
     ("docs/results.md", "both networks are above the paper's interval on 5-way 1-shot", full_rows_are_above),
+    (
+        "docs/results.md",
+        "though the two intervals overlap. More training is not what is missing",
+        first_order_is_flat_and_overlaps,
+    ),
     ("docs/results.md", "Shorter steps learn faster, and more so at 20 ways", the_mean_is_faster),
     ("docs/results.md", "At 5 ways the sum has caught up after 8,000", the_sum_catches_up),
     ("docs/results.md", "makes no difference that 600 tasks could show", rotations_make_no_difference),

@@ -148,6 +148,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "mlp-accuracy": partial(accuracy, f"{MEAN}-mlp"),
     "mlp-reported": partial(reported, f"{MEAN}-mlp"),
     "maml-20way-standing": partial(standing, "omniglot-20way-1shot"),
+    "first-order-5way-standing": partial(standing, "omniglot-5way-1shot-first-order"),
     "fast-20way-accuracy": partial(accuracy, FAST),
     "fast-20way-reported": partial(reported, FAST),
     "fast-20way-verdict": partial(verdict, FAST),

@@ -41,11 +41,11 @@ def iterations(recipe: str) -> str:
 
 
 def verdict(recipe: str) -> str:
-    """ "0.5 points short of the paper's interval", or "within" or "above" it."""
-    row = row_of(recipe)
+    """ "0.5 points short of the paper's interval", or "within" or "above" it; of first order, Nichol et al.'s."""
+    row, whose = row_of(recipe), "Nichol et al.'s" if RECIPES[recipe].first_order else "the paper's"
     if row.short:
-        return f"{100 * row.short:.1f} points short of the paper's interval"
-    return f"{'above' if row.ours[0] > sum(row.reported) else 'within'} the paper's interval"
+        return f"{100 * row.short:.1f} points short of {whose} interval"
+    return f"{'above' if row.ours[0] > sum(row.reported) else 'within'} {whose} interval"
 
 
 def standing(recipe: str) -> str:
