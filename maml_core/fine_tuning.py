@@ -1,6 +1,5 @@
 """What to take home: theta adapted to a task of your own as an ordinary module, and theta on disk as a state dict."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from torch import Tensor, nn
 
 from .maml import Learner, adapt
 from .networks import Network, Weights
-from .training.checkpoints import check_weights
-from .util.atomic_files import write_atomically
+from .training.checkpoints import check_weights, read_tensors, save
 
 
 @torch.no_grad()
@@ -59,9 +57,7 @@ def save_weights(network: Network, theta: Weights, path: Path | str) -> None:
     if network.module is not None:
         extra = {name: w for name, w in theta.items() if name not in network.module.names}
         whole = network.module.module_with(theta).state_dict() | extra
-    buffer = io.BytesIO()
-    torch.save({name: w.detach().cpu() for name, w in whole.items()}, buffer)
-    write_atomically(Path(path), lambda file: file.write(buffer.getbuffer()))
+    save({name: w.detach().cpu() for name, w in whole.items()}, Path(path))
 
 
 def load_weights(network: Network, path: Path | str) -> Weights:
@@ -70,12 +66,7 @@ def load_weights(network: Network, path: Path | str) -> Weights:
     Raises FileNotFoundError, or ValueError for what is no state dict of this network, or of one with other constants.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}: check the path.")
-    try:
-        whole = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as a state dict ({type(error).__name__}): save it again.") from error
+    whole = read_tensors(path, "state dict", "check the path", "save it again")
     if not isinstance(whole, dict) or not all(isinstance(w, Tensor) for w in whole.values()):
         raise ValueError(f"{path} is no state dict, a dictionary of tensors by name: save module.state_dict().")
     if network.module is not None:

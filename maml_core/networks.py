@@ -20,9 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import batch_norm, convolve, glorot, linear, max_pool, neighbourhoods, patches, product
-from .modules import ModuleFunction, point_loss
-
-Weights = dict[str, Tensor]
+from .modules import ModuleFunction, Weights, point_loss
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ..maml import Learner, chunked
 from ..meta_update import MetaUpdate, Moments, State, meta_iteration
 from ..networks import Weights
 from ..util.checks import at_least
-from ..util.seeding import seeded_dropout
+from ..util.seeding import torch_seeded_by
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
 from .contract import check_training, initial_weights
 from .execution import Execution
@@ -178,7 +178,7 @@ class MetaTrainer:
         """Run `size` meta-iterations atomically: an interrupt restores the generator, so resuming draws the same tasks."""
         old, drawn = self._state, self.generator.get_state()
         try:
-            with seeded_dropout(self.generator, self.shard.rank, self.learner.network.draws_random):
+            with torch_seeded_by(self.generator, self.shard.rank, self.learner.network.draws_random):
                 if self.engine == "graph":
                     return self._advance_graph()
                 if self._compiled_block and size == self.block:

@@ -99,8 +99,6 @@ def _swap(module: nn.Module) -> nn.Module:
         if getattr(part, "track_running_stats", False):
             part.track_running_stats = False
             part.running_mean = part.running_var = part.num_batches_tracked = None
-        if isinstance(part, ATTENTION):
-            part.training = True  # even in evaluation: the fast path has no derivatives
         if type(part) is nn.Conv2d and _has_few_windows(part):
             part.__class__ = Convolution
         part.__class__ = SWAPS.get(type(part), type(part))
@@ -119,7 +117,7 @@ def in_eval_mode(module: nn.Module) -> nn.Module:
     copied = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors}).eval()
     for part in copied.modules():
         if isinstance(part, ATTENTION):
-            part.training = True
+            part.training = True  # even so: the fast path of evaluation has no derivatives
             if isinstance(part, nn.MultiheadAttention):
                 part.dropout = 0.0
     return copied

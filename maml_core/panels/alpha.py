@@ -12,7 +12,7 @@ from ..maml import Learner
 from ..networks import Weights
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
-from .base import Panel, float_slider, int_slider
+from .base import Panel, as_error, float_slider, int_slider
 
 NAMES = {"maml": "MAML", "baseline": "pretrained on all tasks"}
 
@@ -76,8 +76,10 @@ class AlphaPanel(Panel):
             at = self.error(concept, alpha, steps)
             self._dots[concept].set_data([alpha], [at])
             best = self.alphas[min(range(self.POINTS), key=values.__getitem__)]
-            numbers.append(f"{NAMES[concept]}: {_told(at)} at alpha {alpha:.3f}, lowest {_told(min(values))} at {best:.3f}")
-        at = _told(self.error("maml", alpha, steps))
+            numbers.append(
+                f"{NAMES[concept]}: {as_error(at)} at alpha {alpha:.3f}, lowest {as_error(min(values))} at {best:.3f}"
+            )
+        at = as_error(self.error("maml", alpha, steps))
         self._title.set_text(f"MAML after {steps} step{'s' * (steps != 1)} of {alpha:.3f}: {at}")
         return f"mean squared error of {self.TASKS} waves. " + "; ".join(numbers)
 
@@ -85,7 +87,3 @@ class AlphaPanel(Panel):
 def _finite(error: float) -> float:
     """Errors that diverged become very large numbers: a logarithmic axis has no infinity."""
     return min(error, 1e6) if math.isfinite(error) else 1e6
-
-
-def _told(error: float) -> str:
-    return f"{error:.2f}" if error < 1000 else "diverged"

@@ -123,6 +123,11 @@ def int_slider(name: str, value: int, low: int, high: int, step: int = 1) -> wid
 _LOOK = {"layout": {"width": "260px"}, "style": {"description_width": "80px"}}
 
 
+def as_error(error: float, digits: int = 2) -> str:
+    """A mean squared error in a panel's text."""
+    return f"{error:.{digits}f}" if error < 1000 else "diverged"
+
+
 def own(theta: Weights) -> Weights:
     """A copy, so that a later cell that changes theta does not change the panel."""
     return {name: w.clone() for name, w in theta.items()}

@@ -2,7 +2,9 @@
 
 import ipywidgets as widgets
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from ..figures.style import COLOURS
@@ -12,6 +14,19 @@ from ..tasks.sinusoid import X_RANGE, SinusoidTasks, wave
 from .base import Panel, alone, float_slider, int_slider, own
 
 GRID = torch.linspace(*X_RANGE, 201)
+
+
+def wave_lines(ax: Axes, concept: str) -> dict[str, Line2D]:
+    """Empty lines for a wave, its support points, and the predictions before and after the steps, with a legend."""
+    lines = {
+        "target": ax.plot([], [], color=COLOURS["target"], lw=1.5, ls=(0, (4, 2)), label="target")[0],
+        "before": ax.plot([], [], color=COLOURS["before"], label="before")[0],
+        "after": ax.plot([], [], color=COLOURS[concept], label="after the steps")[0],
+        "support": ax.plot([], [], "^", color=COLOURS["support"], ms=7, mec="white", label="support", zorder=3)[0],
+    }
+    ax.set(xlabel="x", xlim=X_RANGE, ylim=(-7.8, 6.2))
+    ax.legend(loc="lower center", ncols=4, fontsize=8, handlelength=1.5, columnspacing=1)
+    return lines
 
 
 class SinusoidPanel(Panel):
@@ -46,14 +61,7 @@ class SinusoidPanel(Panel):
         axes = figure.subplots(1, 2, sharey=True)
         self._lines = []
         for ax, concept in zip(axes, self._thetas):
-            lines = {
-                "target": ax.plot([], [], color=COLOURS["target"], lw=1.5, ls=(0, (4, 2)), label="target")[0],
-                "before": ax.plot([], [], color=COLOURS["before"], label="before")[0],
-                "after": ax.plot([], [], color=COLOURS[concept], label="after the steps")[0],
-                "support": ax.plot([], [], "^", color=COLOURS["support"], ms=7, mec="white", label="support", zorder=3)[0],
-            }
-            ax.set(xlabel="x", xlim=X_RANGE, ylim=(-7.8, 6.2))
-            ax.legend(loc="lower center", ncols=4, fontsize=8, handlelength=1.5, columnspacing=1)
+            lines = wave_lines(ax, concept)
             for line in lines.values():
                 self.moves(line)
             self._lines.append(lines | {"title": self.moving_title(ax)})

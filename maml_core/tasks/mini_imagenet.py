@@ -18,7 +18,7 @@ from ..util.checks import at_least, one_of
 from ..util.progress import progress
 from .disk.listing import data_root, entries
 from .disk.pictures import need_pillow, read_picture
-from .sampling import check_classes, class_episodes
+from .sampling import check_classes, class_episodes, draw_examples
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 LAYOUTS = (tuple(FOLDERS.values()), ("images", *(f"{name}.csv" for name in FOLDERS.values())))
@@ -148,15 +148,6 @@ class ImageTasks:
         """`tasks` tasks: x float [T, N*K, 3, 84, 84] in 0..1, y int64 [T, N*K] = 0 0 .. 1 1 .. N-1."""
         at_least(1, tasks=tasks)
         images, counts = self.pictures.images, self.pictures.counts
-
-        def rand(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, device=images.device)
-
-        chosen = rand(tasks, len(counts)).topk(self.ways).indices  # [T, N]
-        order = rand(tasks, self.ways, int(counts.max()))
-        there = torch.arange(order.shape[-1], device=images.device) < counts[chosen][..., None]
-        drawn = (
-            torch.where(there, order, -1.0).topk(self.shots + query_points(self.shots, self.queries)).indices
-        )  # [T, N, K+Q]
-        starts = counts.cumsum(0) - counts
-        return class_episodes(images[starts[chosen][..., None] + drawn].float() / 255, self.shots)
+        each = self.shots + query_points(self.shots, self.queries)
+        rows, _ = draw_examples(counts, int(counts.max()), tasks, self.ways, each, generator)
+        return class_episodes(images[rows].float() / 255, self.shots)

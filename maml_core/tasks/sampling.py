@@ -14,6 +14,27 @@ def class_episodes(x: Tensor, shots: int) -> Episodes:
     return Episodes(*(part.flatten(1, 2) for part in parts))
 
 
+def draw_examples(
+    counts: Tensor, largest: int, tasks: int, ways: int, each: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw classes, and examples within a class, without replacement, from examples that are stored class after class.
+
+    counts [C]: sizes of the classes, on the generator's device; largest: their maximum; each: examples drawn of a class.
+    Returns the rows of the drawn examples [T, N, each], and the random numbers that chose them, of the same shape.
+    """
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, device=generator.device)
+
+    # The largest of independent random numbers are a uniform choice without replacement.
+    chosen = rand(tasks, len(counts)).topk(ways).indices  # [T, N]
+    order = rand(tasks, ways, largest)
+    there = torch.arange(largest, device=generator.device) < counts[chosen][..., None]
+    drawn = torch.where(there, order, -1.0).topk(each)
+    starts = counts.cumsum(0) - counts
+    return starts[chosen][..., None] + drawn.indices, drawn.values
+
+
 def check_classes(ways: int, shots: int, queries: int, classes: int, there_are: str, members: int, needed: str) -> None:
     """ValueError, if tasks of N ways with K shots and Q queries cannot be drawn from so many classes and members.
 

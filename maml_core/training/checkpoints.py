@@ -48,18 +48,24 @@ def _save_tensors(content: Any, file: IO[bytes]) -> None:
     file.write(buffer.getbuffer())
 
 
+def read_tensors(path: Path, kind: str, missing: str, unreadable: str) -> Any:
+    """What torch.save wrote, on the CPU and without running code.
+
+    Raises FileNotFoundError, which ends in `missing`, or ValueError, which says what `kind` of file was expected and ends
+    in `unreadable`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: {missing}.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a {kind} ({type(error).__name__}): {unreadable}.") from error
+
+
 def load(path: Path) -> dict[str, Any]:
     """Load a checkpoint, whose weights are finite. Raises FileNotFoundError, or ValueError with the remedy."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}: train first, or check the path.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is truncated, or was not written by "
-            "maml_core. Train again, or use another copy."
-        ) from error
+    path, remedy = Path(path), "it is truncated, or was not written by maml_core. Train again, or use another copy"
+    content = read_tensors(path, "checkpoint", "train first, or check the path", remedy)
     if not _is_checkpoint(content):
         raise ValueError(f"{path} is not a maml_core checkpoint: choose a file that `train` wrote.")
     for name, w in content["theta"].items():

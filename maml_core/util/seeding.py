@@ -14,7 +14,7 @@ def seeded_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gen
 
 
 @contextmanager
-def seeded_dropout(generator: torch.Generator, rank: int = 0, active: bool = True) -> Iterator[None]:
+def torch_seeded_by(generator: torch.Generator, rank: int = 0, active: bool = True) -> Iterator[None]:
     """Within the block, torch's global randomness, which is all that dropout can use, follows from the generator.
 
     rank: of the process, so that the tasks of several processes draw differently. active: False draws nothing and

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maml_core import Learner, MetaTrainer, Network, evaluate, fine_tune
 from maml_core.modules.prepare import draws_random
 from maml_core.util import seeded_generator as seeded
-from maml_core.util.seeding import seeded_dropout
+from maml_core.util.seeding import torch_seeded_by
 from tests.modules.oracle import ConvNet, Tasks, classes, loop_over_tasks, mlp, relative_error, seeded_module
 from tests.small import make_trainer
 
@@ -101,7 +101,7 @@ def test_each_meta_iteration_draws_anew():
 def test_processes_draw_differently():
     drawn = []
     for rank in (0, 1, 0):
-        with seeded_dropout(seeded(3), rank):
+        with torch_seeded_by(seeded(3), rank):
             drawn.append(torch.rand(4))
     assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1])
 

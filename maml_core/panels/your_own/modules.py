@@ -13,7 +13,7 @@ from ...meta_update import MetaUpdate
 from ...networks import Network, Weights
 from ...tasks.sinusoid import SinusoidTasks
 from ...training.interactive import meta_train
-from ...util.seeding import seeded_dropout, seeded_generator
+from ...util.seeding import seeded_generator, torch_seeded_by
 
 FOLDER = Path(__file__).parents[2] / "trained" / "modules"
 ITERATIONS, META_BATCH, LEARNING_RATE, ALPHA, SHOTS = 1000, 25, 0.01, 0.02, 10
@@ -37,7 +37,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
 
 def build_learner(name: str) -> Learner:
     """One of MODULES with fresh weights, always the same, and the inner loop that it is trained with."""
-    with seeded_dropout(seeded_generator(0)):  # torch.nn draws initial weights from the global generator
+    with torch_seeded_by(seeded_generator(0)):  # torch.nn draws initial weights from the global generator
         module = MODULES[name]()
     return Learner(Network.from_module(module, nn.MSELoss()), ALPHA)
 

@@ -11,10 +11,9 @@ from torch import Tensor
 from ...figures.style import COLOURS
 from ...maml import Learner, inner_loop
 from ...networks import Weights
-from ...tasks.sinusoid import X_RANGE, SinusoidTasks, wave
-from ..base import Panel, alone, float_slider, int_slider, own
-
-GRID = torch.linspace(*X_RANGE, 201)
+from ...tasks.sinusoid import SinusoidTasks, wave
+from ..base import Panel, alone, as_error, float_slider, int_slider, own
+from ..sinusoid import GRID, wave_lines
 
 
 class ModulePanel(Panel):
@@ -54,15 +53,8 @@ class ModulePanel(Panel):
 
     def build(self, figure: Figure) -> None:
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-        lines = {
-            "target": left.plot([], [], color=COLOURS["target"], lw=1.5, ls=(0, (4, 2)), label="target")[0],
-            "before": left.plot([], [], color=COLOURS["before"], label="before")[0],
-            "after": left.plot([], [], color=COLOURS["maml"], label="after the steps")[0],
-            "support": left.plot([], [], "^", color=COLOURS["support"], ms=7, mec="white", label="support", zorder=3)[0],
-            "errors": right.plot([], [], "o-", ms=5, color=COLOURS["maml"])[0],
-        }
-        left.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-7.8, 6.2))
-        left.legend(loc="lower center", ncols=4, fontsize=8, handlelength=1.5, columnspacing=1)
+        lines = wave_lines(left, "maml") | {"errors": right.plot([], [], "o-", ms=5, color=COLOURS["maml"])[0]}
+        left.set_ylabel("y")
         right.set(xlabel="steps", xlim=(-0.3, self.MOST_STEPS + 0.3), yscale="log", ylim=(0.003, 30))
         right.set_title("mean squared error")
         self._lines = {name: self.moves(line) for name, line in lines.items()}
@@ -100,11 +92,7 @@ class ModulePanel(Panel):
         self._lines["after"].set_data(GRID, curves[-1])
         self._lines["support"].set_data(x[0, :, 0], y[0])
         self._lines["errors"].set_data(range(steps + 1), errors)
-        self._title.set_text(f"{name}, {steps} step{'s' * (steps != 1)}: error {errors[0]:.2f} → {_told(errors[-1], 2)}")
+        self._title.set_text(f"{name}, {steps} step{'s' * (steps != 1)}: error {errors[0]:.2f} → {as_error(errors[-1], 2)}")
         weights = sum(w.numel() for w in self._modules[name][1].values())
-        told = f"{errors[0]:.3f} → {_told(errors[-1], 3)}"
+        told = f"{errors[0]:.3f} → {as_error(errors[-1], 3)}"
         return f"{name} ({weights:,} weights), mean squared error over the whole wave: {told}"
-
-
-def _told(error: float, digits: int) -> str:
-    return f"{error:.{digits}f}" if error < 1000 else "diverged"

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 from ...episodes import Episodes, TaskDistribution, query_points
 from ...util.checks import at_least, fraction
 from ...util.seeding import seeded_generator
-from ..sampling import check_classes, class_episodes
+from ..sampling import check_classes, class_episodes, draw_examples
 from .class_index import Label, Labels, members_of_classes, names_of_classes, plain
 from .examples import Examples, Key, as_float
 from .reading_ahead import ReadAhead
@@ -121,7 +121,7 @@ class FewShotTasks:
         """
         moved = copy.copy(self)
         moved._device = torch.device(device)
-        moved._counts, moved._starts = self._counts.to(device), self._starts.to(device)
+        moved._counts = self._counts.to(device)
         if self.cached:
             moved._cache = self._all().to(device)
         return moved
@@ -166,18 +166,9 @@ class FewShotTasks:
     def _draw(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rows of the drawn examples [T, N, K+Q], class after class as in the cache, and a seed for each."""
         at_least(1, tasks=tasks)
-        device = generator.device
-        counts, starts = self._counts.to(device), self._starts.to(device)
-
-        def rand(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, device=device)
-
-        # The largest of independent random numbers are a uniform choice without replacement.
-        chosen = rand(tasks, len(counts)).topk(self.ways).indices  # [T, N]
-        order = rand(tasks, self.ways, self._largest)
-        there = torch.arange(self._largest, device=device) < counts[chosen][..., None]
-        drawn = torch.where(there, order, -1.0).topk(self.shots + self.queries)  # [T, N, K+Q]
-        return starts[chosen][..., None] + drawn.indices, (drawn.values * 2**24).long()  # float32 has 24 random bits
+        counts, each = self._counts.to(generator.device), self.shots + self.queries
+        rows, numbers = draw_examples(counts, self._largest, tasks, self.ways, each, generator)
+        return rows, (numbers * 2**24).long()  # float32 has 24 random bits
 
     # Classes and the cache.
 
@@ -186,7 +177,6 @@ class FewShotTasks:
         self._members, self._indices = members, torch.cat(list(members.values()))
         sizes = [len(indices) for indices in members.values()]
         self._counts, self._largest = torch.tensor(sizes, device=self._device), max(sizes)
-        self._starts = self._counts.cumsum(0) - self._counts
 
     def _all(self) -> Tensor:
         if self._cache is None:
