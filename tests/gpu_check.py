@@ -6,6 +6,7 @@ not a unit test: without a GPU it exits with a message, unless `--device cpu` as
 """
 
 import argparse
+import faulthandler
 import json
 import sys
 import time
@@ -30,7 +31,7 @@ from maml_core.training.autotune import choose_chunk
 from maml_core.util import seeded_generator
 
 FORWARDS = {"sinusoid": reference.sinusoid_forward, "conv": reference.conv_forward}
-CHECKS = ("gradients", "module", "engines", "resume", "timings", "training")
+CHECKS = ("gradients", "engines", "resume", "module", "timings", "training")
 ENGINES = {"cuda": ("eager", "compiled", "graph"), "cpu": ("eager", "compiled")}
 PRECISIONS = ("float32", "tf32", "bf16")
 RECIPES = ("sinusoid-10shot", "omniglot-5way-1shot", "omniglot-20way-1shot")
@@ -39,8 +40,9 @@ GOAL_MINUTES = {"sinusoid-10shot": 1 / 3, "omniglot-5way-1shot": 2, "omniglot-20
 
 def relative_error(ours: dict, theirs: dict) -> float:
     """||ours - theirs|| / ||theirs||, over all weights together."""
-    difference = sum((ours[name].double().cpu() - w.double()).square().sum() for name, w in theirs.items())
-    return (difference / sum(w.double().square().sum() for w in theirs.values())).sqrt().item()
+    pairs = [(ours[name].double().cpu(), w.double().cpu()) for name, w in theirs.items()]
+    difference = sum((mine - w).square().sum() for mine, w in pairs)
+    return (difference / sum(w.square().sum() for _, w in pairs)).sqrt().item()
 
 
 def make_trainer(recipe: Recipe, tasks, engine: str, device: str, precision: str = "float32") -> MetaTrainer:
@@ -174,6 +176,7 @@ def short_training(recipe: Recipe, characters, device: str, out: Path, iteration
 
 
 def main() -> None:
+    faulthandler.enable()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20, help="start no further check after this long")
     parser.add_argument("--iterations", type=int, default=5000, help="of each training run")

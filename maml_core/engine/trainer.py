@@ -21,7 +21,7 @@ from ..maml import Learner, chunked
 from ..meta_update import MetaUpdate, Moments, State, meta_iteration
 from ..networks import Weights
 from ..util.checks import at_least
-from ..util.seeding import torch_seeded_by
+from ..util.seeding import set_generator_state, torch_seeded_by
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
 from .contract import check_training, initial_weights
 from .execution import Execution
@@ -144,7 +144,7 @@ class MetaTrainer:
         saved = State(state["theta"], moments, state.get("average", {}), state["iteration"])
         for ours, theirs in zip(self._state.tensors(), saved.tensors(), strict=True):
             ours.copy_(theirs)
-        self.generator.set_state(state["generator"])
+        set_generator_state(self.generator, state["generator"], saved.iteration)
         requested = state.get("products", "mkl")  # checkpoints without the key are older than the choice
         self.matmul_backend = choose_backend(self.generator.device.type, requested)
         self._state = replace(self._state, iteration=saved.iteration)

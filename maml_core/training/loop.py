@@ -223,7 +223,18 @@ class Training:
         if saved.cpu_seconds is not None:
             record.cpu_seconds, record.cpu_by_history = saved.cpu_seconds, saved.cpu_by_history
         self.writer.last_saved = state["iteration"]
+        self._note_device(saved.device)
         pending = state.get("losses", torch.empty(0)).to(self.trainer.generator.device)
         self._losses += [pending] if len(pending) else []
         self._started -= record.wall_seconds
         self.log(f"Resuming after meta-iteration {self.trainer.iteration:,}.")
+
+    def _note_device(self, before: str) -> None:
+        """Record on which devices the run was trained, and say so if they change: "cuda, cpu"."""
+        devices, device = before.split(", "), self.record.device
+        if devices[-1] != device:
+            self.log(
+                f"The run comes from {devices[-1]}, whose random numbers {device} cannot continue: tasks are drawn anew."
+            )
+            devices.append(device)
+        self.record.device = ", ".join(devices)

@@ -16,7 +16,7 @@ class TrainingRecord:
     """Settings and results of a training run, as in its checkpoints, `history.json` and the shipped JSON files.
 
     recipe, seed, data, precision:      determine the run; data is "omniglot", "glyphs", "mini-imagenet" or "sinusoid"
-    device, processes, torch, commit:   where it ran, and with which versions
+    device, processes, torch, commit:   where it ran ("cuda, cpu" if it moved), and with which versions
     iterations_run:   meta-iterations so far
     history:          one row per validation: iteration, loss (mean since the previous row), validation, ci95
     best:             iteration, validation and ci95 of the best theta; None before the first validation

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 
 def seeded_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -11,6 +12,17 @@ def seeded_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gen
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2**63 - 1, not {seed}.")
     return torch.Generator(device).manual_seed(seed)
+
+
+def set_generator_state(generator: torch.Generator, state: Tensor, iteration: int) -> None:
+    """Continue from a generator's state; or, if it is from another kind of device, from a seed of that meta-iteration.
+
+    CPU and GPU generate different random numbers, from states of different sizes, so that nothing else is possible.
+    """
+    if len(state) == len(generator.get_state()):
+        generator.set_state(state)
+    else:
+        generator.manual_seed(generator.initial_seed() + iteration)
 
 
 @contextmanager

@@ -129,6 +129,19 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     assert sorted(contents(tmp_path / "parts")) == ["checkpoint.previous.pt", "checkpoint.pt", "history.json", "weights.pt"]
 
 
+def test_run_from_a_gpu_continues_on_the_cpu(tmp_path):
+    """With tasks drawn anew: a GPU's generator has a state of 16 bytes, which a CPU's cannot take."""
+    small_train(tmp_path / "parts", 20)
+    path, messages = tmp_path / "parts" / "checkpoint.pt", []
+    checkpoint = checkpoints.load(path)
+    checkpoints.save(checkpoint | {"device": "cuda", "generator": torch.zeros(16, dtype=torch.uint8)}, path)
+    resumed = small_train(tmp_path / "parts", 40, resume=True, log=messages.append)
+    assert [row["iteration"] for row in resumed["history"]] == [10, 20, 30, 40] and resumed["device"] == "cuda, cpu"
+    assert "The run comes from cuda, whose random numbers cpu cannot continue: tasks are drawn anew." in messages
+    again = small_train(tmp_path / "parts", 50, resume=True, log=messages.append)
+    assert again["device"] == "cuda, cpu" and sum("comes from" in text for text in messages) == 1
+
+
 def test_different_seeds_give_different_weights(tmp_path):
     """Otherwise the equalities above would be trivial."""
     one, other = (small_train(tmp_path / str(seed), 10, seed=seed) for seed in (0, 1))
