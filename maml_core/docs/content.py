@@ -5,7 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..results.comparisons import families_table, navigation_table, records_table, speed_rows, speed_table, variants_table
+from ..results.comparisons import (
+    families_table, gpu_table, navigation_table, records_table, speed_rows, speed_table, variants_table,
+)  # fmt: skip
 from ..results.shipped import SHIPPED, load_study, load_study_weights
 from ..results.tables import accuracy_table, as_cell, error_table, literature_table, percent
 from ..studies.multitask import COMPARED_SEEDS, SEEDS
@@ -129,6 +131,17 @@ def machine() -> str:
     return f"{about['cores']} cores ({about['cpu']})"
 
 
+def gpu_check() -> dict[str, Any]:
+    """What tests/gpu_check.py found on a GPU."""
+    return json.loads((SHIPPED / "gpu_check.json").read_text())
+
+
+def gpu_float64() -> str:
+    """The largest relative error of a float64 meta-gradient on the GPU."""
+    found = gpu_check()
+    return f"{max(check['float64'] for name, check in found.items() if name.startswith('gradients')):.0e}"
+
+
 CONTENT: dict[str, Callable[[], str]] = {
     "accuracy-table": accuracy_table,
     "error-table": error_table,
@@ -139,6 +152,9 @@ CONTENT: dict[str, Callable[[], str]] = {
     "records-table": records_table,
     "speed-table": speed_table,
     "speed-machine": machine,
+    "gpu-table": gpu_table,
+    "gpu-machine": lambda: f"an {gpu_check()['gpu']} with torch {gpu_check()['torch'].partition('+')[0]}",
+    "gpu-float64": gpu_float64,
     "speed-ours": partial(speed, "maml_core compiled", "O"),
     "speed-jax": partial(speed, "jax", "O"),
     "speed-torchopt": partial(speed, "torchopt", "O"),

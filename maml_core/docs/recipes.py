@@ -55,7 +55,8 @@ def standing(recipe: str) -> str:
     row, best = row_of(recipe), load_shipped(recipe)[1].best_iteration
     rising = best == row.iterations < row.of and RECIPES[recipe].schedule == "constant"
     still = ", with its validation accuracy still rising" if rising else ""
-    return f"reaches {accuracy(recipe)} after {iterations(recipe)} meta-iterations, {verdict(recipe)}{still}"
+    after = f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
+    return f"reaches {accuracy(recipe)} after {after} meta-iterations, {verdict(recipe)}{still}"
 
 
 def minutes(recipe: str) -> str:

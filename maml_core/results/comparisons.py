@@ -149,3 +149,41 @@ def speed_table(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "
     lines = speed_rows(rows, device).items()
     body = [[SPEED_LINES[start], *cells.values()] for start, cells in lines if any(cells.values())]
     return markdown(["ms per meta-iteration", *WORKLOADS.values()], body)
+
+
+def gpu_rows(checked: Mapping[str, Any] | None = None) -> dict[str, dict[str, dict[str, float]]]:
+    """{recipe: {precision: {"ms", "minutes", "error"}}}: what was measured on a GPU.
+
+    ms: of a meta-iteration; minutes: of a full training; error: of the meta-gradient at the initial theta, relative to
+    float64, where it was measured. checked: results of tests/gpu_check.py (default: the shipped ones)
+    """
+    found = json.loads((SHIPPED / "gpu_check.json").read_text()) if checked is None else checked
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for title, timings in found.items():
+        check, _, recipe = title.partition(": ")
+        if check != "timings":
+            continue
+        errors, full = found.get(f"gradients: {recipe}", {}), timings["minutes of a full training"]
+        for name, ms in timings["ms"].items():
+            engine, precision = name.split(", ")
+            if engine == "graph":
+                error = {"error": errors[precision]} if precision in errors else {}
+                rows.setdefault(recipe, {})[precision] = {"ms": ms, "minutes": full[name], **error}
+    return rows
+
+
+def gpu_table(checked: Mapping[str, Any] | None = None) -> str:
+    """What `gpu_rows` returns, a line for each recipe and precision."""
+    body = [
+        [
+            f"`{recipe}`",
+            precision,
+            f"{row['ms']:.2f}",
+            f"{row['minutes']:.1f}",
+            f"{row['error']:.0e}" if "error" in row else "–",
+        ]
+        for recipe, rows in gpu_rows(checked).items()
+        for precision, row in rows.items()
+    ]
+    head = ["recipe", "precision", "ms per meta-iteration", "minutes of a full training", "error of the meta-gradient"]
+    return markdown(head, body)

@@ -11,6 +11,7 @@ from .literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, Cell
 from .shipped import is_shipped, load_shipped, load_study
 
 STEPS = (1, 5, 10)
+FLAT = 15_000  # meta-iterations of flat validation (`TrainingRecord.flat_for`) after which a run may stop early
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Row:
     """A recipe's accuracy beside the reported one, each (mean, half-width of the 95% interval).
 
     iterations, of:  meta-iterations so far, and of the whole recipe
+    flat_for:        meta-iterations for which its validation accuracy has been flat (`TrainingRecord.flat_for`)
+    trained_on:      device and precision, such as "GPU, tf32"
     """
 
     recipe: str
@@ -26,6 +29,13 @@ class Row:
     ours_15_queries: tuple[float, float] | None
     iterations: int
     of: int
+    flat_for: int = 0
+    trained_on: str = "CPU"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was trained in full, or stopped early because its validation accuracy had long been flat."""
+        return self.iterations >= self.of or self.flat_for >= FLAT
 
     @property
     def short(self) -> float | None:
@@ -48,28 +58,38 @@ def accuracy_rows(evaluations: Mapping[str, Mapping[str, Any]] | None = None) ->
         record = load_shipped(name)[1] if is_shipped(name) else TrainingRecord(recipe=recipe)
         evaluation = (evaluations or {}).get(name) or record.evaluation
         rows.append(Row(name, PAPER_ACCURACY.get(name), as_cell(evaluation), as_cell(record.evaluation_15_queries),
-                        record.iterations_run, recipe.meta_iterations))  # fmt: skip
+                        record.iterations_run, recipe.meta_iterations, record.flat_for, where(record)))  # fmt: skip
     return rows
 
 
+def where(record: TrainingRecord) -> str:
+    """The devices that it was trained on, and its precision unless that is float32: "CPU" or "GPU, tf32"."""
+    devices = record.device.replace("cuda", "GPU").replace("cpu", "CPU").replace(", ", " and ")
+    return devices if record.precision == "float32" else f"{devices}, {record.precision}"
+
+
 def accuracy_table(rows: Iterable[Row] | None = None) -> str:
-    """Table 1 by recipe: the reported accuracy, ours, and whether ours reaches it."""
-    head = ["recipe", "reported", "here", "here, 15 queries", "reaches it", "meta-iterations"]
+    """Table 1 by recipe: the reported accuracy, ours, whether ours reaches it, and how it was trained."""
+    head = ["recipe", "reported", "here", "here, 15 queries", "reaches it", "meta-iterations", "on"]
     body = []
     for row in accuracy_rows() if rows is None else rows:
         reaches = "" if row.short is None else "yes" if row.short == 0 else f"no, {100 * row.short:.1f} short"
         body.append([f"`{row.recipe}`", as_printed(row.reported), percent(row.ours), percent(row.ours_15_queries),
-                     reaches, length(row) if row.iterations else "not trained"])  # fmt: skip
+                     reaches, length(row) if row.iterations else "not trained",
+                     row.trained_on if row.iterations else ""])  # fmt: skip
     return markdown(head, body)
 
 
 def standing(rows: Iterable[Row] | None = None) -> str:
-    """Rows with a reported number as a Markdown list: trained in full or not, within the reported interval or not."""
+    """Rows with a reported number as a Markdown list: trained to the end or not, within the reported interval or not.
+
+    The end is the recipe's last meta-iteration, or a validation accuracy that has long been flat (`Row.is_done`).
+    """
     rows = [row for row in (accuracy_rows() if rows is None else rows) if row.short is not None]
     groups = {
-        "In full, and within the reported interval or above": [r for r in rows if r.iterations >= r.of and r.short == 0],
-        "In full, and short of it": [r for r in rows if r.iterations >= r.of and r.short > 0],
-        "Not in full yet": [r for r in rows if r.iterations < r.of],
+        "To the end, and within the reported interval or above": [r for r in rows if r.is_done and r.short == 0],
+        "To the end, and short of it": [r for r in rows if r.is_done and r.short > 0],
+        "Not to the end yet": [r for r in rows if not r.is_done],
     }
     lines = []
     for group, found in groups.items():
@@ -79,8 +99,10 @@ def standing(rows: Iterable[Row] | None = None) -> str:
 
 
 def length(row: Row) -> str:
-    """ "8,000", or "5,800 of 60,000" for an unfinished run."""
-    return f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
+    """ "8,000", or "5,800 of 60,000" for an unfinished run, or "36,000 of 60,000, flat for 20,000" if it stopped early."""
+    if row.iterations >= row.of:
+        return f"{row.of:,}"
+    return f"{row.iterations:,} of {row.of:,}" + (f", flat for {row.flat_for:,}" if row.is_done else "")
 
 
 def literature_table() -> str:

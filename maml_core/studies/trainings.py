@@ -1,10 +1,10 @@
 """Studies that train: conditions that differ in one factor, with equal length and seeds, and their evaluation.
 
-A training run that two studies share runs only once.
+A training run that two studies share runs only once, and one that is complete is only read, wherever it was trained.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..episodes import TaskDistribution
 from ..networks import Weights
 from ..recipes import Recipe, find_recipe
 from ..results.protocol import measure
+from ..results.shipped import load_record
 from ..tasks.characters import Characters
 from ..training import checkpoints
 from ..training.checkpoints import CHECKPOINT
@@ -94,13 +95,24 @@ class Trainings:
 def _train(
     recipe: Recipe, tasks: TaskDistribution, validation: TaskDistribution, out: Path, settings: Settings
 ) -> TrainingRecord:
-    record = TrainingRecord.from_json(train(recipe, tasks, validation, out, settings), out)
+    record = _complete(recipe, out, settings) or TrainingRecord.from_json(
+        train(recipe, tasks, validation, out, settings), out
+    )
     if record.iterations_run != settings.iterations:
         raise ValueError(
             f"{out} is already at meta-iteration {record.iterations_run:,}, past the {settings.iterations:,} of this "
             "study: move it away, or choose at least as many --iterations."
         )
     return record
+
+
+def _complete(recipe: Recipe, out: Path, settings: Settings) -> TrainingRecord | None:
+    """The record of the run in `out` if nothing is left to train. Raises ValueError if it is a run with other settings."""
+    if not ((out / "history.json").exists() and (out / "weights.pt").exists()):
+        return None
+    record = load_record(out / "history.json")
+    record.check_settings(asdict(recipe) | {"seed": settings.seed}, out / "history.json")
+    return record if record.iterations_run == settings.iterations else None
 
 
 def _summary(record: TrainingRecord) -> dict[str, Any]:

@@ -49,6 +49,15 @@ class TrainingRecord:
         """The meta-iteration of the best theta, which is the one that ships; None before the first validation."""
         return self.best["iteration"] if self.best else None
 
+    @property
+    def flat_for(self) -> int:
+        """Meta-iterations since validation first came within its 95% interval of its best: 0 if it is the best by far."""
+        if self.best is None or self.best["ci95"] is None or self.recipe.is_regression:
+            return 0
+        level = self.best["validation"] - self.best["ci95"]
+        since = next(row["iteration"] for row in self.history if (row["validation"] or 0) >= level)
+        return self.iterations_run - since
+
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: Path | str) -> "TrainingRecord":
         """Build the record from the content of a JSON file or of a checkpoint, ignoring its tensors.

@@ -158,9 +158,9 @@ def test_standing_groups_rows_by_length_and_reported_interval():
 
     rows = [row("a", 0.96, 100), row("b", 0.9, 100), row("c", 0.99, 7), row("d", 0.9, 100, None), row("e", None, 0)]
     assert tables.standing(rows).splitlines() == [
-        "- **In full, and within the reported interval or above**: `a` 96.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
-        "- **In full, and short of it**: `b` 90.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
-        "- **Not in full yet**: `c` 99.0 ± 0.2 (reported 95.0 ± 1.0), 7 of 100.",
+        "- **To the end, and within the reported interval or above**: `a` 96.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
+        "- **To the end, and short of it**: `b` 90.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
+        "- **Not to the end yet**: `c` 99.0 ± 0.2 (reported 95.0 ± 1.0), 7 of 100.",
     ]
 
 

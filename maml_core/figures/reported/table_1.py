@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
     """Table 1 as dots with intervals, an axes for each setting: the literature's rows in grey, ours in blue.
 
-    rows: `tables.accuracy_rows()`. Ours are hollow where fewer meta-iterations were run than the recipe has,
+    rows: `tables.accuracy_rows()`. Ours are hollow where the training has not come to its end (`Row.is_done`),
     and a number at the left edge where they lie outside the picture.
     """
     here = {
@@ -38,7 +38,7 @@ def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
             if cell is None:
                 continue
             colour = COLOURS["maml"] if row else "#555555"
-            face = "white" if row and row.iterations < row.of else colour
+            face = "white" if row and not row.is_done else colour
             if 100 * cell[0] < left:  # far off: the number instead of a dot, so that the others stay apart
                 ax.annotate(f"\u25c2 {100 * cell[0]:.1f}", (left, place), (3, 0), textcoords="offset points", va="center",
                             color=colour, fontsize=9)  # fmt: skip
