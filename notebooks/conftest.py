@@ -1,7 +1,8 @@
 """How the notebooks run under nbval: without the network, and compared with what is saved as far as the data allow.
 
-stderr is never compared, since progress bars go there. The saved outputs are Omniglot's: without it, a cell with the tag
-`reads-characters` has to run, but what it shows is not compared. (tests/test_notebooks.py holds who has the tag.)
+Progress bars are off, as in the saved outputs, and stderr is never compared, since warnings about a machine go there. The
+saved outputs are Omniglot's: without it, a cell with the tag `reads-characters` has to run, but its outputs are not compared.
+(tests/test_notebooks.py holds who has the tag.)
 """
 
 import functools
@@ -11,7 +12,7 @@ import pytest
 
 from maml_core.tasks import load_characters
 
-os.environ["MAML_DOWNLOAD"] = "0"  # the kernels inherit it
+os.environ |= {"MAML_DOWNLOAD": "0", "TQDM_DISABLE": "1"}  # the kernels inherit them
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

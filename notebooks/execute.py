@@ -4,6 +4,7 @@ What differs between two runs without saying anything to a reader is not saved: 
 progress bars, times, and the exact Python.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Failed(Exception):
 
 def main(arguments: list[str]) -> int:
     """Execute the notebooks named, or all that begin with a digit; 1 when a cell fails."""
+    os.environ["TQDM_DISABLE"] = "1"  # no progress bars in saved outputs; kernels inherit it
     paths = [Path(name) for name in arguments] or sorted(FOLDER.glob("[0-9]*.ipynb"))
     if not paths:
         print(f"No notebooks in {FOLDER}.", file=sys.stderr)

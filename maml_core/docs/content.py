@@ -6,7 +6,13 @@ from functools import partial
 from typing import Any
 
 from ..results.comparisons import (
-    families_table, gpu_table, navigation_table, records_table, speed_rows, speed_table, variants_table,
+    families_table,
+    gpu_table,
+    navigation_table,
+    records_table,
+    speed_rows,
+    speed_table,
+    variants_table,
 )  # fmt: skip
 from ..results.shipped import SHIPPED, load_study, load_study_weights
 from ..results.tables import accuracy_table, as_cell, error_table, literature_table, percent

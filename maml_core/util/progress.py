@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Iterable
+from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 
-def progress(items: Iterable | None, label: str, total: int | None = None, show: bool = True, initial: int = 0) -> tqdm:
-    """Iterate over `items` with a progress bar on stderr; without stderr, or with `show=False`, without a bar.
+def progress(items: Iterable | None, label: str, total: int | None = None, show: bool = True, initial: int = 0) -> Any:
+    """Iterate over `items` with tqdm's progress bar: a widget in a notebook, elsewhere a line of text on stderr.
 
-    If `items` is None, advance the bar from `initial` with `update(n)`.
+    If `items` is None, advance the bar from `initial` with `update(n)`. There is no bar without stderr, with `show=False`,
+    or where the environment sets TQDM_DISABLE=1, as it does when notebooks are executed to be saved or compared.
     """
     hidden = not show or sys.stderr is None  # closed: 2>&-, or pythonw
-    # Plain tqdm, not tqdm.auto, which would put a widget into every committed notebook.
-    return tqdm(items, desc=label, total=total, initial=initial, disable=hidden, file=sys.stderr, mininterval=0.5)
+    options: dict[str, Any] = {"disable": True} if hidden else {}  # an explicit False would override TQDM_DISABLE
+    return tqdm(items, desc=label, total=total, initial=initial, file=sys.stderr, mininterval=0.5, **options)

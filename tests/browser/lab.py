@@ -20,13 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-QUIET = [
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+QUIET = "--disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()
 
 
 def find_chromium() -> str | None:
@@ -75,6 +69,7 @@ class Lab:
                    "--LabApp.expose_app_in_browser=True", "--allow-root"]  # fmt: skip
         # Its kernels may not see what a person's own settings would change.
         env = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "MAML_DOWNLOAD": "0"}
+        env.pop("TQDM_DISABLE", None)  # a reader sees progress bars, whatever the process that compares notebooks has set
         env["MAML_DATA"] = os.environ.get("MAML_DATA", str(ROOT / "data"))
         with log.open("w") as out:
             self._server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env)
@@ -140,6 +135,11 @@ class NotebookPage:
         return self.page.evaluate(
             f"() => {CODE}.flatMap(c => c.model.outputs.toJSON()).filter(o => o.output_type == 'error').map(o => o.evalue)"
         )
+
+    def stderr(self) -> list[str]:
+        """What JupyterLab shows in red although it is no error."""
+        of = f"{CODE}.flatMap(c => c.model.outputs.toJSON()).filter(o => o.name == 'stderr')"
+        return self.page.evaluate(f"() => {of}.map(o => String(o.text))")
 
     def panel_cells(self) -> list[int]:
         """The places of the cells that show a live panel."""

@@ -61,6 +61,7 @@ def test_runs_and_its_panels_answer(opened: NotebookPage, lab: Lab, screenshots:
                 raise AssertionError(f"{name}, cell {cell}: {label} changed nothing ({error})") from error
         opened.page.screenshot(path=screenshots / f"{name}-cell-{cell}-after.png")
     assert opened.cell_errors() == []
+    assert opened.stderr() == []
     assert opened.errors == []
     assert "Traceback" not in lab.log.read_text()
 
@@ -96,18 +97,22 @@ trainer = MetaTrainer(recipe.build_learner(), recipe.build_tasks(), torch.Genera
 losses = meta_train(trainer, 10_000_000)"""
 
 
-def test_interrupt_keeps_what_was_trained(scratch: Callable[[list[str]], NotebookPage]) -> None:
+def test_interrupt_keeps_what_was_trained(scratch: Callable[[list[str]], NotebookPage], screenshots: Path) -> None:
+    """And the progress bar is a widget, rather than red text."""
     opened = scratch(
         [LIVE, "assert 10_000_000 > len(losses) == trainer.iteration > 0", "assert len(meta_train(trainer, 5)) == 5"]
     )
     opened.run_all()
     # The bar's line tells that meta-iterations run; only then is there something to keep.
     opened.page.locator(".jp-OutputArea", has_text="loss ").first.wait_for(timeout=60_000)
+    assert opened.page.locator(".widget-hprogress").count() == 1
+    opened.page.screenshot(path=screenshots / "progress.png")
     opened.call("commands.execute('notebook:interrupt-kernel')")
     opened.page.locator(".jp-OutputArea", has_text="Progress so far is kept.").first.wait_for(timeout=30_000)
     opened.wait_for_counts(3)
     opened.wait_idle()
     assert opened.cell_errors() == []
+    assert opened.stderr() == []
     assert opened.errors == []
 
 

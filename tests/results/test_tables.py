@@ -58,12 +58,16 @@ def test_accuracy_table_shows_lengths_and_shortfalls():
         tables.Row("a", (0.987, 0.004), (0.99, 0.004), (0.97, 0.003), 60_000, 60_000),
         tables.Row("b", (0.987, 0.004), (0.9, 0.01), None, 500, 60_000),
         tables.Row("c", None, None, None, 0, 60_000),
+        tables.Row("d", None, (0.9, 0.01), None, 36_000, 60_000, flat_for=20_000, trained_on="GPU, tf32"),
+        tables.Row("e", None, (0.9, 0.01), None, 36_000, 60_000, flat_for=14_000),
     ]
     head, rule, *body = tables.accuracy_table(rows).splitlines()
     assert set(rule) == set("| -") and {len(line) for line in body} == {len(head)}
-    assert cells(body[0]) == ["`a`", "98.7 ± 0.4", "99.0 ± 0.4", "97.0 ± 0.3", "yes", "60,000"]
-    assert cells(body[1]) == ["`b`", "98.7 ± 0.4", "90.0 ± 1.0", "–", "no, 8.3 short", "500 of 60,000"]
+    assert cells(body[0]) == ["`a`", "98.7 ± 0.4", "99.0 ± 0.4", "97.0 ± 0.3", "yes", "60,000", "CPU"]
+    assert cells(body[1]) == ["`b`", "98.7 ± 0.4", "90.0 ± 1.0", "–", "no, 8.3 short", "500 of 60,000", "CPU"]
     assert cells(body[2]) == ["`c`", "–", "–", "–", "", "not trained"]
+    assert cells(body[3])[-2:] == ["36,000 of 60,000, flat for 20,000", "GPU, tf32"]
+    assert cells(body[4])[-2:] == ["36,000 of 60,000", "CPU"]
 
 
 def test_reproduce_prints_the_shipped_results(capsys):
@@ -157,8 +161,10 @@ def test_standing_groups_rows_by_length_and_reported_interval():
         return tables.Row(name, reported, ours and (ours, 0.002), None, iterations, 100)
 
     rows = [row("a", 0.96, 100), row("b", 0.9, 100), row("c", 0.99, 7), row("d", 0.9, 100, None), row("e", None, 0)]
+    rows.append(tables.Row("f", (0.95, 0.01), (0.96, 0.002), None, 36_000, 60_000, flat_for=20_000))
     assert tables.standing(rows).splitlines() == [
-        "- **To the end, and within the reported interval or above**: `a` 96.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
+        "- **To the end, and within the reported interval or above**: `a` 96.0 ± 0.2 (reported 95.0 ± 1.0), 100; "
+        "`f` 96.0 ± 0.2 (reported 95.0 ± 1.0), 36,000 of 60,000, flat for 20,000.",
         "- **To the end, and short of it**: `b` 90.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
         "- **Not to the end yet**: `c` 99.0 ± 0.2 (reported 95.0 ± 1.0), 7 of 100.",
     ]
