@@ -1,7 +1,7 @@
 """How the notebooks run under nbval: without the network, and compared with what is saved as far as the data allow.
 
 Progress bars are off, as in the saved outputs, and stderr is never compared, since warnings about a machine go there. The
-saved outputs are Omniglot's: without it, a cell with the tag `reads-characters` has to run, but its outputs are not compared.
+saved outputs are Omniglot's: without it, a cell with the tag `reads-characters` has to run, but nothing is compared.
 (tests/test_notebooks.py holds who has the tag.)
 """
 

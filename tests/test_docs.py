@@ -254,7 +254,7 @@ def the_sinusoid_gains_most() -> bool:
 
 def longer_recipes_are_unfinished() -> bool:
     rows = [row for row in accuracy_rows() if row.of == 60_000 and row.recipe.startswith("omniglot")]
-    return sum(row.iterations < row.of for row in rows) >= 3
+    return sum(not row.is_done for row in rows) >= 3
 
 
 CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
@@ -262,7 +262,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("README.md", "those of the first three convolutions fall to almost zero", only_the_fourth_moves),
     ("README.md", "The reported accuracy depends on what batch norm sees", batch_norm_decides),
     ("README.md", "With an alpha of its own, pretraining keeps up", pretraining_keeps_up),
-    ("README.md", "many of the paper's longer recipes are unfinished", longer_recipes_are_unfinished),
+    ("README.md", "some of the paper's longer recipes are unfinished", longer_recipes_are_unfinished),
     ("docs/results.md", "both networks are above the paper's interval on 5-way 1-shot", full_rows_are_above),
     (
         "docs/results.md",

@@ -9,18 +9,19 @@ from ..results.comparisons import (
     families_table,
     gpu_table,
     navigation_table,
+    overfitting_table,
     records_table,
     speed_rows,
     speed_table,
     variants_table,
 )  # fmt: skip
-from ..results.shipped import SHIPPED, load_study, load_study_weights
+from ..results.shipped import SHIPPED, load_cpu_record, load_study, load_study_weights
 from ..results.tables import accuracy_table, as_cell, error_table, literature_table, percent
 from ..studies.multitask import COMPARED_SEEDS, SEEDS
 from ..studies.multitask_training import TO_THE_MEAN
 from ..tasks.sinusoid import SinusoidTasks
 from ..util.seeding import seeded_generator
-from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, iterations, listed, minutes, reported, standing, verdict
+from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, flat, iterations, listed, minutes, reported, standing, verdict
 
 # Studies
 
@@ -156,6 +157,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "families-table": families_table,
     "variants-table": variants_table,
     "records-table": records_table,
+    "overfitting-table": overfitting_table,
     "speed-table": speed_table,
     "speed-machine": machine,
     "gpu-table": gpu_table,
@@ -169,8 +171,15 @@ CONTENT: dict[str, Callable[[], str]] = {
     "maml-5way-reported": partial(reported, MEAN),
     "mlp-accuracy": partial(accuracy, f"{MEAN}-mlp"),
     "mlp-reported": partial(reported, f"{MEAN}-mlp"),
+    "sum-5way-standing": partial(standing, SUM),
     "maml-20way-standing": partial(standing, "omniglot-20way-1shot"),
+    "first-order-20way-standing": partial(standing, "omniglot-20way-1shot-first-order"),
     "first-order-5way-standing": partial(standing, "omniglot-5way-1shot-first-order"),
+    **{f"{kind}5shot-{what}": partial(function, f"omniglot-5way-5shot{ending}")
+       for kind, ending in (("", ""), ("first-order-", "-first-order"), ("fast-", "-fast"))
+       for what, function in (("standing", standing), ("flat", flat))},
+    "fast-20way-5shot-standing": partial(standing, "omniglot-20way-5shot-fast"),
+    "best-on-cpu": lambda: f"{percent(as_cell(load_cpu_record('omniglot-20way-1shot-best').evaluation))}%",
     "fast-20way-accuracy": partial(accuracy, FAST),
     "fast-20way-reported": partial(reported, FAST),
     "fast-20way-verdict": partial(verdict, FAST),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ..recipes import RECIPES
 from ..results.literature import PAPER_ACCURACY
-from ..results.shipped import is_shipped, load_shipped
+from ..results.shipped import is_shipped, load_cpu_record, load_shipped
 from ..results.tables import Row, accuracy_rows, length, percent
 
 FAST, FAST_5WAY = "omniglot-20way-1shot-fast", "omniglot-5way-1shot-fast"
@@ -59,6 +59,11 @@ def standing(recipe: str) -> str:
     return f"reaches {accuracy(recipe)} after {after} meta-iterations, {verdict(recipe)}{still}"
 
 
+def flat(recipe: str) -> str:
+    """Meta-iterations for which its validation accuracy has been flat: "19,600"."""
+    return f"{row_of(recipe).flat_for:,}"
+
+
 def minutes(recipe: str) -> str:
-    """Minutes of one CPU core that the shipped run took."""
-    return f"{load_shipped(recipe)[1].cpu_seconds / 60:.0f}"
+    """Minutes of one CPU core that its training run took."""
+    return f"{load_cpu_record(recipe).cpu_seconds / 60:.0f}"

@@ -8,7 +8,7 @@ from typing import Any
 from ..recipes import find_recipe
 from ..training.record import TrainingRecord
 from .literature import reported
-from .shipped import SHIPPED, is_shipped, load_shipped, load_study
+from .shipped import SHIPPED, is_shipped, load_cpu_record, load_study
 from .tables import as_cell, as_printed, in_words, markdown, percent
 
 # A variant's name in the table of the literature, if its own paper reports 5-way 1-shot.
@@ -69,7 +69,7 @@ def families_table() -> str:
     )
 
 
-# Changes to the paper's 20-way 1-shot recipe, and the shipped run (or condition of what-adapts) that shows each.
+# Changes to the paper's 20-way 1-shot recipe, and the recipe (or condition of what-adapts) whose CPU run shows each.
 RECORDS = {
     "the paper's recipe: five steps of everything, sum / K": "omniglot-20way-1shot",
     "one step, an alpha learned for each layer, mean loss, a learning rate of 4e-3 that falls to 0": "everything",
@@ -87,12 +87,22 @@ def records_table() -> str:
     for change, name in RECORDS.items():
         if name not in study and not is_shipped(name):
             continue
-        record = _as_record(study[name]) if name in study else load_shipped(name)[1]
+        record = _as_record(study[name]) if name in study else load_cpu_record(name)
         marks = [minutes_to(record, mark) for mark in MARKS]
         body.append([change, f"{record.cpu_seconds / record.iterations_run:.2f} s", *marks, f"{record.iterations_run:,}",
                      f"{record.cpu_seconds / 60:.0f}", percent(as_cell(record.evaluation))])  # fmt: skip
     head = ["what changed", "each takes", *(f"to {100 * mark:g}%" for mark in MARKS)]
     return markdown([*head, "meta-iterations", "minutes", "test accuracy"], body)
+
+
+def overfitting_table() -> str:
+    """Accuracy on validation and test characters with each of the remedies against overfitting."""
+    body = []
+    for row in load_study("overfitting").rows:
+        best, judged = row["best"], row["judged"]
+        cells = [(best["validation"], best["ci95"]), as_cell(judged["paper"]), as_cell(judged["15 queries"])]
+        body.append([row["condition"], *map(percent, cells)])
+    return markdown(["remedy", "validation", "test", "test, 15 queries"], body)
 
 
 def _as_record(row: Mapping[str, Any]) -> TrainingRecord:

@@ -39,6 +39,15 @@ def load_record(path: Path) -> TrainingRecord:
     return TrainingRecord.from_json(json.loads(path.read_text()), path)
 
 
+def load_cpu_record(name: str) -> TrainingRecord:
+    """The record of a recipe's training run on a CPU, for comparisons of time.
+
+    Where the shipped weights come from a GPU, it is that of another run of the recipe, in the folder trained/cpu.
+    """
+    path = SHIPPED / "cpu" / f"{name}.json"
+    return load_record(path if path.exists() else SHIPPED / f"{name}.json")
+
+
 def unfinished_file(name: str) -> Path:
     """Where the package ships a recipe's checkpoint while its training run is unfinished."""
     return SHIPPED / "unfinished" / f"{name}.pt"

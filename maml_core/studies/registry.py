@@ -31,6 +31,11 @@ def _adapting(what: str) -> Condition:
     return Condition("omniglot-20way-1shot-fast", {"adapts": what, "meta_iterations": 1_000})
 
 
+def _remedies(turned_classes: bool, jitter: bool) -> Condition:
+    """The best recipe with and without its remedies against overfitting."""
+    return Condition("omniglot-20way-1shot-best", {"turned_classes": turned_classes, "jitter": jitter})
+
+
 def _trained(name: str, question: str, conditions: dict[str, Condition], ships: bool = False, **how: Any) -> Study:
     """A study that trains. ships: whether its weights ship with its results; how: arguments of Trainings."""
     answer = Trainings(conditions, **how)
@@ -78,6 +83,13 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
     _trained("what-adapts",
              "What adapts, 20-way 1-shot: one inner step, an alpha learned for each layer that takes part",
              {what: _adapting(what) for what in ADAPTING}, iterations=1000, validate_every=250, ships=True),
+    _trained("overfitting",
+             "The last block alone, 20-way 1-shot: what is each remedy against overfitting worth?",
+             {"neither": _remedies(False, False),
+              "turned characters as classes": _remedies(True, False),
+              "jitter": _remedies(False, True),
+              "both": _remedies(True, True)},
+             iterations=24_000, validate_every=2000),
     _families(5, SECOND_ORDER, iterations=1000, validate_every=200),
     _families(20, WAYS_20_MEAN, iterations=300, validate_every=50),  # where the mean learns faster (loss-scale-20way)
     # Measurements of shipped weights.

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-QUIET = "--disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()
+QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 def find_chromium() -> str | None:
@@ -35,7 +35,9 @@ def find_chromium() -> str | None:
 def browser() -> Iterator[Browser]:
     """A headless Chromium without a sandbox of its own (containers seldom let it make one)."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", *QUIET])
+        chromium = playwright.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox", "--no-first-run", *QUIET]
+        )
         yield chromium
         chromium.close()
 

@@ -252,7 +252,7 @@ def test_invalid_settings_are_refused(wrong):
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_every_variant_learns(variant):
     """Built by name from the sinusoid recipe: the loss after adaptation falls, and the result can be evaluated."""
-    recipe = replace(find_recipe("sinusoid-10shot"), variant=variant, inner_steps=2, meta_learning_rate=1e-2)
+    recipe = replace(find_recipe("sinusoid-10shot"), variant=variant, inner_steps=2, meta_learning_rate=5e-3)
     learner = recipe.build_learner()
     trainer = make_trainer(learner, recipe.build_tasks(), seeded(0), 8, learning_rate=recipe.meta_learning_rate)
     losses = trainer.run(40 if variant == "imaml" else 150)

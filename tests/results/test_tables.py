@@ -9,7 +9,7 @@ from maml_core.learners import READERS
 from maml_core.recipes import RECIPES
 from maml_core.results import comparisons, load_shipped, load_study, tables
 from maml_core.results.literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, reported
-from maml_core.results.shipped import SHIPPED
+from maml_core.results.shipped import SHIPPED, load_cpu_record
 from maml_core.studies import STUDIES
 from maml_core.training.record import TrainingRecord
 from tests.small import SMALL
@@ -150,10 +150,48 @@ def test_records_table_gets_faster_from_row_to_row():
     head, _, *body = [cells(line) for line in comparisons.records_table().splitlines()]
     first = [float(line[2]) for line in body[:3]]
     assert first == sorted(first, reverse=True) and first[0] > 50 * first[2]
-    record = load_shipped("omniglot-20way-1shot")[1]
+    record = load_cpu_record("omniglot-20way-1shot")
+    assert record.device == "cpu"
     at = next(i for i, row in enumerate(record.history) if row["validation"] >= 0.8)
     assert body[0][2] == f"{record.cpu_by_history[at] / 60:.1f}"
     assert body[0][head.index("meta-iterations")] == f"{record.iterations_run:,}"
+
+
+def test_gpu_table_has_a_line_for_each_recipe_and_precision():
+    seen = {
+        "gpu": "a GPU",
+        "gradients: a": {"float64": 1e-15, "float32": 2.4e-6},
+        "timings: a": {
+            "ms": {"eager, float32": 90.0, "graph, float32": 1.726},
+            "minutes of a full training": {"eager, float32": 9.0, "graph, float32": 1.73},
+        },
+        "timings: b": {"ms": {"graph, tf32": 5.5}, "minutes of a full training": {"graph, tf32": 5.5}},
+    }  # fmt: skip
+    _, _, *body = map(cells, comparisons.gpu_table(seen).splitlines())
+    assert body == [["`a`", "float32", "1.73", "1.7", "2e-06"], ["`b`", "tf32", "5.50", "5.5", "–"]]
+    shipped = comparisons.gpu_rows()
+    assert (
+        shipped["omniglot-20way-1shot"]["float32"]["minutes"] < 12
+        and shipped["omniglot-5way-1shot"]["float32"]["minutes"] < 2
+    )
+    for row in (row for rows in shipped.values() for row in rows.values()):
+        assert row["ms"] > 0 and row.get("error", 0) < 1
+
+
+def test_overfitting_table_has_the_numbers_of_the_study():
+    rows = {row["condition"]: row for row in load_study("overfitting").rows}
+    _, _, *body = [cells(line) for line in comparisons.overfitting_table().splitlines()]
+    assert [line[0] for line in body] == list(rows) == ["neither", "turned characters as classes", "jitter", "both"]
+    assert body[3][2] == tables.percent(tables.as_cell(load_shipped("omniglot-20way-1shot-best")[1].evaluation))
+
+
+def test_trained_on_names_devices_and_precision():
+    def on(device, precision):
+        return tables.where(TrainingRecord(recipe=SMALL, device=device, precision=precision))
+
+    assert (
+        on("cpu", "float32") == "CPU" and on("cuda", "tf32") == "GPU, tf32" and on("cuda, cpu", "float32") == "GPU and CPU"
+    )
 
 
 def test_standing_groups_rows_by_length_and_reported_interval():

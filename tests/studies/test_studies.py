@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped, load_study, load_study_weights, protocol
 from maml_core.results import shipped as results
 from maml_core.results.study_result import StudyResult
-from maml_core.studies import STUDIES, Condition, Study, StudyContext, Trainings, measurements
+from maml_core.studies import STUDIES, Condition, Study, StudyContext, Trainings, measurements, trainings
 from maml_core.tasks import Characters, SinusoidTasks
 from maml_core.tasks.glyphs import draw_glyphs
 from maml_core.training import monitor
@@ -58,6 +59,11 @@ def test_conditions_of_a_study_differ_in_one_factor():
         different = {key for recipe in recipes for key in recipe if recipe[key] != recipes[0][key]} - {"name"}
         if name == "variants":  # first order is one of them, with its own field
             different.remove("first_order")
+        if name == "overfitting":  # two factors, every combination of them
+            assert {(recipe["turned_classes"], recipe["jitter"]) for recipe in recipes} == set(
+                product([False, True], repeat=2)
+            )
+            different.remove("jitter")
         if any(recipe["variant"] in READERS for recipe in recipes):
             different -= {"inner_steps", "test_steps", "inner_loss"}  # only matter for gradient steps, not for readers
         assert len(different) == 1, study.question
@@ -87,6 +93,20 @@ def test_study_evaluates_with_its_protocols(few_glyphs, tmp_path):
     (row,) = study_of(answer).run(quiet_context(few_glyphs, tmp_path, seeds=(0,))).rows
     assert row["judged"]["turned"]["accuracy"] != row["judged"]["upright"]["accuracy"]
     assert row["judged"]["upright"]["queries"] == 2
+
+
+def test_complete_runs_are_only_read(few_glyphs, tmp_path, monkeypatch):
+    """Even where they come from another machine without their checkpoints; one with other settings is refused."""
+    result = study_of().run(quiet_context(few_glyphs, tmp_path, seeds=(0,)))
+    for checkpoint in tmp_path.rglob("checkpoint*.pt"):
+        checkpoint.unlink()
+    monkeypatch.setattr(trainings, "train", lambda *arguments: pytest.fail("trained again"))
+    assert study_of().run(quiet_context(few_glyphs, tmp_path, seeds=(0,))).rows == result.rows
+    other = replace(ONE_FACTOR, conditions={"sum": Condition("omniglot-5way-1shot-mlp", {"alpha": 0.3})})
+    folder = tmp_path / Condition("omniglot-5way-1shot-mlp", TINY).folder(0)
+    folder.rename(tmp_path / other.conditions["sum"].folder(0))
+    with pytest.raises(ValueError, match="alpha is 0.4 in the checkpoint and 0.3 here"):
+        study_of(other).run(quiet_context(few_glyphs, tmp_path, seeds=(0,)))
 
 
 def test_study_saves_the_weights_of_the_first_seed(few_glyphs, tmp_path, monkeypatch):

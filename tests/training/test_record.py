@@ -121,3 +121,16 @@ def test_run_of_a_newer_version_is_rejected_and_left_alone(tmp_path, capsys, com
     err = capsys.readouterr().err
     assert "was written by a newer maml_core (its schema is 3; this version reads up to 2): update maml_core." in err
     assert str(tmp_path) in err and {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_validation_is_flat_since_it_came_within_its_interval_of_the_best():
+    def flat_for(*validations, ran=None):
+        history = [{"iteration": 10 * (i + 1), "validation": v, "ci95": 0.01} for i, v in enumerate(validations)]
+        best = max(history, key=lambda row: row["validation"], default=None)
+        recipe = find_recipe("omniglot-5way-1shot")
+        return TrainingRecord(recipe=recipe, history=history, best=best, iterations_run=ran or 10 * len(history)).flat_for
+
+    assert flat_for() == 0  # not validated yet
+    assert flat_for(0.5, 0.6, 0.7) == 0  # rising by more than the interval
+    assert flat_for(0.5, 0.695, 0.7, 0.66) == 20 and flat_for(0.5, 0.695, 0.7, 0.66, ran=45) == 25
+    assert TrainingRecord(recipe=SMALL, history=[{"validation": 0.1}], best={"validation": 0.1, "ci95": 0.1}).flat_for == 0
