@@ -1,0 +1,76 @@
+"""`python -m tools.site build/site`: writes the site's sources to a temporary folder, and has Sphinx build it."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from sphinx.cmd.build import build_main
+
+from . import api
+from .chapters import Chapter
+from .live import FRAGMENTS, Fragments
+from .pages import ROOT, find_pages, relink
+
+DESCRIPTION = "The MAML paper, reviewed: chapters with code, figures and results, to read without installing anything."
+
+
+def toctree(caption: str, entries: list[str]) -> str:
+    """A group of pages in the navigation."""
+    return "\n".join(["```{toctree}", ":hidden:", ":maxdepth: 2", f":caption: {caption}", "", *entries, "```"])
+
+
+def write_sources(folder: Path, fragments: Fragments) -> None:
+    """Every page as Markdown, and the pictures that pages show."""
+    pages = find_pages()
+    shutil.copytree(ROOT / "figures", folder / "figures")
+    chapters, docs = [], []
+    for file, page in pages.items():
+        target = folder / page
+        target.parent.mkdir(exist_ok=True)
+        if file.endswith(".ipynb"):
+            text = Chapter(file, folder, pages, fragments).markdown()
+            title = text.partition("\n")[0].lstrip("# ").partition(":")[0]
+            chapters.append(f"{title} <{page.removesuffix('.md')}>")
+        else:
+            text = relink((ROOT / file).read_text(encoding="utf-8"), file, pages)
+            docs += [page.removesuffix(".md")] * (file != "README.md")
+        target.write_text(text, encoding="utf-8")
+    with (folder / "index.md").open("a", encoding="utf-8") as index:
+        index.write("\n\n".join(["", toctree("Chapters", chapters), toctree("Behind them", [*docs, "api/index"]), ""]))
+    (folder / "api").mkdir()
+    (folder / "api" / "index.md").write_text(api.index_page(), encoding="utf-8")
+    for name in api.MODULES:
+        (folder / "api" / f"{name}.md").write_text(api.module_page(name), encoding="utf-8")
+
+
+def build(out: Path, fragments: Fragments = FRAGMENTS) -> None:
+    """Build the site in a new folder, or in place of an earlier site.
+
+    Raises FileExistsError for a folder with something else in it, and RuntimeError if Sphinx has anything to complain about.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
+        raise FileExistsError(f"{out} holds something other than a site, so name a new folder.")
+    with tempfile.TemporaryDirectory() as folder:
+        sources, site = Path(folder) / "sources", Path(folder) / "site"
+        sources.mkdir()
+        write_sources(sources, fragments)
+        options = ["-q", "-b", "html", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", f"{folder}/doctrees"]
+        if build_main([*options, str(sources), str(site)]):
+            raise RuntimeError("Sphinx could not build the site: see its warnings above.")
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(site, out)
+
+
+def main(arguments: list[str]) -> None:
+    """Build the site in the folder named."""
+    out = Path(arguments[0])
+    try:
+        build(out)
+    except (FileExistsError, FileNotFoundError, RuntimeError) as error:
+        sys.exit(str(error))
+    print(f"The site is in {out}: open {out / 'index.html'}, or copy the folder to any file server.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,46 @@
+"""The last steps to HTML, as an extension of Sphinx: formulas as MathML; pictures that load late and keep their place."""
+
+from typing import Any
+
+import imagesize
+from bs4 import BeautifulSoup
+from docutils.nodes import SkipNode, math, math_block
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
+
+def formula(translator: HTML5Translator, node: math) -> None:
+    """A formula within a line."""
+    translator.body.append(tex2mathml(node.astext(), as_block=False))
+    raise SkipNode
+
+
+def display(translator: HTML5Translator, node: math_block) -> None:
+    """A formula on a line of its own."""
+    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise SkipNode
+
+
+def place_pictures(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Give each picture of a page its width and height, so that nothing jumps; all but the first load when scrolled to."""
+    if "body" not in context:
+        return
+    files = {to: app.srcdir / path for path, to in app.builder.images.items()}
+    page = BeautifulSoup(context["body"], "html.parser")
+    for number, picture in enumerate(page.find_all("img")):
+        file = files.get(picture["src"].rpartition("/")[2])
+        if file:
+            picture["width"], picture["height"] = imagesize.get(file)
+            del picture["style"]
+        picture["decoding"] = "async"
+        if number:
+            picture["loading"] = "lazy"
+    context["body"] = str(page)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (formula, None), (display, None))
+    app.connect("html-page-context", place_pictures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
