@@ -27,7 +27,7 @@ JOBS ?= 2
 # Time limit for a notebook cell in seconds: readers have to wait for slow cells, too.
 CELL_TIMEOUT = 120
 
-.PHONY: help lab lint check test lock notebooks figures docs bench bench-panels clean
+.PHONY: help lab lint check test lock notebooks figures docs site bench bench-panels clean
 
 ifeq ($(filter auto cpu cuda,$(TORCH)),)
 $(error TORCH is "$(TORCH)", but it has to be auto, cpu or cuda)
@@ -45,6 +45,7 @@ help:
 	@echo "make notebooks    execute the notebooks and save their outputs"
 	@echo "make figures      redraw the figures"
 	@echo "make docs         fill the results into README.md and docs/"
+	@echo "make site         build the review as a web site in build/site, from the saved outputs"
 	@echo "make lock         write the versions of all installed packages to requirements.lock"
 	@echo "make bench        compare training speed with other MAML libraries (installs them into .venv-bench)"
 	@echo "make bench-panels time the panels in a browser, from key press to new picture"
@@ -72,7 +73,7 @@ check: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) $(CHECKED)
 
 # JOBS processes with one thread each; each takes one test file at a time, the longest first.
-test: .venv/.installed
+test: .venv/.site
 	@start=$$(date +%s); status=0; \
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 	  --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) tests/browser tests/test_rerun.py notebooks tests || status=$$?; \
@@ -81,7 +82,7 @@ test: .venv/.installed
 
 # The tested environment for any build of torch: without the suffix of the build, as in 2.15.0+cpu, and without the GPU
 # libraries, whose versions torch's CUDA build pins itself.
-lock: .venv/.installed
+lock: .venv/.site
 	@{ echo "# Written by make lock. To install the tested versions: pip install -c requirements.lock -r requirements.txt"; \
 	  $(RUN) -m pip freeze --exclude-editable | sed 's/+.*//' | grep -Ev '^(nvidia-|cuda-|triton==)'; } > requirements.lock.part
 	@mv requirements.lock.part requirements.lock
@@ -96,6 +97,9 @@ figures: .venv/.installed
 docs: .venv/.installed
 	$(RUN) -m maml_core.docs
 
+site: .venv/.site
+	$(RUN) -m tools.site build/site
+
 bench: .venv-bench/.installed
 	.venv-bench/bin/python -m bench $(BENCH_FLAGS)
 
@@ -104,7 +108,7 @@ bench-panels: .venv/.installed
 
 clean:
 	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info notebooks/.ipynb_checkpoints
-	find maml_core tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find maml_core tests notebooks tools -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last, so that a failed or interrupted installation is continued by the next call.
 # An environment without a working pip is incomplete and is replaced.
@@ -134,6 +138,12 @@ clean:
 	@mkdir -p $(SETTINGS)
 	@echo '$(NO_NEWS)' > $(SETTINGS)/overrides.json
 	@echo $(TORCH) > $@
+
+# Only the site and its tests need these.
+.venv/.site: requirements-site.txt .venv/.installed
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-site.txt || \
+	  { echo "Sphinx could not be installed: see pip's message above. Running make again continues from here." >&2; exit 1; }
+	@touch $@
 
 # The other libraries are only needed here. While one of them is missing there is no stamp, so the next call tries again.
 .venv-bench/.installed: .venv/.installed bench/environment.py

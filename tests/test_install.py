@@ -134,7 +134,8 @@ def test_index_is_only_queried_if_needed(build, monkeypatch):
 
 
 def test_lock_has_every_pinned_version_and_no_build_of_torch():
-    pinned = re.findall(r"^[\w-]+==\S+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    required = [(ROOT / name).read_text() for name in ("requirements.txt", "requirements-site.txt")]
+    pinned = re.findall(r"^[\w-]+==\S+", "\n".join(required), re.MULTILINE)
     locked = (ROOT / "requirements.lock").read_text()
     assert set(pinned) <= set(locked.split()), "make lock updates it"
     assert "+" not in locked and "nvidia-" not in locked

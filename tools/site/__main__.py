@@ -10,9 +10,7 @@ from sphinx.cmd.build import build_main
 from . import api
 from .chapters import Chapter
 from .live import FRAGMENTS, Fragments
-from .pages import ROOT, find_pages, relink
-
-DESCRIPTION = "The MAML paper, reviewed: chapters with code, figures and results, to read without installing anything."
+from .pages import ROOT, address, find_pages, relink
 
 
 def toctree(caption: str, entries: list[str]) -> str:
@@ -34,10 +32,11 @@ def write_sources(folder: Path, fragments: Fragments) -> None:
             chapters.append(f"{title} <{page.removesuffix('.md')}>")
         else:
             text = relink((ROOT / file).read_text(encoding="utf-8"), file, pages)
-            docs += [page.removesuffix(".md")] * (file != "README.md")
+            docs += [page.removesuffix(".md")] if page.startswith("docs/") else []
         target.write_text(text, encoding="utf-8")
+    docs += ["api/index", "Contributing <CONTRIBUTING>", f"The repository <https://github.com/{address()}>"]
     with (folder / "index.md").open("a", encoding="utf-8") as index:
-        index.write("\n\n".join(["", toctree("Chapters", chapters), toctree("Behind them", [*docs, "api/index"]), ""]))
+        index.write("\n\n".join(["", toctree("Chapters", chapters), toctree("Documentation", docs), ""]))
     (folder / "api").mkdir()
     (folder / "api" / "index.md").write_text(api.index_page(), encoding="utf-8")
     for name in api.MODULES:
@@ -47,19 +46,24 @@ def write_sources(folder: Path, fragments: Fragments) -> None:
 def build(out: Path, fragments: Fragments = FRAGMENTS) -> None:
     """Build the site in a new folder, or in place of an earlier site.
 
-    Raises FileExistsError for a folder with something else in it, and RuntimeError if Sphinx has anything to complain about.
+    fragments: of panels that work without a kernel (`live`). Raises FileExistsError for a folder with something else in it,
+    FileNotFoundError for a broken link, and RuntimeError for whatever else Sphinx warns of.
     """
     if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
         raise FileExistsError(f"{out} holds something other than a site, so name a new folder.")
-    with tempfile.TemporaryDirectory() as folder:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=out.parent
+    ) as folder:  # beside it, so that the finished site only has to be renamed
         sources, site = Path(folder) / "sources", Path(folder) / "site"
         sources.mkdir()
         write_sources(sources, fragments)
         options = ["-q", "-b", "html", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", f"{folder}/doctrees"]
         if build_main([*options, str(sources), str(site)]):
             raise RuntimeError("Sphinx could not build the site: see its warnings above.")
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(site, out)
+        if out.exists():
+            shutil.rmtree(out)
+        site.rename(out)
 
 
 def main(arguments: list[str]) -> None:

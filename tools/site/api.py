@@ -15,12 +15,12 @@ import maml_core
 from .pages import ROOT, source
 
 MODULES = (
-    "maml", "meta_update", "networks", "layers", "episodes", "evaluation", "fine_tuning", "second_order", "reference", "tasks",
-    "learners.adapting", "learners.variants", "learners.imaml", "learners.reader", "learners.metric", "learners.attention",
-    "engine",
+    "maml", "meta_update", "networks", "layers", "episodes", "evaluation", "fine_tuning", "second_order", "reference",
+    "tasks", "learners.adapting", "learners.variants", "learners.imaml", "learners.reader", "learners.metric",
+    "learners.attention", "engine",
 )  # fmt: skip
 WIDTH = 80
-ITEM = re.compile(r"([A-Za-z_*][\w*, ]*): +(?=\S)")
+ITEM = re.compile(r"(\*{0,2}\w+(?:, \w+)*): +(?=\S)")
 
 
 def docstring(text: str | None) -> str:
@@ -28,19 +28,16 @@ def docstring(text: str | None) -> str:
     blocks: list[tuple[str, list[str]]] = []  # (kind, lines)
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text or "")):
         kind = ""
-        for line in textwrap.dedent(paragraph).splitlines() if paragraph.startswith(" ") else paragraph.splitlines():
-            item = ITEM.match(line)
-            if paragraph.startswith(" ") or (line.startswith("    ") and kind != "item"):
+        for line in paragraph.splitlines():
+            if line.startswith("    ") and kind != "item":
                 new = "verbatim"
-            elif item and kind != "text":
+            elif ITEM.match(line) and blocks:  # the first line is never one
                 new = "item"
-            elif kind == "item" and not line.startswith("Raises "):
-                new = kind
             else:
-                new = "text"
-            if new != kind or item and new == "item":
+                new = kind if kind == "item" and not line.startswith("Raises ") else "text"
+            if new != kind or new == "item" and ITEM.match(line):
                 blocks.append((new, []))
-            blocks[-1][1].append(line if new == "verbatim" else line.strip())
+            blocks[-1][1].append(line)
             kind = new
     return "\n".join(_html(kind, lines) for kind, lines in blocks)
 
@@ -48,10 +45,11 @@ def docstring(text: str | None) -> str:
 def _html(kind: str, lines: list[str]) -> str:
     if kind == "verbatim":
         return f"<pre>{escape(textwrap.dedent(chr(10).join(lines)))}</pre>"
-    text = " ".join(lines)
-    name = ITEM.match(text)
-    inline = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text[name.end() :] if kind == "item" else text, quote=False))
-    return f"<dl><dt>{escape(name[1])}</dt><dd>{inline}</dd></dl>" if kind == "item" else f"<p>{inline}</p>"
+    text = " ".join(map(str.strip, lines))
+    name = ITEM.match(text) if kind == "item" else None
+    rest = escape(text[name.end() :] if name else text, quote=False)
+    rest = re.sub(r"`([^`]+)`", r'<code class="literal">\1</code>', rest)
+    return f"<dl><dt>{escape(name[1])}</dt><dd>{rest}</dd></dl>" if name else f"<p>{rest}</p>"
 
 
 def _definition(thing: object) -> ast.FunctionDef | ast.ClassDef:
@@ -106,10 +104,10 @@ def _methods(thing: type) -> Iterator[object]:
 
 def _entry(thing: object, level: int = 2) -> str:
     path = Path(inspect.getsourcefile(inspect.unwrap(thing))).resolve().relative_to(ROOT).as_posix()
-    where = f"[source]({source(path)}#L{inspect.getsourcelines(thing)[1]})"
+    where = f'<a class="source" href="{source(path)}#L{inspect.getsourcelines(thing)[1]}">source of {thing.__name__}</a>'
     name = thing.__qualname__ if level > 2 else thing.__name__
     text = f"{'#' * level} {name}\n\n```python\n{signature(thing)}\n```\n\n"
-    text += f"```{{raw}} html\n<div class=docstring>{docstring(inspect.getdoc(thing))}</div>\n```\n\n{where}\n"
+    text += f"```{{raw}} html\n<div class=docstring>{docstring(inspect.getdoc(thing))}\n{where}</div>\n```\n"
     return text + "".join(f"\n{_entry(method, 3)}" for method in (_methods(thing) if inspect.isclass(thing) else ()))
 
 

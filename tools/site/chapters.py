@@ -58,7 +58,7 @@ class Chapter:
         return "\n\n".join([head, self._how_to_run(), text, *rest]) + "\n"
 
     def _how_to_run(self) -> str:
-        return f"*To run this chapter, [open it in Colab]({colab(self.file)}), or in JupyterLab with `make lab`.*"
+        return f"*To run this chapter, [open it in Colab]({colab(self.file)}), or in JupyterLab with* `make lab`."
 
     def _parts(self, cell: NotebookNode) -> Iterator[str]:
         if cell.cell_type == "markdown":
@@ -90,9 +90,9 @@ class Chapter:
 
     def _panel(self, name: str, picture: str) -> str:
         what = (getdoc(getattr(panels, name)) or name).splitlines()[0].rstrip(".")
-        text = f"![The panel as it opens: {what}]({picture})\n\n"
-        text += f"This is a picture of a panel. To move its controls, [open the chapter in Colab]({colab(self.file)}), or in "
-        return fenced(text + "JupyterLab with `make lab`.", "{container} panel")
+        picture = f"![The panel as it opens: {what}]({picture})"
+        hint = f"This is a picture of a panel. To use it, [open the page in Colab]({colab(self.file)}) or run `make lab`."
+        return fenced(f"{picture}\n\n{hint}", "{container} panel")
 
     def _picture(self, data: NotebookNode) -> str:
         self._pictures += 1

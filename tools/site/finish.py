@@ -22,6 +22,12 @@ def display(translator: HTML5Translator, node: math_block) -> None:
     raise SkipNode
 
 
+def level_captions(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Say at which level the navigation's captions are headings: Sphinx leaves it out, and screen readers need it."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def place_pictures(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Give each picture of a page its width and height, so that nothing jumps; all but the first load when scrolled to."""
     if "body" not in context:
@@ -43,4 +49,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_html_math_renderer("mathml", (formula, None), (display, None))
     app.connect("html-page-context", place_pictures)
+    app.connect("html-page-context", level_captions, priority=900)  # after Furo, which makes the navigation
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -78,6 +78,7 @@ def relink(text: str, file: str, pages: dict[str, str]) -> str:
         return f"]({to}{'#' * bool(anchor)}{anchor})"
 
     def change(line: str) -> str:
-        return LINK.sub(lead, re.sub(r"<!--.*?-->", "", line))
+        line = re.sub(r"<!--.*?-->", "", line).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+        return LINK.sub(lead, line)
 
     return outside_of_code(text, change).replace(PLACEHOLDER, address())
