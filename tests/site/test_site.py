@@ -15,6 +15,7 @@ from tests.browser import lab as labs
 
 pytest.importorskip("sphinx", reason="make site installs Sphinx")
 from tools.site.__main__ import build  # noqa: E402
+from tools.site.finish import mathml  # noqa: E402
 
 LARGEST = 3_000_000  # bytes of a page with all that it loads
 STUB = '<p id="stub">no script</p>\n\n<script>document.getElementById("stub").textContent = "works";</script>'
@@ -160,6 +161,11 @@ def test_formulas_are_mathml(site: Path, pages: dict[str, Html]) -> None:
         text = (site / name).read_text()
         assert "\\nabla" not in text and "merror" not in text, name
     assert (site / "notebooks/02_hessian_vector_product.html").read_text().count("<math") > 40
+
+
+def test_formulas_that_docutils_would_draw_otherwise() -> None:
+    assert "*" not in mathml(r"\operatorname*{mean}_t", block=True)
+    assert mathml(r"\tfrac{1}{2} \lVert x \rVert^2", block=True).count('<mo stretchy="false">‖</mo>') == 2
 
 
 def test_every_page_opens_in_peace(page: Page, pages: dict[str, Html], address: str) -> None:

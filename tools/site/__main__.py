@@ -52,9 +52,7 @@ def build(out: Path, fragments: Fragments = FRAGMENTS) -> None:
     if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
         raise FileExistsError(f"{out} holds something other than a site, so name a new folder.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=out.parent
-    ) as folder:  # beside it, so that the finished site only has to be renamed
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:  # beside it: a finished site is only renamed
         sources, site = Path(folder) / "sources", Path(folder) / "site"
         sources.mkdir()
         write_sources(sources, fragments)

@@ -26,20 +26,29 @@ ITEM = re.compile(r"(\*{0,2}\w+(?:, \w+)*): +(?=\S)")
 def docstring(text: str | None) -> str:
     """A docstring as HTML: paragraphs, its "name: text" lines as a list, indented lines as they are, `code` as code."""
     blocks: list[tuple[str, list[str]]] = []  # (kind, lines)
+    before = ""
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text or "")):
         kind = ""
         for line in paragraph.splitlines():
-            if line.startswith("    ") and kind != "item":
-                new = "verbatim"
-            elif ITEM.match(line) and blocks:  # the first line is never one
-                new = "item"
-            else:
-                new = kind if kind == "item" and not line.startswith("Raises ") else "text"
-            if new != kind or new == "item" and ITEM.match(line):
-                blocks.append((new, []))
+            last, kind = kind, _kind(line, kind, before)
+            if kind == "item" or (kind != last and kind != "more"):
+                blocks.append((kind, []))
             blocks[-1][1].append(line)
-            kind = new
+            before = line
     return "\n".join(_html(kind, lines) for kind, lines in blocks)
+
+
+def _kind(line: str, last: str, before: str) -> str:
+    """What a line is: "item", "more" (of an item), "verbatim" or "text".
+
+    last: the kind of the line before it, "" at the start of a paragraph; before: that line, "" at the very start. Neither
+    a docstring's first line nor the middle of a sentence begins an item.
+    """
+    if ITEM.match(line) and (last in ("item", "more") or (before if last == "" else before.endswith((".", ":")))):
+        return "item"
+    if last in ("item", "more") and not line.startswith("Raises "):
+        return "more"
+    return "verbatim" if line.startswith("    ") else "text"
 
 
 def _html(kind: str, lines: list[str]) -> str:
@@ -69,14 +78,27 @@ def _parameters(arguments: ast.arguments) -> Iterator[str]:
         yield "**" + ast.unparse(arguments.kwarg)
 
 
+def _fields(thing: type) -> list[str]:
+    """What the constructor takes: its parameters, or the annotated fields of the class and of those it extends."""
+    fields: dict[str, str] = {}
+    for owner in thing.__mro__:
+        if not owner.__module__.startswith("maml_core"):
+            continue
+        body = _definition(owner).body
+        made = [part for part in body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+        if made:
+            return list(_parameters(made[0].args))[1:]
+        fields = {ast.unparse(part.target): ast.unparse(part) for part in body if isinstance(part, ast.AnnAssign)} | fields
+    return list(fields.values())
+
+
 def signature(thing: object) -> str:
     """The signature of a function, or of a class's constructor: the source's annotations and defaults, in short lines."""
     node = _definition(thing)
     if isinstance(node, ast.ClassDef):
-        made = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
-        fields = [ast.unparse(field) for field in node.body if isinstance(field, ast.AnnAssign)]
-        parts = list(_parameters(made[0].args))[1:] if made else fields
-        head, end = f"class {node.name}", ""
+        parts, head, end = _fields(thing), f"class {node.name}", ""
+        if not parts:
+            return head
     else:
         parts, head = list(_parameters(node.args)), f"def {node.name}"
         end = f" -> {ast.unparse(node.returns)}" if node.returns else ""

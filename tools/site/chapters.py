@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from maml_core import panels
+from maml_core import figures, panels
 
 from .live import Fragments, fragment
 from .pages import ROOT, colab, relink
@@ -25,13 +25,15 @@ def captions() -> dict[str, str]:
 
 
 def describe(code: str, heading: str, known: dict[str, str]) -> str:
-    """A picture's alt text: that of a figure which the cell names, else its titles and axes, else where it stands."""
-    if named := [known[word] for word in re.findall(r"\w+", code) if word in known]:
-        return named[0]
+    """A picture's alt text: that of a shipped figure, else titles and axes, else what draws it, else where it is."""
+    for name in re.findall(r"\b(?:reported\.|pictures\.|shipped_picture\(\")(\w+)", code):
+        if name in known:
+            return known[name]
     titles, x, y = (re.findall(LABELS.format(kind), code) for kind in ("title", "xlabel", "ylabel"))
     axes = [f"{y[0]} against {x[0]}"] if x and y else []
-    said = "; ".join([*titles, *axes]) or f"plotted in “{heading}”"
-    return "Figure: " + re.sub(r"[$\\\[\]]", "", said)
+    drawn = [getdoc(getattr(figures, name)).splitlines()[0] for name in re.findall(r"\bfigures\.(draw_\w+)", code)]
+    said = "; ".join([*titles, *axes] or drawn[:1]) or f"plotted in “{heading}”"
+    return "Figure: " + re.sub(r" \[[^\]]*\]|[$\\`]", "", said).rstrip(".")  # without shapes and mathematics' signs
 
 
 def fenced(text: str, kind: str) -> str:

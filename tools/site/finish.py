@@ -1,5 +1,6 @@
 """The last steps to HTML, as an extension of Sphinx: formulas as MathML; pictures that load late and keep their place."""
 
+import re
 from typing import Any
 
 import imagesize
@@ -10,15 +11,23 @@ from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 
+def mathml(tex: str, block: bool) -> str:
+    """A formula as MathML."""
+    tex = tex.replace(r"\operatorname*{", r"\operatorname{")  # docutils would print the star
+    return re.sub(
+        "<mo[^>]*>‖</mo>", '<mo stretchy="false">‖</mo>', tex2mathml(tex, as_block=block)
+    )  # norms as high as their text
+
+
 def formula(translator: HTML5Translator, node: math) -> None:
     """A formula within a line."""
-    translator.body.append(tex2mathml(node.astext(), as_block=False))
+    translator.body.append(mathml(node.astext(), block=False))
     raise SkipNode
 
 
 def display(translator: HTML5Translator, node: math_block) -> None:
     """A formula on a line of its own."""
-    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    translator.body.append(f'<div class="math">{mathml(node.astext(), block=True)}</div>')
     raise SkipNode
 
 
