@@ -179,6 +179,8 @@ CONTENT: dict[str, Callable[[], str]] = {
        for kind, ending in (("", ""), ("first-order-", "-first-order"), ("fast-", "-fast"))
        for what, function in (("standing", standing), ("flat", flat))},
     "fast-20way-5shot-standing": partial(standing, "omniglot-20way-5shot-fast"),
+    "seeds-5way": partial(study_accuracy, "seeds", "5-way 1-shot"),
+    "seeds-20way": partial(study_accuracy, "seeds", "20-way 1-shot, without jitter"),
     "best-on-cpu": lambda: f"{percent(as_cell(load_cpu_record('omniglot-20way-1shot-best').evaluation))}%",
     "fast-20way-accuracy": partial(accuracy, FAST),
     "fast-20way-reported": partial(reported, FAST),

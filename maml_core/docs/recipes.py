@@ -12,9 +12,9 @@ MEAN, SUM = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
 
 
 def listed(values: Iterable[str], unit: str = "") -> str:
-    """ "96.5 and 96.8%": the values in order, or a single one if they are all equal."""
-    values = list(values)
-    return " and ".join(values[:1] if len(set(values)) == 1 else values) + unit
+    """ "96.5 and 96.8%", or "95, 96 and 97%": the values in order, or a single one if they are all equal."""
+    *others, last = values
+    return (f"{', '.join(others)} and {last}" if set(others) - {last} else last) + unit
 
 
 # Recipes

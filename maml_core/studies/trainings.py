@@ -44,14 +44,14 @@ class Condition:
 class Trainings:
     """Train every condition on every seed, resuming runs that exist, and evaluate the best theta of each.
 
-    conditions: {label: Condition}; iterations: meta-iterations of each; protocols: how the weights are evaluated, on
-    `test_tasks` tasks
+    conditions: {label: Condition}; iterations: meta-iterations of each, None for its recipe's; protocols: how the weights
+    are evaluated, on `test_tasks` tasks
 
     Each row is a training run, with its history and its accuracies. The weights are the first seed's.
     """
 
     conditions: dict[str, Condition]
-    iterations: int
+    iterations: int | None
     validate_every: int
     protocols: Mapping[str, Protocol] = field(default_factory=lambda: AS_IN_THE_PAPER)
     test_tasks: int = 600
@@ -69,7 +69,7 @@ class Trainings:
             for seed in context.seeds:
                 out = context.out / condition.folder(seed)
                 context.log(f"{label}, seed {seed}: {out}")
-                settings = self._settings(context, iterations, seed, out, characters)
+                settings = self._settings(context, iterations or recipe.meta_iterations, seed, out, characters)
                 record = _train(recipe, tasks, validation, out, settings)
                 best = checkpoints.load(out / "weights.pt")
                 weights.setdefault(label, best)
