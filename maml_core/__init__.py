@@ -2,7 +2,8 @@
 
 Imports go in one direction: a module or package imports only from those to its left:
 util -> episodes -> layers, modules -> networks -> maml (reference, second_order, meta_update) -> tasks -> learners ->
-recipes -> engine -> evaluation -> training -> fine_tuning -> results -> rl -> studies -> docs -> figures -> panels -> cli.
+recipes -> engine -> evaluation -> training -> fine_tuning -> results -> rl -> studies -> docs -> figures -> panels ->
+live -> cli.
 """
 
 import os

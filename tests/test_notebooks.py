@@ -102,7 +102,7 @@ def test_panels_are_saved_as_pictures(notebook: NotebookNode) -> None:
     # GitHub shows no widgets: without a picture its readers would see nothing
     for cell in code_cells(notebook):
         shown = cell.source.rstrip().rpartition("\n")[2]
-        if "Panel(" in shown or re.search(rf"^{re.escape(shown)} = \w*Panel\(", cell.source, re.M):
+        if re.search(r"Panel\(|^Live\w+\(", shown) or re.search(rf"^{re.escape(shown)} = \w*Panel\(", cell.source, re.M):
             assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
 
 

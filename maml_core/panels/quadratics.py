@@ -5,8 +5,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..figures.style import COLOURS
-from ..maml import Learner, adapt, meta_gradient
-from ..tasks.quadratics import plane_network, plane_tasks
+from ..tasks.quadratics import directions, plane_tasks
 from .base import Panel, float_slider, int_slider
 
 OPTIMA = torch.tensor([[-1.6, 1.0], [1.8, 0.6]])
@@ -63,18 +62,7 @@ class PlanePanel(Panel):
         start = (self.theta_1.value, self.theta_2.value)
         largest = torch.tensor([self.curvature_1.value, self.curvature_2.value])
         tasks = plane_tasks(OPTIMA, torch.stack([largest, 0.3 * largest], -1), ANGLES)
-        network, steps, alpha = plane_network(start), self.steps.value, self.alpha.value
-        theta = {"theta": torch.tensor(start)}
-        found = {}
-        for method, first_order in (("MAML", False), ("first order", True)):
-            gradient, _ = meta_gradient(Learner(network, alpha, steps, first_order=first_order), theta, tasks)
-            found[method] = -gradient["theta"]
-        learner = Learner(network, alpha, steps)
-        path = torch.stack(
-            [adapt(learner, theta, tasks.support_x, tasks.support_y, n)["theta"].expand(2, 2) for n in range(steps + 1)]
-        )
-        found["Reptile"] = (path[-1] - theta["theta"]).mean(0) / (alpha * steps)
-        return found, path
+        return directions(tasks, torch.tensor(start), self.alpha.value, self.steps.value)
 
     def update(self) -> str:
         found, path = self.directions()

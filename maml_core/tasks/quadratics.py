@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..episodes import Episodes
-from ..maml import Learner, meta_gradient
+from ..maml import Learner, adapt, meta_gradient
 from ..networks import Network, Weights, squared_error
 
 
@@ -42,3 +42,20 @@ def descend(learner: Learner, tasks: Episodes, iterations: int = 400, size: floa
         theta = {"theta": theta["theta"] - size * gradient["theta"]}
         path.append(theta["theta"])
     return torch.stack(path)
+
+
+def directions(tasks: Episodes, theta: Tensor, alpha: float, steps: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Where each method moves theta [2], and the tasks' paths of adaptation [steps + 1, T, 2].
+
+    The directions, [2], are minus the mean meta-gradient of "MAML" and of "first order", and for "Reptile" the mean of
+    phi - theta, divided by alpha * steps so that the lengths compare.
+    """
+    network, start = plane_network(), {"theta": theta}
+    found = {}
+    for method, first_order in (("MAML", False), ("first order", True)):
+        gradient, _ = meta_gradient(Learner(network, alpha, steps, first_order=first_order), start, tasks)
+        found[method] = -gradient["theta"]
+    learner, x, y = Learner(network, alpha, steps), tasks.support_x, tasks.support_y
+    path = torch.stack([adapt(learner, start, x, y, n)["theta"].expand(len(tasks), 2) for n in range(steps + 1)])
+    found["Reptile"] = (path[-1] - theta).mean(0) / (alpha * steps)
+    return found, path

@@ -480,7 +480,7 @@ def test_navigation_keeps_the_steps_that_were_taken(monkeypatch):
 ORDER = [
     "util", "episodes", "layers", "modules", "networks", "maml", "reference", "second_order", "meta_update", "tasks",
     "learners", "recipes", "engine", "evaluation", "training", "fine_tuning", "results", "rl", "studies", "docs", "figures",
-    "panels", "cli", "__main__",
+    "panels", "live", "cli", "__main__",
 ]  # fmt: skip
 
 
