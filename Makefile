@@ -48,7 +48,7 @@ help:
 	@echo "make site         build the review as a web site in build/site, from the saved outputs"
 	@echo "make lock         write the versions of all installed packages to requirements.lock"
 	@echo "make bench        compare training speed with other MAML libraries (installs them into .venv-bench)"
-	@echo "make bench-panels time the panels in a browser, from key press to new picture"
+	@echo "make bench-panels time the panels in a browser: from key press to new picture, and frames per second"
 	@echo "make clean        remove .venv, .venv-bench and caches; data/ and runs/ stay"
 
 # The server's root is the repository, since notebooks show pictures from ../figures.

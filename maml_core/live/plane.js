@@ -58,7 +58,7 @@ function render({ model, el }) {
     key("star", "task-0", "a task's optimum: drag it"),
     key("dot", "ink", "θ: drag it"),
     key("line", "task-0", "a task's inner steps, from θ to φ"),
-    key("ring", "ink", "the tasks' mean loss after these steps, dark through θ; + is its lowest point"),
+    key("ring", "ink", "the mean loss after these steps: bold through θ, lowest at +"),
   );
   const place = element("div", { class: "plot" });
   const side = element("div", { class: "side" }, table, told, legend);

@@ -15,17 +15,17 @@ export function set(node, attributes) {
 }
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const MARGIN = { left: 34, right: 8, top: 8, bottom: 36 };
 const FAR = 1e5; // pixels: a curve that diverges is cut off well outside the picture, since SVG knows no infinity
 
 /** Axes over x and y = [low, high] in width x height CSS pixels. `inside` clips what is drawn; `over` does not. */
 export class Plot {
   constructor(parent, { width, height, x, y, ticks, labels, title }) {
-    const margin = { left: 34, right: 8, top: 8, bottom: 36 };
-    this.size = [width - margin.left - margin.right, height - margin.top - margin.bottom];
+    this.size = [width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom];
     this.ranges = [x, y];
     this.root = svg(null, "svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": title });
     parent.replaceChildren(this.root);
-    const frame = svg(this.root, "g", { transform: `translate(${margin.left} ${margin.top})` });
+    const frame = svg(this.root, "g", { transform: `translate(${MARGIN.left} ${MARGIN.top})` });
     const axes = svg(frame, "g", { class: "axes", "aria-hidden": "true" });
     const [w, h] = this.size;
     for (let at = Math.ceil(x[0] / ticks) * ticks; at <= x[1]; at += ticks) {
@@ -54,11 +54,11 @@ export class Plot {
 
   /** The point of the plot below a pointer, [x, y]. */
   at({ clientX, clientY }) {
-    const box = this.inside.getBoundingClientRect();
+    const box = this.root.getBoundingClientRect(); // the inner svg's box is that of what is drawn, not of the axes
     const [[left, right], [low, high]] = this.ranges;
     return [
-      left + ((clientX - box.left) / this.size[0]) * (right - left),
-      high - ((clientY - box.top) / this.size[1]) * (high - low),
+      left + ((clientX - box.left - MARGIN.left) / this.size[0]) * (right - left),
+      high - ((clientY - box.top - MARGIN.top) / this.size[1]) * (high - low),
     ];
   }
 

@@ -144,24 +144,41 @@ class NotebookPage:
         return self.page.evaluate(f"() => {of}.map(o => String(o.text))")
 
     def panel_cells(self) -> list[int]:
-        """The places of the cells that show a live panel."""
+        """The places of the cells that show a panel which the kernel draws."""
+        return self._widget_cells("!String(o.data['text/plain']).startsWith('Live')")
+
+    def live_cells(self) -> list[int]:
+        """The places of the cells that show a live panel, which needs no kernel."""
+        return self._widget_cells("String(o.data['text/plain']).startsWith('Live')")
+
+    def _widget_cells(self, condition: str) -> list[int]:
+        """The places of the cells with a widget and its picture, where a condition on the output o holds."""
         return self.page.evaluate(
             f"() => {CELLS}.map((c, i) => [c, i]).filter(([c]) => c.model.type == 'code' && c.model.outputs.toJSON()"
-            ".some(o => o.data && o.data['application/vnd.jupyter.widget-view+json'] && o.data['image/png']))"
-            ".map(([, i]) => i)"
+            ".some(o => o.data && o.data['application/vnd.jupyter.widget-view+json'] && o.data['image/png']"
+            f" && {condition})).map(([, i]) => i)"
         )
+
+    def live_panel(self, cell: int) -> "LiveView":
+        """The live panel in a cell, scrolled to."""
+        root = self._scroll_to(cell).locator(".maml-live")
+        root.locator(".handle").first.wait_for(timeout=30_000)
+        return LiveView(self.page, root)
 
     def panel(self, cell: int) -> "PanelView":
         """The panel in a cell, scrolled to."""
+        root = self._scroll_to(cell)
+        root.locator("img.widget-image").first.wait_for(timeout=30_000)
+        return PanelView(self.page, root)
+
+    def _scroll_to(self, cell: int) -> Locator:
         self.page.evaluate(
             "i => { const n = window.jupyterapp.shell.currentWidget.content;"
             " n.activeCellIndex = i; n.scrollToItem(i, 'start') }",
             cell,
         )
         self.page.wait_for_timeout(300)  # JupyterLab scrolls in steps
-        root = self.page.locator(".jp-Notebook .jp-Cell.jp-mod-active")
-        root.locator("img.widget-image").first.wait_for(timeout=30_000)
-        return PanelView(self.page, root)
+        return self.page.locator(".jp-Notebook .jp-Cell.jp-mod-active")
 
 
 class PanelView:
@@ -240,6 +257,49 @@ class PanelView:
         self.page.mouse.down()
         for place in places[1:]:
             self.page.mouse.move(*place, steps=4)
+        self.page.mouse.up()
+
+
+class LiveView:
+    """A live panel: its sliders, its points, and the curve or path that every redraw sets."""
+
+    def __init__(self, page: Page, root: Locator) -> None:
+        self.page, self.root = page, root
+        self._drawn = root.locator("svg path.curve").first
+
+    def sliders(self) -> list[Locator]:
+        return [one for one in self.root.locator("input[type=range]").all() if one.is_visible()]
+
+    def count_pictures(self) -> None:
+        """Count the pictures that are drawn from now on; `pictures_since` says how many."""
+        self._drawn.evaluate(
+            "path => { path.came = 0; new MutationObserver(all => { path.came += all.length })"
+            ".observe(path, {attributeFilter: ['d']}) }"
+        )
+
+    def pictures_since(self) -> int:
+        return self._drawn.evaluate("path => path.came")
+
+    def drag(self, point: Locator, seconds: float, radius: float = 60) -> None:
+        """Drag a point in circles, with more moves than the display has frames.
+
+        They are sent from inside of the page: from outside, the way there would take longer than a frame.
+        """
+        box = point.locator(".ring").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        point.evaluate(
+            """async (node, [x, y, radius, seconds]) => {
+              const end = performance.now() + 1000 * seconds;
+              for (let turn = 0; performance.now() < end; turn += 0.05) {
+                const [clientX, clientY] = [x + radius * Math.sin(turn), y + radius * (Math.cos(turn) - 1)];
+                node.dispatchEvent(new PointerEvent('pointermove', { clientX, clientY }));
+                await new Promise((resolve) => setTimeout(resolve, 4));
+              }
+            }""",
+            [x, y, radius, seconds],
+        )
         self.page.mouse.up()
 
 

@@ -1,8 +1,10 @@
-"""From key press to new pixels, in a real browser: python -m tests.browser.latency (or make bench-panels)
+"""How fast panels are, in a real browser: python -m tests.browser.latency (or make bench-panels)
 
 Every slider of every panel is moved back and forth by single keys, each answered before the next. Then one slider is
 dragged: keys come faster than the panel can draw, and the pictures that were drawn are counted. A panel that piled
 work up would draw one for each key and go on long after the last.
+
+The live panels draw in the browser: a point of each is dragged in circles for two seconds, and pictures are counted.
 """
 
 import sys
@@ -13,11 +15,13 @@ from statistics import median
 
 from playwright.sync_api import Locator
 
+from maml_core.live import LIVE
 from maml_core.panels.registry import PANELS
-from tests.browser.lab import Lab, NotebookPage, PanelView, browser, find_chromium, write_notebook
+from tests.browser.lab import Lab, LiveView, NotebookPage, PanelView, browser, find_chromium, write_notebook
 
-PRESSES, DRAGGED = 15, 60
-SET_UP = """from maml_core.panels.registry import PANELS
+PRESSES, DRAGGED, SECONDS = 15, 60, 2
+SET_UP = """from maml_core.live import LIVE
+from maml_core.panels.registry import PANELS
 from maml_core.tasks import load_characters
 
 images = load_characters("auto", download=False).split("test").images"""
@@ -28,7 +32,7 @@ def main() -> int:
         print("This needs Chromium or Chrome: install it, or name it in CHROMIUM=/path/to/it.", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        cells = [SET_UP, *(f'PANELS["{name}"](images)' for name in PANELS)]
+        cells = [SET_UP, *(f'PANELS["{name}"](images)' for name in PANELS), *(f'LIVE["{name}"]()' for name in LIVE)]
         write_notebook(Path(folder) / "panels.ipynb", cells)
         lab = Lab(Path(folder), Path(folder) / "server.log")
         try:
@@ -41,6 +45,9 @@ def main() -> int:
                 print(f"| panel | median, ms | each slider, ms | a drag of {DRAGGED} keys |\n|---|---|---|---|")
                 for cell, name in enumerate(PANELS, 1):
                     print(measure(page.panel(cell), name), flush=True)
+                print(f"\n| live panel | pictures a second, in a drag of {SECONDS} s |\n|---|---|")
+                for cell, name in enumerate(LIVE, 1 + len(PANELS)):
+                    print(f"| {name} | {frames_per_second(page.live_panel(cell)):.0f} |", flush=True)
         finally:
             lab.stop()
     return 0
@@ -86,6 +93,15 @@ def drag(panel: PanelView, handle: Locator) -> str:
             drawn, last = now, time.perf_counter()
         panel.page.wait_for_timeout(5)
     return f"{drawn} pictures in {sent - started:.1f} s, the last {1000 * (last - sent):.0f} ms after the last key"
+
+
+def frames_per_second(panel: LiveView) -> float:
+    """Pictures in a second, of at most 60."""
+    point = panel.root.locator(".handle:visible").last  # nothing lies above it
+    panel.count_pictures()
+    started = time.perf_counter()
+    panel.drag(point, SECONDS)
+    return panel.pictures_since() / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

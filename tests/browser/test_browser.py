@@ -44,6 +44,15 @@ def test_runs_and_its_panels_answer(opened: NotebookPage, lab: Lab, screenshots:
         for control in panel.controls().values():
             panel.move(control)
         assert panel.pictures_since() == 0
+    live_cells = opened.live_cells()
+    for cell in live_cells:  # these do not wait
+        live = opened.live_panel(cell)
+        for slider in live.sliders():
+            live.count_pictures()
+            slider.press("ArrowLeft" if slider.input_value() == slider.get_attribute("max") else "ArrowRight")
+            opened.page.wait_for_timeout(100)
+            assert live.pictures_since() > 0, f"{name}, cell {cell}: {slider.get_attribute('aria-label')}"
+        opened.page.screenshot(path=screenshots / f"{name}-cell-{cell}-live.png")
     (lab.folder / "notebooks" / "moved").touch()
     opened.wait_for_counts(opened.code_cells())
     opened.wait_idle()

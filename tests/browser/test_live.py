@@ -155,6 +155,10 @@ def drag(page: Page, point: Any, by: tuple[float, float]) -> None:
     page.mouse.down()
     page.mouse.move(x + by[0], y + by[1], steps=4)
     page.mouse.up()
+    page.wait_for_timeout(100)
+    after = point.locator(".ring").bounding_box()
+    moved = (after["x"] - box["x"], after["y"] - box["y"])
+    assert moved == pytest.approx(by, abs=1.5)  # it stays under the pointer
 
 
 def changes(page: Page, what: Any, action: Callable[[], None]) -> str:
@@ -198,9 +202,9 @@ def test_fragments_work_on_a_plain_page(
     changes(page, told, lambda: drag(page, plane.locator(".handle").nth(3), (-40, -30)))
     changes(page, told, lambda: drag(page, plane.locator(".handle").nth(0), (10, 60)))
     flat = changes(page, told, lambda: plane.get_by_role("button", name="flatten the tasks").click())
-    assert flat.count("0°") == 3
+    assert [int(angle) < 5 for angle in re.findall(r"(\d+)°", flat)] == [True] * 3  # the arrows fall together
     page.wait_for_timeout(600)
-    assert "0° from MAML's direction" in plane.get_by_role("status").inner_text()
+    assert re.match(r"first order: \d° from MAML's direction", plane.get_by_role("status").inner_text())
     page.screenshot(path=screenshots / f"live-{'dark' if dark else 'light'}-{width}.png", full_page=True)
 
 
@@ -225,7 +229,7 @@ def test_in_jupyterlab_state_goes_both_ways_and_a_busy_kernel_is_no_hindrance(
     run_cell(1)
     field = page.get_by_label("alpha, as a number")
     changes(page, told, lambda: (field.fill("0.02"), field.press("Enter")))
-    point = page.locator(".maml-live .handle").first
+    point = page.locator(".maml-live .handle").nth(3)
     changes(page, told, lambda: drag(page, point, (30, 10)))
     active = page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex")
     changes(page, told, lambda: page.keyboard.press("ArrowDown"))

@@ -1,4 +1,4 @@
-"""Live panels without a browser: their state, their picture, the HTML for any page, and what an installation has of them."""
+"""Live panels without a browser: their state, their picture, the HTML for any page, and what is installed of them."""
 
 import base64
 import io
