@@ -16,6 +16,7 @@ THIRD_OPTIMUM, THIRD_ANGLE = [-0.8, -1.7], 0.3
 RATIO = 0.3  # of a task's smaller curvature to its larger one
 CURVATURE = (0.02, 2.4, 0.02)
 ARROW = 1.2  # long: arrows show directions only
+LEVELS, WIDTHS = (1 / 3, 2 / 3, 1, 4 / 3, 5 / 3), (0.6, 0.6, 1.6, 0.6, 0.6)  # of the loss after the steps, as in plane.js
 
 
 def point(value: list[float]) -> traitlets.List:
@@ -65,11 +66,14 @@ class LivePlane(Live):
         tasks, theta = self.episodes(), torch.tensor(self.theta)
         found, path = directions(tasks, theta, self.alpha, self.steps)
         ax = figure.subplots()
-        side = torch.linspace(-SIDE, SIDE, 41)
+        side = torch.linspace(-SIDE, SIDE, 101)
         learner = Learner(plane_network(), self.alpha, self.steps)
         grid = torch.cartesian_prod(side, side)
         after = torch.func.vmap(lambda place: meta_objective(learner, {"theta": place}, tasks))(grid)
-        ax.contour(side, side, after.view(41, 41).T, levels=7, colors=COLOURS["before"], linewidths=0.8)
+        lowest, here = after.min(), meta_objective(learner, {"theta": theta}, tasks)
+        levels = [(lowest + part**2 * (here - lowest).clamp(min=1e-3)).item() for part in LEVELS]
+        ax.contour(side, side, after.view(101, 101).T, levels=levels, colors="#555555", linewidths=WIDTHS)
+        ax.plot(*grid[after.argmin()], "+", color="#555555", ms=9)
         for i, optimum in enumerate(self.optima[: self.tasks]):
             colour = COLOURS[f"task {i}"]
             ax.plot(*optimum, "*", color=colour, ms=13, mec="white")

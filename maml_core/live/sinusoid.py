@@ -69,18 +69,29 @@ class LiveSinusoid(Live):
         x = low + (high - low) * places
         return x[..., None], wave(x, self.amplitude, self.phase) + offsets
 
+    def target(self) -> Tensor:
+        """The wave on GRID, [201]."""
+        return wave(GRID, self.amplitude, self.phase)
+
+    def curves(self, concept: str) -> dict[int, Tensor]:
+        """The network on GRID by inner steps: before the first and after the last. concept: "maml" or "baseline"."""
+        (x, y), learner = self.points(), Learner(sinusoid_network(), self.alpha, self.steps)
+        phis = {steps: adapt(learner, self._weights[concept], x, y, steps) for steps in (0, self.steps)}
+        return {steps: learner.network.forward(phi, GRID[None, :, None])[0] for steps, phi in phis.items()}
+
+    def errors(self, concept: str) -> tuple[float, float]:
+        """The mean squared error over the whole wave before and after the steps, computed here as the browser does."""
+        curves = self.curves(concept)
+        before, after = (((curves[steps] - self.target()) ** 2).mean().item() for steps in (0, self.steps))
+        return before, after
+
     def draw(self, figure: Figure) -> None:
         x, y = self.points()
-        target = wave(GRID, self.amplitude, self.phase)
-        network = sinusoid_network()
-        learner = Learner(network, self.alpha, self.steps)
         axes = figure.subplots(1, 2, sharey=True)
-        for ax, (concept, theta), name in zip(axes, self._weights.items(), ("MAML", "pretrained")):
-            phis = {steps: adapt(learner, theta, x, y, steps) for steps in (0, self.steps)}
-            curves = {steps: network.forward(phi, GRID[None, :, None])[0] for steps, phi in phis.items()}
-            draw_adaptation(ax, GRID, target, curves, x[0, :, 0], y[0], concept)
-            errors = [((curves[steps] - target) ** 2).mean().item() for steps in (0, self.steps)]
-            ax.set_title(f"{name}: error {errors[0]:.2f} → {errors[1]:.2f}")
+        for ax, concept, name in zip(axes, self._weights, ("MAML", "pretrained")):
+            draw_adaptation(ax, GRID, self.target(), self.curves(concept), x[0, :, 0], y[0], concept)
+            before, after = self.errors(concept)
+            ax.set_title(f"{name}: error {before:.2f} → {after:.2f}")
             ax.legend(ncols=4, loc="lower center", fontsize=8)
         axes[1].set_ylabel("")
 

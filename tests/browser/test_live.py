@@ -232,7 +232,7 @@ def test_in_jupyterlab_state_goes_both_ways_and_a_busy_kernel_is_no_hindrance(
     point = page.locator(".maml-live .handle").nth(3)
     changes(page, told, lambda: drag(page, point, (30, 10)))
     active = page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex")
-    changes(page, told, lambda: page.keyboard.press("ArrowDown"))
+    changes(page, told, lambda: page.keyboard.press("Shift+ArrowDown"))
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex") == active
     page.screenshot(path=screenshots / "live-jupyterlab.png")
     (lab.folder / "notebooks" / "done").touch()
