@@ -28,14 +28,12 @@ export function slider(model, name, text, mark) {
   };
   range.addEventListener("input", () => model.set(name, range.valueAsNumber));
   range.addEventListener("change", () => model.save_changes());
-  const commit = () => {
+  field.addEventListener("change", () => {
     const typed = Math.min(max, Math.max(min, field.valueAsNumber)) || model.get(name); // nothing typed: no change
     model.set(name, Number(typed.toFixed(digits)));
     model.save_changes();
     field.value = model.get(name).toFixed(digits);
-  };
-  field.addEventListener("change", commit);
-  field.addEventListener("keydown", (event) => event.key === "Enter" && commit()); // JupyterLab keeps Enter's change event
+  });
   return { node: element("div", { class: "slider" }, element("span", { class: "name" }, text), track, field), show };
 }
 
@@ -84,7 +82,9 @@ export function mount(model, el, { title, controls, buttons, body, layout, paint
   const nodes = [...controls.map((one) => one.node), element("div", { class: "buttons" }, ...buttons)];
   const bar = element("div", { class: "controls", role: "group", "aria-label": "controls" }, ...nodes);
   const root = element("div", { class: "maml-live", "aria-label": title, role: "group" });
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take the arrow keys for its own
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey) event.stopPropagation(); // to JupyterLab an arrow key means another cell
+  });
   for (const [name, colour] of Object.entries(model.get("colours"))) root.style.setProperty(`--${name}`, colour);
   root.append(bar, body, status);
   el.append(root);

@@ -107,7 +107,6 @@ export class Plot {
     node.addEventListener("keydown", (event) => {
       if (event.key !== "Home" && !ways[event.key]) return;
       event.preventDefault(); // the page stays where it is
-      event.stopPropagation();
       const [x, y] = get();
       const size = event.shiftKey ? 1 : 0.1;
       if (event.key === "Home") home();
