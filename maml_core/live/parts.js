@@ -29,8 +29,8 @@ export function slider(model, name, text, mark) {
   range.addEventListener("input", () => model.set(name, range.valueAsNumber));
   range.addEventListener("change", () => model.save_changes());
   field.addEventListener("change", () => {
-    const typed = Math.min(max, Math.max(min, field.valueAsNumber)) || model.get(name); // nothing typed: no change
-    model.set(name, Number(typed.toFixed(digits)));
+    const typed = Math.min(max, Math.max(min, field.valueAsNumber));
+    if (!Number.isNaN(typed)) model.set(name, Number(typed.toFixed(digits))); // an empty field changes nothing
     model.save_changes();
     field.value = model.get(name).toFixed(digits);
   });

@@ -196,6 +196,13 @@ def test_fragments_work_on_a_plain_page(
     page.keyboard.press("Home")  # back on the wave, at another place
     changes(page, told, lambda: page.keyboard.press("Shift+ArrowUp"))
     changes(page, told, lambda: page.keyboard.press("Shift+ArrowLeft"))
+    steps = wave.get_by_label("steps, as a number")
+    none = changes(page, told, lambda: (steps.fill("0"), steps.press("Enter")))
+    before, after = re.findall(r"\d+\.\d+", none)
+    assert before == after
+    steps.fill("")
+    steps.press("Tab")
+    assert steps.input_value() == "0"  # nothing typed changes nothing
     assert changes(page, told, lambda: wave.get_by_role("button", name="reset").click()) == first
 
     told = plane.locator("tbody")
