@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 
 from nbformat import NotebookNode
 
+from maml_core import live
+
 # {class of a panel, or tag of a cell: builds a self-contained HTML fragment}
 Fragments = Mapping[str, Callable[[], str]]
-FRAGMENTS: Fragments = {}
+FRAGMENTS: Fragments = {panel.__name__: lambda panel=panel: live.fragment(panel()) for panel in live.LIVE.values()}
 
 
 def fragment(cell: NotebookNode, fragments: Fragments) -> str | None:
