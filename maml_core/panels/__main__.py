@@ -36,6 +36,7 @@ def drag(panel: Panel, control: str, values: list[float] | range) -> Iterator[tu
         getattr(panel, control).value = value
         frame = Image.new("RGB", SIZE, "white")
         picture = Image.open(io.BytesIO(panel.image.value))
+        picture = picture.resize((SIZE[0], picture.height * SIZE[0] // picture.width), Image.Resampling.LANCZOS)
         frame.paste(picture, (0, (SIZE[1] - picture.height) // 2))
         yield frame, STILL if i == len(values) else PAUSE
 

@@ -1,7 +1,9 @@
 """Query loss against alpha, from almost no step, past the training alpha, to where it diverges."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -12,7 +14,8 @@ from ..maml import Learner
 from ..networks import Weights
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
-from .base import Panel, as_error, float_slider, int_slider
+from .base import Panel, as_error
+from .controls import float_slider, int_slider
 
 NAMES = {"maml": "MAML", "baseline": "pretrained on all tasks"}
 
@@ -27,9 +30,10 @@ class AlphaPanel(Panel):
     MOST_STEPS, TASKS, POINTS = 10, 100, 41
 
     def __init__(
-        self, learner: Learner, maml: Weights, pretrained: Weights, tasks: TaskDistribution, seed: int = 0
-    ) -> None:
-        self._trained_alpha = learner.alpha
+        self, learner: Learner, maml: Weights, pretrained: Weights, tasks: TaskDistribution, seed: int = 0,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._trained_alpha, self.seed = learner.alpha, seed
         self.alphas = [learner.alpha * 10 ** (3 * i / (self.POINTS - 1) - 2) for i in range(self.POINTS)]
         self._errors: dict[str, list[list[float]]] = {}
         for concept, theta in (("maml", maml), ("baseline", pretrained)):
@@ -42,8 +46,8 @@ class AlphaPanel(Panel):
                 rows.append([_finite(score.double().mean().item()) for score in scores.values()])
             self._errors[concept] = rows
         self.steps = int_slider("steps", 1, 0, self.MOST_STEPS)
-        self.alpha = float_slider("alpha", learner.alpha, 0.001, 0.1, 0.001)
-        super().__init__([self.steps, self.alpha], (8, 3.4))
+        self.alpha = float_slider("alpha", learner.alpha, 0.001, 0.1, 0.001, trained=learner.alpha)
+        super().__init__([self.steps, self.alpha], (8, 3.4), state)
 
     def build(self, figure: Figure) -> None:
         ax = figure.subplots()

@@ -9,25 +9,31 @@ change. So a panel draws those once, keeps the pixels, and from then on draws on
 """
 
 import base64
-import io
+import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
 import ipywidgets as widgets
 import matplotlib.style
-import numpy as np
+import traitlets
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from PIL import Image
 
 from ..engine.matmul import use_fastest_backend
 from ..figures.style import STYLE
 from ..networks import Weights
+from .controls import button, choices
+from .look import sliders_grid, style, wrapping_row
+from .pixels import as_png, with_texts
+
+# Of a picture 8 inches wide, 1200 pixels: one and a half for each of the page's in a usual cell, and no fewer than one in
+# the widest. Two and more for each would make the picture of a drag 10 ms later.
+PIXELS_PER_INCH = 150
 
 _DRAWING = threading.RLock()
 
@@ -48,17 +54,39 @@ def alone(method: Callable) -> Callable:
 
 
 class Panel(widgets.VBox):
-    """Controls above a picture. A subclass builds the picture once and then updates its moving parts."""
+    """Controls above a picture. A subclass builds the picture once and then updates its moving parts.
 
-    def __init__(self, controls: Sequence[widgets.Widget], size: tuple[float, float]) -> None:
-        """size: of the picture in inches, at 100 pixels per inch."""
-        self.image = widgets.Image(format="png", layout=widgets.Layout(width=f"{int(100 * size[0])}px", max_width="100%"))
-        self.text = widgets.HTML()
-        rows = [widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap")), self.image, self.text]
-        super().__init__(rows)
+    Its controls are those of its attributes that have a value; their names are the attributes'. The first line of its
+    docstring is what a screen reader says of the picture.
+    """
+
+    def __init__(
+        self, controls: Sequence[widgets.Widget], size: tuple[float, float], state: Mapping[str, Any] | None = None
+    ) -> None:
+        """size: of the picture in inches. state: values of controls by name, to start with.
+
+        Raises ValueError for a name that no control has, and for a value that a control cannot have.
+        """
+        ours = {id(control) for control in controls if hasattr(control, "value")}
+        self._controls = {name: control for name, control in vars(self).items() if id(control) in ours}
         self._moving: list[Artist] = []
+        self._stale = self._held = False
+        sliders = [control for control in controls if isinstance(control, widgets.FloatSlider | widgets.IntSlider)]
+        others = [control for control in controls if control not in sliders]
+        self.reset = button("reset", "bring every control back to its first value")
+        self.copy_state = button("copy state", "a line of Python that makes this panel again, as it is now")
+        self.line = widgets.Text(layout={"display": "none", "width": "100%"}, tooltip=self.copy_state.tooltip)
+        what = (type(self).__doc__ or "").partition("\n")[0]
+        self.image = widgets.Image(format="png", layout={"width": "100%", "height": "auto"})
+        self.text, self._style = widgets.HTML(), widgets.HTML(style(sliders, what), layout={"display": "none"})
+        for widget, name in ((self, "panel"), (self.line, "code"), (self.image, "picture"), (self.text, "text")):
+            widget.add_class(f"maml-{name}")
+        row = wrapping_row([*others, self.reset, self.copy_state])
+        super().__init__([sliders_grid(sliders), row, self.line, self.image, self.text, self._style])
+        self.restore(state or {})
+        self._first = self.state()
         with matplotlib.style.context(STYLE):
-            figure = Figure(figsize=size, dpi=100, layout="constrained")
+            figure = Figure(figsize=size, dpi=PIXELS_PER_INCH, layout="constrained")
             self._canvas = FigureCanvasAgg(figure)
             self.build(figure)
             figure.draw_without_rendering()  # computes the layout, once
@@ -66,10 +94,14 @@ class Panel(widgets.VBox):
             self._canvas.draw()
         self._still = self._canvas.copy_from_bbox(figure.bbox)
         for control in controls:
-            if isinstance(control, widgets.Button):
+            if id(control) in ours:
+                control.observe(lambda change: self._held or self.redraw(), "value")
+            elif isinstance(control, widgets.Button):
                 control.on_click(lambda button: self.redraw())
-            elif isinstance(control, widgets.ValueWidget):
-                control.observe(lambda change: self.redraw(), "value")
+            if control.has_trait("trained"):
+                control.observe(lambda change: self._style.set_trait("value", style(sliders, what)), "trained")
+        self.reset.on_click(lambda button: self.set_all(self._first))
+        self.copy_state.on_click(lambda button: self._show_code())
         self.redraw()
 
     def build(self, figure: Figure) -> None:
@@ -80,47 +112,87 @@ class Panel(widgets.VBox):
         """Bring the moving artists up to date with the controls and return the line of numbers below the picture."""
         raise NotImplementedError
 
+    def state(self) -> dict[str, Any]:
+        """The value of every control by its name, which `restore` takes."""
+        return {name: control.value for name, control in self._controls.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Give controls other values, without drawing. Raises ValueError for names or values that cannot be."""
+        for name, value in state.items():
+            if name not in self._controls:
+                raise ValueError(f"{type(self).__name__} has no control {name!r}: it has {', '.join(self._controls)}.")
+            control = self._controls[name]
+            try:
+                control.value = value
+                fits = control.value == value
+            except traitlets.TraitError:
+                fits = False
+            if not fits:
+                raise ValueError(f"{name} of {type(self).__name__} cannot be {value!r}: {choices(control)}.")
+
+    @alone
+    def set_all(self, state: Mapping[str, Any]) -> None:
+        """Give controls other values and draw once."""
+        self._held = True
+        try:
+            self.restore(state)
+        finally:
+            self._held = False
+            self.redraw()
+
+    def code(self) -> str:
+        """A line of Python that makes this panel again with its controls as they are.
+
+        The required arguments have the names of the constructor's parameters, to be replaced by your own.
+        """
+        parameters = list(inspect.signature(type(self).__init__).parameters.values())[1:]
+        arguments = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+        if any(parameter.name == "seed" for parameter in parameters):
+            arguments.append(f"seed={self.seed}")
+        return f"{type(self).__name__}({', '.join([*arguments, f'state={self.state()}'])})"
+
+    def _show_code(self) -> None:
+        """The line in a field that has the focus, whereupon the page selects and copies it (`look`)."""
+        self.line.value, self.line.layout.display = self.code(), None
+        self.line.focus()
+
     def moves(self, artist: Any) -> Any:
         """Register an artist as moving: it is left out of the still background. Returns it."""
         artist.set_animated(True)
         self._moving.append(artist)
         return artist
 
-    def moving_title(self, ax: Axes) -> Text:
-        """A title that `update` sets."""
-        return self.moves(ax.set_title(" "))
+    def moving_title(self, ax: Axes, pad: float | None = None) -> Text:
+        """A title that `update` sets, so many points above the axes."""
+        return self.moves(ax.set_title(" ", pad=pad))
+
+    def redraw(self) -> None:
+        """Bring picture and numbers up to date with the controls.
+
+        Of several threads that ask while a picture is being drawn, only the first draws another: it shows all changes.
+        """
+        self._stale = True
+        self._draw()
 
     @alone
-    def redraw(self) -> None:
-        """Bring picture and numbers up to date with the controls."""
+    def _draw(self) -> None:
+        if not self._stale:
+            return
+        self._stale = False  # before the controls are read: a change from now on makes another picture
         with use_fastest_backend():
-            self.text.value = self.update()
+            text = self.update()
         self._canvas.restore_region(self._still)
         for artist in sorted(self._moving, key=lambda artist: artist.get_zorder()):
-            artist.draw(self._canvas.get_renderer())
-        png = io.BytesIO()
-        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(png, "png", compress_level=1)
-        self.image.value = png.getvalue()
+            if artist.get_visible() and not isinstance(artist, Text):
+                artist.draw(self._canvas.get_renderer())
+        texts = [artist for artist in self._moving if isinstance(artist, Text)]
+        self.text.value, self.image.value = text, as_png(with_texts(self._canvas.buffer_rgba(), texts))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         bundle["text/plain"] = f"{type(self).__name__}: run this cell in JupyterLab to move its sliders"
         bundle["image/png"] = base64.b64encode(self.image.value).decode()
         return bundle
-
-
-def float_slider(name: str, value: float, low: float, high: float, step: float) -> widgets.FloatSlider:
-    """A slider of the panels' width that shows as many digits as its steps need."""
-    digits = 3 if step < 0.01 else 2
-    return widgets.FloatSlider(value, description=name, min=low, max=high, step=step, readout_format=f".{digits}f", **_LOOK)
-
-
-def int_slider(name: str, value: int, low: int, high: int, step: int = 1) -> widgets.IntSlider:
-    """A slider of whole numbers."""
-    return widgets.IntSlider(value, description=name, min=low, max=high, step=step, **_LOOK)
-
-
-_LOOK = {"layout": {"width": "260px"}, "style": {"description_width": "80px"}}
 
 
 def as_error(error: float, digits: int = 2) -> str:

@@ -1,9 +1,9 @@
 """One task of characters: its query pictures before and after adaptation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -14,7 +14,8 @@ from ..figures.omniglot import label_rows
 from ..learners.ways import first_outputs
 from ..maml import Learner, inner_loop
 from ..networks import Network, Weights
-from .base import float_slider, int_slider, own
+from .base import own
+from .controls import checkbox, dropdown, float_slider, int_slider
 from .sheets import CELL, SheetPanel
 
 SEES = [("the whole query batch", "query batch"), ("one picture at a time", "support and one query")]
@@ -29,19 +30,22 @@ class EpisodePanel(SheetPanel):
 
     MOST_SHOTS, QUERIES = 5, 6
 
-    def __init__(self, learner: Learner, theta: Weights, images: Tensor, steps: int = 3, seed: int = 0) -> None:
+    def __init__(
+        self, learner: Learner, theta: Weights, images: Tensor, steps: int = 3, seed: int = 0,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self._learner, self._theta = learner, own(theta)
         self._adapted: tuple[tuple, list[Weights], Iterator[Weights]] = ((), [], iter(()))
         self._before: tuple[tuple, Tensor] = ((), torch.empty(0))
         self.draw_tasks(images, learner.network.ways, seed)
         self.ways = int_slider("ways", self._most_ways, 2, self._most_ways)
         self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
-        self.alpha = float_slider("alpha", learner.alpha, 0.01, 2.0, 0.01)
+        self.alpha = float_slider("alpha", learner.alpha, 0.01, 2.0, 0.01, trained=learner.alpha)
         self.steps = int_slider("steps", steps, 0, 10)
-        self.sees = widgets.Dropdown(options=SEES, description="batch norm sees", style={"description_width": "initial"})
-        self.swap = widgets.Checkbox(False, description="swap support and query", indent=False)
+        self.sees = dropdown("batch norm sees", SEES, SEES[0][1])
+        self.swap = checkbox("swap support and query")
         controls = [self.ways, self.shots, self.alpha, self.steps, self.sees, self.new_task, self.swap]
-        super().__init__(controls, (8, 0.75 + 0.43 * self._most_ways))
+        super().__init__(controls, (8, 0.75 + 0.43 * self._most_ways), state)
 
     def build(self, figure: Figure) -> None:
         axes = figure.subplots(1, 3, width_ratios=[self.MOST_SHOTS, self.QUERIES, self.QUERIES])
@@ -55,7 +59,8 @@ class EpisodePanel(SheetPanel):
 
     def episode(self) -> Episodes:
         """The task that the controls ask for: N ways, the first K support drawings, the two sets swapped or not."""
-        sets = [(self._task.support_x, self._task.support_y), (self._task.query_x, self._task.query_y)]
+        task = self.task()
+        sets = [(task.support_x, task.support_y), (task.query_x, task.query_y)]
         support, query = reversed(sets) if self.swap.value else sets
 
         def some(x: Tensor, y: Tensor, shots: int | None) -> list[Tensor]:
@@ -65,7 +70,7 @@ class EpisodePanel(SheetPanel):
 
     def phi(self, learner: Learner, episode: Episodes, steps: int) -> Weights:
         """The weights after so many steps; earlier ones are kept, so that one more step costs only that step."""
-        state = (self._number, self.ways.value, self.shots.value, self.swap.value, learner.alpha)
+        state = (self.new_task.value, self.ways.value, self.shots.value, self.swap.value, learner.alpha)
         if self._adapted[0] != state:
             self._adapted = (state, [], inner_loop(learner, self._theta, episode.support_x, episode.support_y))
         _, phis, after = self._adapted
@@ -95,7 +100,7 @@ class EpisodePanel(SheetPanel):
     def _predict(self, learner: Learner, episode: Episodes, steps: int) -> Tensor:
         """The labels of the query pictures after so many steps [N*Q]; those before adaptation are computed once."""
         shots = 0 if self.sees.value == "query batch" else self.shots.value  # only then does the support set matter
-        state = (self._number, self.ways.value, self.swap.value, self.sees.value, shots)
+        state = (self.new_task.value, self.ways.value, self.swap.value, self.sees.value, shots)
         if steps == 0 and self._before[0] == state:
             return self._before[1]
         outputs = query_outputs(learner.network, self.phi(learner, episode, steps), episode, self.sees.value)

@@ -1,6 +1,8 @@
 """2-D navigation: move the goal, and two policies look for it by their rewards."""
 
-import ipywidgets as widgets
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -9,10 +11,11 @@ from ..figures.navigation import paths
 from ..figures.style import COLOURS
 from ..networks import Weights
 from ..rl.evaluation import halved
-from ..rl.navigation import SIDE, Trajectories, draw_noise, roll_out
+from ..rl.navigation import NOWHERE, SIDE, Trajectories, draw_noise, roll_out, with_goals
 from ..rl.policy import navigation_policy
 from ..rl.reinforce import as_batch, policy_step
-from .base import Panel, alone, float_slider, int_slider, own
+from .base import Panel, own
+from .controls import CountingButton, float_slider, int_slider
 
 
 class NavigationPanel(Panel):
@@ -22,25 +25,23 @@ class NavigationPanel(Panel):
     maml, pretrained: theta of each; alpha: of the first step, the others are half as long.
     """
 
-    TRAJECTORIES, DRAWN, STEPS = 20, 10, 3
+    TRAJECTORIES, DRAWN, STEPS = 20, 6, 3
 
-    def __init__(self, maml: Weights, pretrained: Weights, alpha: float = 0.1, seed: int = 0) -> None:
+    def __init__(
+        self, maml: Weights, pretrained: Weights, alpha: float = 0.1, seed: int = 0,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self._policy = navigation_policy()
         both = (own(maml), own(pretrained))
         self._theta = {name: torch.stack([theta[name] for theta in both]) for name in maml}
-        self._seed = seed
-        self._place = self._begun = None
+        self.seed = seed
+        self._noise_of = self._begun = None
         self.goal_x = float_slider("goal x", 0.34, -SIDE, SIDE, 0.02)
         self.goal_y = float_slider("goal y", 0.26, -SIDE, SIDE, 0.02)
         self.steps = int_slider("steps", 1, 0, self.STEPS)
-        self.alpha = float_slider("alpha", alpha, 0.01, 0.5, 0.01)
-        self.new_noise = widgets.Button(description="new noise")
-        self.new_noise.on_click(self._draw_new_noise)
-        super().__init__([self.goal_x, self.goal_y, self.steps, self.alpha, self.new_noise], (8, 4.2))
-
-    @alone
-    def _draw_new_noise(self, button: widgets.Button) -> None:
-        self._seed += 1
+        self.alpha = float_slider("alpha", alpha, 0.01, 0.5, 0.01, trained=alpha)
+        self.new_noise = CountingButton("new noise", "act and adapt on other random numbers")
+        super().__init__([self.goal_x, self.goal_y, self.steps, self.alpha, self.new_noise], (8, 4.2), state)
 
     def build(self, figure: Figure) -> None:
         self._axes = []
@@ -61,16 +62,18 @@ class NavigationPanel(Panel):
 
     def adapted(self) -> list[Trajectories]:
         """What both policies do on the goal before the first step and after each: T = 2. Results still valid are kept."""
-        place, alpha = (self.goal_x.value, self.goal_y.value, self._seed), self.alpha.value
-        goals = torch.tensor([place[:2]]).expand(2, 2)
-        if place != self._place:
-            generator = torch.Generator().manual_seed(self._seed)
+        seed, alpha = self.seed + self.new_noise.value, self.alpha.value
+        goal = (self.goal_x.value, self.goal_y.value)
+        goals = torch.tensor([goal]).expand(2, 2)
+        if seed != self._noise_of:
+            generator = torch.Generator().manual_seed(seed)
             self._noises = [
                 draw_noise(1, self.TRAJECTORIES, generator).expand(2, -1, -1, -1) for _ in range(self.STEPS + 1)
             ]
-            self._place, self._seen = place, [roll_out(self._policy, self._theta, goals, self._noises[0])]
-        if (place, alpha) != self._begun:
-            self._begun, self._phi, self._seen = (place, alpha), self._theta, self._seen[:1]
+            self._noise_of = seed
+            self._free = roll_out(self._policy, self._theta, torch.tensor([NOWHERE]).expand(2, 2), self._noises[0])
+        if (seed, goal, alpha) != self._begun:
+            self._begun, self._phi, self._seen = (seed, goal, alpha), self._theta, [with_goals(self._free, goals)]
         while (done := len(self._seen)) <= self.steps.value:
             size = halved(alpha, done)[-1]
             self._phi = policy_step(self._policy, self._phi, as_batch(self._seen[-1]), size)

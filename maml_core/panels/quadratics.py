@@ -1,12 +1,16 @@
 """Two tasks in a plane: the meta-gradients of MAML, first-order MAML and Reptile, and what curvature does to them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..figures.style import COLOURS
 from ..tasks.quadratics import directions, plane_tasks
-from .base import Panel, float_slider, int_slider
+from .base import Panel
+from .controls import float_slider, int_slider
 
 OPTIMA = torch.tensor([[-1.6, 1.0], [1.8, 0.6]])
 ANGLES = torch.tensor([0.5, -0.9])
@@ -22,14 +26,15 @@ class PlanePanel(Panel):
     coincide where the curvature is small compared with 1 / alpha, since they differ only through (I - alpha H).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
         self.alpha = float_slider("alpha", 0.6, 0.01, 1.0, 0.01)
         self.steps = int_slider("steps", 1, 1, 5)
         self.curvature_1 = float_slider("curvature 1", 2.4, 0.02, 2.4, 0.02)
         self.curvature_2 = float_slider("curvature 2", 0.8, 0.02, 2.4, 0.02)
         self.theta_1 = float_slider("theta 1", 0.5, -SIDE, SIDE, 0.1)
         self.theta_2 = float_slider("theta 2", -1.0, -SIDE, SIDE, 0.1)
-        super().__init__([self.alpha, self.steps, self.curvature_1, self.curvature_2, self.theta_1, self.theta_2], (8, 4.2))
+        controls = [self.alpha, self.steps, self.curvature_1, self.curvature_2, self.theta_1, self.theta_2]
+        super().__init__(controls, (8, 4.2), state)
 
     def build(self, figure: Figure) -> None:
         plane, bars = figure.subplots(1, 2, width_ratios=[1.5, 1])

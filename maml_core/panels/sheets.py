@@ -1,16 +1,17 @@
 """Sheets of pictures in a panel: frames show right and wrong, and wrong ones carry the predicted label."""
 
-import ipywidgets as widgets
 import torch
 from matplotlib.axes import Axes
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from torch import Tensor
 
+from ..episodes import Episodes
 from ..figures.omniglot import frames, picture_sheet, show_sheet
 from ..figures.style import COLOURS
 from ..tasks.characters import CharacterTasks
-from .base import Panel, alone
+from .base import Panel
+from .controls import CountingButton
+from .pixels import Sheet
 
 CELL = 36  # pixels of a picture in a sheet, its frame included
 
@@ -25,22 +26,21 @@ class SheetPanel(Panel):
     QUERIES: int
 
     def draw_tasks(self, images: Tensor, ways: int, seed: int) -> None:
-        """Draw the first task, and others when "new task" is pressed; images: uint8 [C, D, 28, 28]."""
-        self._most_ways, self._number = ways, 0
+        """Show tasks that `seed` draws, the next one when "new task" is pressed; images: uint8 [C, D, 28, 28]."""
+        self._most_ways, self.seed, self._drawn = ways, seed, []
         self._tasks = CharacterTasks(images, ways, self.MOST_SHOTS, self.QUERIES)
         self._generator = torch.Generator().manual_seed(seed)
-        self._next_task()
-        self.new_task = widgets.Button(description="new task")
-        self.new_task.on_click(lambda button: self._next_task())
+        self.new_task = CountingButton("new task", "draw other characters")
 
-    @alone
-    def _next_task(self) -> None:
-        self._task, self._number = self._tasks.sample(1, self._generator), self._number + 1
+    def task(self) -> Episodes:
+        """The task that is shown, with all of its drawings."""
+        while len(self._drawn) <= self.new_task.value:
+            self._drawn.append(self._tasks.sample(1, self._generator))
+        return self._drawn[self.new_task.value]
 
-    def sheet(self, ax: Axes, columns: int) -> AxesImage:
+    def sheet(self, ax: Axes, columns: int) -> Sheet:
         """An empty sheet with that many columns."""
-        white = torch.zeros(self._most_ways, columns, 28, 28)
-        return self.moves(show_sheet(ax, picture_sheet(white).byte()))
+        return self.moves(empty_sheet(ax, self._most_ways, columns))
 
     def marks(self, ax: Axes) -> list[Line2D]:
         """For every label, marks for the pictures that are mistaken for it, on a sheet without row labels.
@@ -51,7 +51,7 @@ class SheetPanel(Panel):
         look = {"ms": 8, "mew": 0.3, "ls": "none", "color": COLOURS["wrong"]}
         return [self.moves(ax.plot([], [], marker=f"$\\mathbf{{{label}}}$", **look)[0]) for label in range(self._most_ways)]
 
-    def fill(self, sheet: AxesImage, x: Tensor, ways: int, wrong: Tensor | None = None) -> None:
+    def fill(self, sheet: Sheet, x: Tensor, ways: int, wrong: Tensor | None = None) -> None:
         """Fill a sheet with pictures [1, N*k, 1, 28, 28], framed by whether they are wrong [N*k]; the rest stays white."""
         rows, columns = self._most_ways, sheet.get_array().shape[1] // CELL
         pictures = x[0, :, 0].unflatten(0, (ways, -1))
@@ -69,4 +69,12 @@ class SheetPanel(Panel):
         taken_for = predicted.view(ways, -1).numpy()[rows, columns]
         for label, mark in enumerate(marks):
             here = taken_for == label
+            mark.set_visible(here.any())  # an artist takes half a millisecond, even without marks
             mark.set_data((columns[here] + 1) * CELL - 9, (rows[here] + 1) * CELL - 11)
+
+
+def empty_sheet(ax: Axes, rows: int, columns: int) -> Sheet:
+    """White paper for pictures in rows and columns, without axes around it."""
+    white = (255 * picture_sheet(torch.zeros(rows, columns, 28, 28))).byte()
+    show_sheet(ax, white).remove()  # what is left are the limits and the look of the axes
+    return ax.add_image(Sheet(ax, white.numpy()))

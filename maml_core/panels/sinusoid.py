@@ -1,6 +1,8 @@
 """One sine wave: MAML's initialization and a pretrained one adapt to the same points."""
 
-import ipywidgets as widgets
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +13,8 @@ from ..figures.style import COLOURS
 from ..maml import Learner, adapt
 from ..networks import Weights
 from ..tasks.sinusoid import X_RANGE, SinusoidTasks, wave
-from .base import Panel, alone, float_slider, int_slider, own
+from .base import Panel, as_error, own
+from .controls import CountingButton, checkbox, float_slider, int_slider
 
 GRID = torch.linspace(*X_RANGE, 201)
 
@@ -37,25 +40,21 @@ class SinusoidPanel(Panel):
 
     MOST_SHOTS = 20
 
-    def __init__(self, learner: Learner, maml: Weights, pretrained: Weights, seed: int = 0) -> None:
+    def __init__(
+        self, learner: Learner, maml: Weights, pretrained: Weights, seed: int = 0, state: Mapping[str, Any] | None = None
+    ) -> None:
         self._learner = learner
         self._thetas = {"maml": own(maml), "baseline": own(pretrained)}
-        self._seed = seed
-        self.alpha = float_slider("alpha", learner.alpha, 0.001, 0.1, 0.001)
+        self.seed = seed
+        self.alpha = float_slider("alpha", learner.alpha, 0.001, 0.1, 0.001, trained=learner.alpha)
         self.shots = int_slider("K", 10, 1, self.MOST_SHOTS)
         self.steps = int_slider("steps", 1, 0, 10)
         self.amplitude = float_slider("amplitude", 3.0, 0.1, 5.0, 0.1)
         self.phase = float_slider("phase", 0.5, 0.0, 3.14, 0.02)
-        self.new_points = widgets.Button(description="new points")
-        self.left_half = widgets.Checkbox(False, description="only the left half", indent=False)
-        self.new_points.on_click(self._draw_new_points)
-        super().__init__(
-            [self.alpha, self.shots, self.steps, self.amplitude, self.phase, self.new_points, self.left_half], (8, 3.2)
-        )
-
-    @alone
-    def _draw_new_points(self, button: widgets.Button) -> None:
-        self._seed += 1
+        self.new_points = CountingButton("new points", "draw other points of the same wave")
+        self.left_half = checkbox("only the left half")
+        controls = [self.alpha, self.shots, self.steps, self.amplitude, self.phase, self.new_points, self.left_half]
+        super().__init__(controls, (8, 3.2), state)
 
     def build(self, figure: Figure) -> None:
         axes = figure.subplots(1, 2, sharey=True)
@@ -72,7 +71,7 @@ class SinusoidPanel(Panel):
         amplitude, phase = (torch.tensor([[slider.value]]) for slider in (self.amplitude, self.phase))
         where = (X_RANGE[0], 0.0) if self.left_half.value else X_RANGE
         tasks = SinusoidTasks(self.MOST_SHOTS, 1, where)
-        task = tasks.points_on(amplitude, phase, torch.Generator().manual_seed(self._seed))
+        task = tasks.points_on(amplitude, phase, torch.Generator().manual_seed(self.seed + self.new_points.value))
         return task.support_x[:, : self.shots.value], task.support_y[:, : self.shots.value]
 
     def update(self) -> str:
@@ -89,6 +88,6 @@ class SinusoidPanel(Panel):
                 errors.append(((curve - target) ** 2).mean().item())
             lines["target"].set_data(GRID, target)
             lines["support"].set_data(x[0, :, 0], y[0])
-            lines["title"].set_text(f"{name}: error {errors[0]:.2f} → {errors[1]:.2f}")
-            numbers.append(f"{name}: {errors[0]:.3f} → {errors[1]:.3f}")
+            lines["title"].set_text(f"{name}: error {errors[0]:.2f} → {as_error(errors[1])}")
+            numbers.append(f"{name}: {errors[0]:.3f} → {as_error(errors[1], 3)}")
         return "mean squared error over the whole wave. " + "; ".join(numbers)

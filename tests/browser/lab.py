@@ -198,7 +198,7 @@ class PanelView:
         self.page.wait_for_function(script, arg=[self.image.element_handle(), old], timeout=1000 * seconds, polling=4)
 
     def controls(self) -> dict[str, Locator]:
-        """Name -> what a person would take hold of."""
+        """Name -> what a person would take hold of, but for the buttons that all panels have."""
         found = {}
         for kind in (".widget-dropdown", ".widget-slider", ".widget-checkbox", "button.widget-button", "canvas"):
             for i in range(self._root.locator(kind).count()):
@@ -206,7 +206,10 @@ class PanelView:
                 label = one.locator(".widget-label").first
                 name = label.inner_text() if label.count() else one.inner_text()
                 found[name.strip() or f"{kind} {i}"] = one
-        return found
+        return {name: one for name, one in found.items() if name not in ("reset", "copy state")}
+
+    def press(self, button: str) -> None:
+        self._root.get_by_role("button", name=button, exact=True).click()
 
     def count_pictures(self) -> None:
         """Count the pictures that come from now on; `pictures_since` says how many."""

@@ -147,3 +147,52 @@ def test_a_dragged_slider_shows_its_newest_position(
     assert 1 <= panel.pictures_since() < 15
     assert panel.image.bounding_box()["width"] < 720
     opened.page.screenshot(path=screenshots / "narrow.png")
+
+
+SINUSOID = """from maml_core.panels.registry import PANELS
+panel = PANELS["sinusoid"](None)
+panel"""
+
+
+def test_a_panel_is_used_from_the_keyboard_and_says_what_it_is(
+    scratch: Callable[[list[str]], NotebookPage], screenshots: Path
+) -> None:
+    """In JupyterLab's dark theme at 900 pixels: arrows, a typed value, its line of Python, and back again."""
+    opened = scratch([SINUSOID])
+    page = opened.page
+    page.set_viewport_size({"width": 900, "height": 900})
+    opened.call("commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    opened.run_all()
+    opened.wait_for_counts(1)
+    panel = opened.panel(0)
+    alpha = panel.controls()["alpha"]
+    handle, readout = alpha.locator("[role=slider]"), alpha.locator(".widget-readout")
+    assert alpha.locator(".noUi-target").bounding_box()["width"] >= 200
+    assert panel.image.bounding_box()["width"] > 0.95 * page.locator(".jp-OutputArea-output").last.bounding_box()["width"]
+    assert handle.get_attribute("aria-label") == "alpha"
+    assert panel.image.get_attribute("alt").startswith("One sine wave: MAML's initialization and a pretrained one")
+    page.locator(".maml-text[role=status]", has_text="mean squared error").wait_for()
+    panel.count_pictures()
+    handle.focus()
+    for key, shown in (("ArrowRight", "0.011"), ("ArrowUp", "0.012"), ("ArrowLeft", "0.011")):
+        page.keyboard.press(key)
+        page.locator(".widget-readout", has_text=shown).wait_for(timeout=10_000)
+    panel.wait_until_settled()
+    panel.count_pictures()
+    readout.click()
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.type("0.02349")
+    page.keyboard.press("Enter")
+    page.get_by_text("0.023", exact=True).wait_for(timeout=10_000)
+    panel.wait_until_settled()
+    panel.press("copy state")
+    selected = "() => { const e = document.activeElement; return e.value?.slice(e.selectionStart, e.selectionEnd) }"
+    page.wait_for_function(f"({selected})()?.startsWith('SinusoidPanel(learner, maml, pretrained, seed=0, state=')")
+    assert "'alpha': 0.023," in page.evaluate(selected)
+    opened.page.screenshot(path=screenshots / "dark.png")
+    panel.count_pictures()
+    panel.press("reset")
+    page.locator(".widget-readout", has_text="0.010").wait_for(timeout=10_000)
+    panel.wait_until_settled()
+    assert panel.pictures_since() == 1
+    assert opened.errors == opened.cell_errors() == []

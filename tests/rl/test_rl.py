@@ -96,6 +96,21 @@ def test_rollouts_match_a_plain_loop(theta, goals, noises):
             assert seen.returns()[i, b].item() == pytest.approx(total)
 
 
+def test_another_goal_on_the_same_noise_needs_no_new_rollout(generator):
+    """Some robots of the first two tasks stop at their goal; those of the third never do."""
+    theta = to_double(policy.navigation_policy().init(generator))
+    goals = torch.tensor([[0.0, 0.11], [-0.05, 0.02], [9.0, 9.0]]).double()
+    noise = draw_noise(T, 40, generator).double()
+    nowhere = torch.tensor(navigation.NOWHERE).double().expand(T, 2)
+    expected = roll_out(policy.navigation_policy(), theta, goals, noise)
+    found = navigation.with_goals(roll_out(policy.navigation_policy(), theta, nowhere, noise), goals)
+    assert not expected.alive[0].all() and not expected.alive[1].all() and expected.alive[2].all()
+    for name in ("positions", "rewards", "alive", "ends"):
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+    assert torch.equal(found.actions * found.alive[..., None], expected.actions * expected.alive[..., None])
+    torch.testing.assert_close(reinforce.as_batch(found).advantage, reinforce.as_batch(expected).advantage)
+
+
 def test_goals_fill_the_unit_square_centred_at_the_origin(generator):
     goals = draw_goals(2000, generator)
     assert goals.abs().max() <= 0.5 and goals.abs().mean(0) == pytest.approx([0.25, 0.25], abs=0.01)

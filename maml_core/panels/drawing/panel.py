@@ -1,24 +1,25 @@
 """Draw your own alphabet: N characters once each, then one of them again, and the adapted network says which."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from ...episodes import Episodes
 from ...evaluation import query_outputs
-from ...figures.omniglot import label_rows, picture_sheet, show_sheet
+from ...figures.omniglot import label_rows, picture_sheet
 from ...figures.style import COLOURS
-from ...maml import Learner, adapt
+from ...maml import Learner, inner_loop
 from ...networks import Weights
-from ..base import Panel, alone, int_slider, own
+from ..base import Panel, alone, own
+from ..controls import button, dropdown, int_slider
+from ..sheets import CELL, empty_sheet
 from .canvas import DrawingCanvas
 from .strokes import draw_strokes, load_example
 
-CELL = 36  # pixels of a picture in a sheet, its frame included
-SHOWN = 46  # the same on the screen
+SHOWN = 46  # the width of a picture with its frame, in hundredths of an inch
 YOURS = "yours"
 
 
@@ -30,25 +31,34 @@ class DrawingPanel(Panel):
     statistics over the support set and the query, since a single picture makes no query batch.
     """
 
-    def __init__(self, learner: Learner, theta: Weights, steps: int = 3) -> None:
+    def __init__(self, learner: Learner, theta: Weights, steps: int = 3, state: Mapping[str, Any] | None = None) -> None:
         self._learner, self._theta, self._ways = learner, own(theta), learner.network.ways
+        self._adapted: tuple[Tensor, list[Weights], Iterator[Weights]] = (torch.empty(0), [], iter(()))
         self._example = load_example()
         if self._ways > len(self._example["support"]):
             raise ValueError(f"The recorded alphabet has {len(self._example['support'])} characters, not {self._ways}.")
         self.canvas = DrawingCanvas([*(f"label {i}" for i in range(self._ways)), "which one is it?"], self._drawn)
         self.steps = int_slider("steps", steps, 0, 10)
-        self.recorded = widgets.Dropdown(
-            options=[("yours", YOURS), *((f"recorded, query is {i}", i) for i in range(self._ways))], value=0,
-            description="drawing", style={"description_width": "initial"}, layout={"width": "240px"},
-        )  # fmt: skip
-        self.clear_query = widgets.Button(description="clear the query")
-        self.clear_all = widgets.Button(description="clear all")
+        drawings = [("yours", YOURS), *((f"recorded, query is {i}", i) for i in range(self._ways))]
+        self.recorded = dropdown("drawing", drawings, 0)
+        self.clear_query = button("clear the query", "empty the last field")
+        self.clear_all = button("clear all", "empty all fields")
         self.recorded.observe(lambda change: self._play(), "value")
         self.clear_query.on_click(lambda button: self._clear(self._ways))
         self.clear_all.on_click(lambda button: self._clear(0))
         self._play()
-        super().__init__([self.steps, self.recorded, self.clear_query, self.clear_all], (8, 0.5 + SHOWN / 100 * self._ways))
-        self.children = [self.children[0], self.canvas.widget, *self.children[1:]]
+        controls = [self.steps, self.recorded, self.clear_query, self.clear_all]
+        super().__init__(controls, (8, 0.5 + SHOWN / 100 * self._ways), state)
+        self.children = [*self.children[:3], self.canvas.widget, *self.children[3:]]
+
+    def state(self) -> dict[str, Any]:
+        """The controls' values; strokes: of each field, where the drawing is the reader's own."""
+        return super().state() | ({"strokes": self.canvas.strokes} if self.recorded.value == YOURS else {})
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore({name: value for name, value in state.items() if name != "strokes"})
+        if "strokes" in state:
+            self.canvas.show(state["strokes"])
 
     @alone
     def _play(self) -> None:
@@ -70,16 +80,15 @@ class DrawingPanel(Panel):
 
     def build(self, figure: Figure) -> None:
         figure.set_layout_engine("none")  # pictures beside bars: they have to line up to the pixel
-        width, height = figure.get_size_inches() * figure.dpi
+        width, height = 100 * figure.get_size_inches()
 
         def axes(left: float, across: float, up: float = SHOWN * self._ways) -> Any:
             return figure.add_axes((left / width, (height - 28 - up) / height, across / width, up / height))
 
-        white = picture_sheet(torch.zeros(self._ways, 1, 28, 28))
         support, self._bars_ax, query = axes(100, SHOWN), axes(160, 370), axes(600, 150, 150)
-        self._support = self.moves(show_sheet(support, white))
+        self._support = self.moves(empty_sheet(support, self._ways, 1))
         label_rows(support, self._ways, CELL)
-        self._query = self.moves(show_sheet(query, white[:CELL]))
+        self._query = self.moves(empty_sheet(query, 1, 1))
         query.set_title("the query, 28 x 28")
         bars = self._bars_ax.barh(range(self._ways), [0] * self._ways, height=0.5, color=COLOURS["maml"])
         self._bars = [self.moves(bar) for bar in bars]
@@ -98,14 +107,18 @@ class DrawingPanel(Panel):
             return None
         x, labels = self.pictures()[None, :, None], torch.arange(self._ways + 1)[None]
         episode = Episodes(x[:, :-1], labels[:, :-1], x[:, -1:], labels[:, -1:])
-        phi = adapt(self._learner, self._theta, episode.support_x, episode.support_y, self.steps.value)
+        if not torch.equal(x[:, :-1], self._adapted[0]):
+            self._adapted = (x[:, :-1], [], inner_loop(self._learner, self._theta, episode.support_x, episode.support_y))
+        _, phis, after = self._adapted
+        phis += [next(after) for _ in range(len(phis), self.steps.value + 1)]
+        phi = phis[self.steps.value]
         return query_outputs(self._learner.network, phi, episode, "support and one query")[0, 0].softmax(-1)
 
     @torch.no_grad()
     def update(self) -> str:
         pictures, found = self.pictures(), self.probabilities()
-        self._support.set_data(picture_sheet(pictures[:-1, None]).numpy())
-        self._query.set_data(picture_sheet(pictures[-1:, None]).numpy())
+        self._support.set_data((255 * picture_sheet(pictures[:-1, None])).byte().numpy())
+        self._query.set_data((255 * picture_sheet(pictures[-1:, None])).byte().numpy())
         values = [0.0] * self._ways if found is None else found.tolist()
         for value, bar, number in zip(values, self._bars, self._numbers):
             bar.set_width(0.86 * value)

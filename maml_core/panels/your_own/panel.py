@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -12,7 +12,8 @@ from ...figures.style import COLOURS
 from ...maml import Learner, inner_loop
 from ...networks import Weights
 from ...tasks.sinusoid import SinusoidTasks, wave
-from ..base import Panel, alone, as_error, float_slider, int_slider, own
+from ..base import Panel, as_error, own
+from ..controls import CountingButton, dropdown, float_slider, int_slider
 from ..sinusoid import GRID, wave_lines
 
 
@@ -25,31 +26,25 @@ class ModulePanel(Panel):
 
     MOST_SHOTS, MOST_STEPS = 20, 6
 
-    def __init__(self, modules: Mapping[str, tuple[Learner, Weights]], seed: int = 0) -> None:
+    def __init__(
+        self, modules: Mapping[str, tuple[Learner, Weights]], seed: int = 0, state: Mapping[str, Any] | None = None
+    ) -> None:
         self._modules = {
             name: (replace(learner, network=learner.network.at_test()), own(theta))
             for name, (learner, theta) in modules.items()
         }
-        self._seed = seed
+        self.seed = seed
         self._adapted: tuple[tuple, list[Tensor], Iterator[Weights]] = ((), [], iter(()))
         first = next(iter(self._modules))
-        self.module = widgets.Dropdown(
-            options=list(self._modules), value=first, description="module", style={"description_width": "60px"},
-            layout={"width": "260px"},
-        )  # fmt: skip
+        self.module = dropdown("module", list(self._modules), first)
         self.alpha = float_slider("alpha", self._modules[first][0].alpha, 0.001, 0.1, 0.001)
         self.shots = int_slider("K", 10, 1, self.MOST_SHOTS)
         self.steps = int_slider("steps", 3, 0, self.MOST_STEPS)
         self.amplitude = float_slider("amplitude", 3.0, 0.1, 5.0, 0.1)
         self.phase = float_slider("phase", 0.5, 0.0, 3.14, 0.02)
-        self.new_points = widgets.Button(description="new points")
-        self.new_points.on_click(self._draw_new_points)
+        self.new_points = CountingButton("new points", "draw other points of the same wave")
         controls = [self.module, self.alpha, self.shots, self.steps, self.amplitude, self.phase, self.new_points]
-        super().__init__(controls, (8, 3.2))
-
-    @alone
-    def _draw_new_points(self, button: widgets.Button) -> None:
-        self._seed += 1
+        super().__init__(controls, (8, 3.2), state)
 
     def build(self, figure: Figure) -> None:
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
@@ -63,15 +58,16 @@ class ModulePanel(Panel):
     def points(self) -> tuple[Tensor, Tensor]:
         """The support points, x [1, K, 1] and y [1, K]: more shots add points, and no other slider moves them."""
         amplitude, phase = (torch.tensor([[slider.value]]) for slider in (self.amplitude, self.phase))
-        task = SinusoidTasks(self.MOST_SHOTS, 1).points_on(amplitude, phase, torch.Generator().manual_seed(self._seed))
+        generator = torch.Generator().manual_seed(self.seed + self.new_points.value)
+        task = SinusoidTasks(self.MOST_SHOTS, 1).points_on(amplitude, phase, generator)
         return task.support_x[:, : self.shots.value], task.support_y[:, : self.shots.value]
 
     def curves(self) -> list[Tensor]:
         """The module's predictions on GRID after 0, 1, .. steps, each [201]; only those that are new are computed."""
         learner, theta = self._modules[self.module.value]
         learner = replace(learner, alpha=self.alpha.value)
-        controls = (self.module, self.alpha, self.shots, self.amplitude, self.phase)
-        state = (self._seed, *(control.value for control in controls))
+        controls = (self.module, self.alpha, self.shots, self.amplitude, self.phase, self.new_points)
+        state = tuple(control.value for control in controls)
         if self._adapted[0] != state:
             self._adapted = (state, [], inner_loop(learner, theta, *self.points()))
         _, curves, after = self._adapted
@@ -85,6 +81,7 @@ class ModulePanel(Panel):
     @torch.no_grad()
     def update(self) -> str:
         (x, y), curves, name, steps = self.points(), self.curves(), self.module.value, self.steps.value
+        self.alpha.trained = self._modules[name][0].alpha
         target = wave(GRID, self.amplitude.value, self.phase.value)
         errors = [((curve - target) ** 2).mean().item() for curve in curves]
         self._lines["target"].set_data(GRID, target)

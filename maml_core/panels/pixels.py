@@ -1,0 +1,69 @@
+"""The pixels of a panel's picture: its sheets of small pictures, its texts, and the PNG that they become."""
+
+import functools
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.colors import to_hex
+from matplotlib.font_manager import findfont
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+from matplotlib.transforms import Affine2D
+from PIL import Image, ImageDraw, ImageFont
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    """A PNG of the pixels, uint8 [H, W, 3].
+
+    Pillow tries all of PNG's filters on every row, which takes twice as long as the compression and saves nothing on flat
+    colours. Here rows are not filtered.
+    """
+    height, width, _ = pixels.shape
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with its filter, 0: none
+    rows[:, 1:] = pixels.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits of each of red, green and blue
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def with_texts(rgba: memoryview, texts: Sequence[Text]) -> np.ndarray:
+    """The pixels of a canvas [H, W, 4] without their opacity, and one-line texts on top: uint8 [H, W, 3].
+
+    Pillow writes them, since matplotlib takes 4 ms for the layout of a title, which is more than ten curves take.
+    """
+    image = Image.fromarray(np.asarray(rgba)).convert("RGB")
+    pen = ImageDraw.Draw(image)
+    for text in texts:
+        x, y = text.get_transform().transform(text.get_unitless_position())
+        font = _font(findfont(text.get_fontproperties()), text.get_fontsize() * text.get_figure().dpi / 72)
+        anchor = text.get_horizontalalignment()[0].replace("c", "m") + _VERTICAL[text.get_verticalalignment()]
+        pen.text((x, image.height - y), text.get_text(), to_hex(text.get_color()), font, anchor)
+    return np.asarray(image)
+
+
+_VERTICAL = {"baseline": "s", "bottom": "d", "center": "m", "top": "a"}  # Pillow's anchors
+_font = functools.cache(lambda path, size: ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC))
+
+
+class Sheet(AxesImage):
+    """A picture that fills its axes; each of its pixels, uint8 [H, W, 3], becomes a block of the figure's.
+
+    matplotlib's own image is resampled in floating point, which takes five times as long.
+    """
+
+    def __init__(self, ax: Axes, pixels: np.ndarray) -> None:
+        super().__init__(ax, extent=(-0.5, pixels.shape[1] - 0.5, pixels.shape[0] - 0.5, -0.5))
+        self.set_data(pixels)
+
+    def make_image(self, renderer: RendererBase, *args: Any, **kwargs: Any) -> tuple[np.ndarray, float, float, Affine2D]:
+        left, bottom, right, top = (round(edge) for edge in self.get_window_extent(renderer).extents)
+        pixels = np.insert(self.get_array(), 3, 255, axis=-1).view(np.uint32)[..., 0]  # one number for each pixel
+        rows, columns = (np.arange(size) * count // size for size, count in zip((top - bottom, right - left), pixels.shape))
+        return pixels[rows[::-1, None], columns].view(np.uint8).reshape(len(rows), -1, 4), left, bottom, Affine2D()
