@@ -114,7 +114,8 @@ class Panel(widgets.VBox):
 
     def state(self) -> dict[str, Any]:
         """The value of every control by its name, which `restore` takes."""
-        return {name: control.value for name, control in self._controls.items()}
+        values = {name: control.value for name, control in self._controls.items()}
+        return {name: round(value, 9) if isinstance(value, float) else value for name, value in values.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Give controls other values, without drawing. Raises ValueError for names or values that cannot be."""

@@ -6,7 +6,7 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-LABEL = "74px"  # the room for a slider's name
+LABEL = "80px"  # the room for a slider's name
 LONGEST_DROPDOWN = "320px"
 # What a control does, for whoever points at it. The others' names say it all.
 TIPS = {
@@ -35,7 +35,10 @@ class FloatSlider(widgets.FloatSlider):
 
     @traitlets.validate("value")
     def _validate_value(self, proposal: Any) -> float:
-        return round(super()._validate_value(proposal), int(self.readout_format[1:-1]))
+        value = super()._validate_value(proposal)
+        rounded = round(value, int(self.readout_format[1:-1]))
+        # A page says 0.011000000000000003. To correct that would send the slider back, while it is dragged on.
+        return value if abs(rounded - value) < 1e-9 else rounded
 
 
 class CountingButton(widgets.Button):

@@ -214,8 +214,9 @@ class PanelView:
     def count_pictures(self) -> None:
         """Count the pictures that come from now on; `pictures_since` says how many."""
         self.image.evaluate(
-            "img => { img.came = 0; new MutationObserver(all => { img.came += all.length })"
-            ".observe(img, {attributeFilter: ['src']}) }"
+            "img => { img.came = 0; img.counts?.disconnect();"
+            " img.counts = new MutationObserver(all => { img.came += all.length });"
+            " img.counts.observe(img, {attributeFilter: ['src']}) }"
         )
 
     def pictures_since(self) -> int:

@@ -59,6 +59,12 @@ def test_its_line_of_python_makes_it_again_and_reset_takes_it_back(panel, images
     assert again.code() == line
 
 
+def test_a_page_that_counts_in_binary_makes_no_long_numbers():
+    panel = PlanePanel()
+    panel.theta_1.value = 0.1 + 0.2
+    assert "'theta_1': 0.3," in panel.code()
+
+
 def test_a_seed_is_part_of_the_line():
     learner, theta = find_recipe("sinusoid-10shot").build_learner(), load_shipped("sinusoid-10shot")[0]
     assert "pretrained, seed=7, state=" in SinusoidPanel(learner, theta, theta, seed=7).code()
@@ -128,6 +134,8 @@ def test_a_typed_value_is_used_as_it_is_shown():
     slider = float_slider("alpha", 0.01, 0.001, 0.1, 0.001)
     slider.value = 0.02349
     assert slider.value == 0.023 and slider.readout_format == ".3f"
+    slider.value = 0.011000000000000003  # as a page counts its steps; an answer would disturb a drag
+    assert slider.value == 0.011000000000000003
     assert float_slider("alpha", 0.125, 0.01, 1, 0.01).value == 0.125  # its first value is shown as it is
 
 

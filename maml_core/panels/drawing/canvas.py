@@ -17,6 +17,7 @@ except ImportError:  # recorded drawings can be shown without it
 
 FIELD, GAP = 115, 12  # pixels of a field, and between two
 BELOW = 24  # for the fields' names
+NAMES = "#757575"  # their colour, which can be read on white and on JupyterLab's dark theme
 WITHOUT = "To draw your own, install ipycanvas (pip install ipycanvas) and restart JupyterLab. Here is a recorded example."
 
 
@@ -94,7 +95,7 @@ class DrawingCanvas:
                 self.canvas.fill_rect(left, 0, FIELD, FIELD)
                 self.canvas.line_width, self.canvas.stroke_style = 1, COLOURS["maml" if is_query else "before"]
                 self.canvas.stroke_rect(left + 0.5, 0.5, FIELD - 1, FIELD - 1)
-                self.canvas.fill_style = COLOURS["before"]
+                self.canvas.fill_style = NAMES
                 self.canvas.fill_text(name, left, FIELD + 18)
                 self.canvas.line_width, self.canvas.stroke_style = PEN * FIELD / PAPER, "#000000"
                 for stroke in strokes:
