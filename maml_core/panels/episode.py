@@ -36,7 +36,7 @@ class EpisodePanel(SheetPanel):
     ) -> None:  # fmt: skip
         self._learner, self._theta = learner, own(theta)
         self._adapted: tuple[tuple, list[Weights], Iterator[Weights]] = ((), [], iter(()))
-        self._before: tuple[tuple, Tensor] = ((), torch.empty(0))
+        self._known: dict[tuple, Tensor] = {}
         self.draw_tasks(images, learner.network.ways, seed)
         self.ways = int_slider("ways", self._most_ways, 2, self._most_ways)
         self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
@@ -98,16 +98,14 @@ class EpisodePanel(SheetPanel):
         return f"query accuracy {100 * numbers[0]:.1f}% → {100 * numbers[1]:.1f}% ({len(episode.query_y[0])} pictures)"
 
     def _predict(self, learner: Learner, episode: Episodes, steps: int) -> Tensor:
-        """The labels of the query pictures after so many steps [N*Q]; those before adaptation are computed once."""
-        shots = 0 if self.sees.value == "query batch" else self.shots.value  # only then does the support set matter
-        state = (self.new_task.value, self.ways.value, self.swap.value, self.sees.value, shots)
-        if steps == 0 and self._before[0] == state:
-            return self._before[1]
-        outputs = query_outputs(learner.network, self.phi(learner, episode, steps), episode, self.sees.value)
-        predicted = outputs[0].argmax(-1)
-        if steps == 0:
-            self._before = (state, predicted)
-        return predicted
+        """The labels of the query pictures after so many steps [N*Q]; all are kept, since they are small."""
+        alpha = learner.alpha if steps else None
+        shots = self.shots.value if steps or self.sees.value != "query batch" else None  # else the support set is not seen
+        state = (self.new_task.value, self.ways.value, self.swap.value, self.sees.value, shots, alpha, steps)
+        if state not in self._known:
+            outputs = query_outputs(learner.network, self.phi(learner, episode, steps), episode, self.sees.value)
+            self._known[state] = outputs[0].argmax(-1)
+        return self._known[state]
 
 
 def fewer_ways(network: Network, ways: int) -> Network:

@@ -40,7 +40,7 @@ class FamiliesPanel(SheetPanel):
         ways = {name: learner.network.ways for name, (learner, _) in self._learners.items()}
         if len(set(ways.values())) != 1:
             raise ValueError(f"All learners must have the same number of ways, not {ways}: train them on the same ways.")
-        self._known: dict[str, tuple[tuple, Tensor]] = {}
+        self._known: dict[tuple, Tensor] = {}
         self._asked: tuple[tuple, Episodes] | None = None
         self.draw_tasks(images, next(iter(ways.values())), seed)
         self.shots = int_slider("K", 1, 1, self.MOST_SHOTS)
@@ -79,16 +79,16 @@ class FamiliesPanel(SheetPanel):
         return self._asked[1]
 
     def predict(self, name: str, episode: Episodes) -> Tensor:
-        """The labels that one learner gives the query pictures [N*Q]; those for the current state are cached."""
+        """The labels that one learner gives the query pictures [N*Q]; all are kept, since they are small."""
         learner, theta = self._learners[name]
         steps = 1 if isinstance(learner, Reader) else self.steps.value
         controls = (self.shots, self.turned, self.stroke, self.judged)
-        state = (self.new_task.value, steps, *(control.value for control in controls))
-        if self._known.get(name, (None,))[0] != state:
+        state = (name, self.new_task.value, steps, *(control.value for control in controls))
+        if state not in self._known:
             phi = adapt(learner, theta, episode.support_x, episode.support_y, steps)
             outputs = query_outputs(learner.network, phi, episode, self.judged.value)
-            self._known[name] = (state, outputs[0].argmax(-1))
-        return self._known[name][1]
+            self._known[state] = outputs[0].argmax(-1)
+        return self._known[state]
 
     @torch.no_grad()
     def update(self) -> str:

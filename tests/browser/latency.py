@@ -1,8 +1,9 @@
 """How fast panels are, in a real browser: python -m tests.browser.latency (or make bench-panels)
 
-Every slider of every panel is moved back and forth by single keys, each answered before the next. Then one slider is
-dragged: keys come faster than the panel can draw, and the pictures that were drawn are counted. A panel that piled
-work up would draw one for each key and go on long after the last.
+Every slider of every panel is moved by single keys, each answered before the next. They go to its end and back again, so
+that most values are new to a panel that remembers what it has computed. Then one slider is dragged: keys come faster than
+the panel can draw, and the pictures that were drawn are counted. A panel that piled work up would draw one for each key
+and go on long after the last.
 
 The live panels draw in the browser: a point of each is dragged in circles for two seconds, and pictures are counted.
 """
@@ -57,22 +58,24 @@ def measure(panel: PanelView, name: str) -> str:
     """One panel's row: the median over all key presses, each slider's own, and a drag."""
     handles = {label: one.locator(".noUi-handle") for label, one in panel.controls().items()}
     handles = {label: handle for label, handle in handles.items() if handle.count()}
-    times = {label: back_and_forth(panel, handle) for label, handle in handles.items()}
+    times = {label: sweep(panel, handle) for label, handle in handles.items()}
     each = ", ".join(f"{label} {median(values):.0f}" for label, values in times.items())
     overall = median(value for values in times.values() for value in values)
     dragged = next(handles[label] for label in ("alpha", "steps", "K") if label in handles)
     return f"| {name} | {overall:.0f} | {each} | {drag(panel, dragged)} |"
 
 
-def back_and_forth(panel: PanelView, handle: Locator) -> list[float]:
-    """Milliseconds from each key to the new picture."""
-    keys, times = ["ArrowRight", "ArrowLeft"], []
-    if handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax"):
-        keys.reverse()
+def sweep(panel: PanelView, handle: Locator) -> list[float]:
+    """Milliseconds from each key to the new picture; at an end of the slider, the keys turn round."""
+    key, times = "ArrowRight", []
+    low, high = (float(handle.get_attribute(f"aria-value{end}")) for end in ("min", "max"))
     handle.focus()
-    for i in range(PRESSES):
+    for _ in range(PRESSES):
+        value = float(handle.get_attribute("aria-valuetext"))
+        if value >= high or value <= low:
+            key = "ArrowLeft" if value >= high else "ArrowRight"
         old, started = panel.picture(), time.perf_counter()
-        panel.page.keyboard.press(keys[i % 2])
+        panel.page.keyboard.press(key)
         panel.wait_for_new(old)
         times.append(1000 * (time.perf_counter() - started))
     return times
