@@ -228,7 +228,7 @@ RECIPES = {
         # What the paper's recipe takes a night for, in minutes: which layers want to adapt is chapter 4's question.
         _fast(5, 1, 32, 4_000),
         _fast(5, 5, 16, 8_000),
-        _fast(20, 1, 16, 12_000),
+        replace(_fast(20, 1, 16, 12_000), jitter=True),
         _fast(20, 5, 8, 6_000),
         _best(_fast(20, 1, 16, 12_000), 24_000),
         # Alphabets that training never saw: a harder question than the paper's new characters of known alphabets.

@@ -175,9 +175,9 @@ CONTENT: dict[str, Callable[[], str]] = {
     "maml-20way-standing": partial(standing, "omniglot-20way-1shot"),
     "first-order-20way-standing": partial(standing, "omniglot-20way-1shot-first-order"),
     "first-order-5way-standing": partial(standing, "omniglot-5way-1shot-first-order"),
-    **{f"{kind}5shot-{what}": partial(function, f"omniglot-5way-5shot{ending}")
-       for kind, ending in (("", ""), ("first-order-", "-first-order"), ("fast-", "-fast"))
-       for what, function in (("standing", standing), ("flat", flat))},
+    "5shot-flat": partial(flat, "omniglot-5way-5shot"),
+    **{f"{kind}5shot-standing": partial(standing, f"omniglot-5way-5shot{ending}")
+       for kind, ending in (("", ""), ("first-order-", "-first-order"), ("fast-", "-fast"))},
     "fast-20way-5shot-standing": partial(standing, "omniglot-20way-5shot-fast"),
     "seeds-5way": partial(study_accuracy, "seeds", "5-way 1-shot"),
     "seeds-20way": partial(study_accuracy, "seeds", "20-way 1-shot, without jitter"),

@@ -74,8 +74,8 @@ RECORDS = {
     "the paper's recipe: five steps of everything, sum / K": "omniglot-20way-1shot",
     "one step, an alpha learned for each layer, mean loss, a learning rate of 4e-3 that falls to 0": "everything",
     "the same, and the last block alone adapts": "last block",
-    "the same for longer: `omniglot-20way-1shot-fast`": "omniglot-20way-1shot-fast",
-    "against overfitting: turned characters as classes, jitter, averaging: `-best`": "omniglot-20way-1shot-best",
+    "the same for longer, with jittered pictures: `omniglot-20way-1shot-fast`": "omniglot-20way-1shot-fast",
+    "turned characters as classes and averaging, for longer: `omniglot-20way-1shot-best`": "omniglot-20way-1shot-best",
 }
 MARKS = (0.8, 0.9, 0.95, 0.958)  # the paper reports the last
 

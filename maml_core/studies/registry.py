@@ -28,7 +28,7 @@ def _few_tasks(**changes: Any) -> Condition:
 
 def _adapting(what: str) -> Condition:
     """20-way 1-shot with the fast recipe, another choice of what adapts, and the schedule of a short run."""
-    return Condition("omniglot-20way-1shot-fast", {"adapts": what, "meta_iterations": 1_000})
+    return Condition("omniglot-20way-1shot-fast", {"adapts": what, "meta_iterations": 1_000, "jitter": False})
 
 
 def _remedies(turned_classes: bool, jitter: bool) -> Condition:
