@@ -69,7 +69,8 @@ class Trainings:
             for seed in context.seeds:
                 out = context.out / condition.folder(seed)
                 context.log(f"{label}, seed {seed}: {out}")
-                settings = self._settings(context, iterations or recipe.meta_iterations, seed, out, characters)
+                length = recipe.meta_iterations if iterations is None else iterations
+                settings = self._settings(context, length, seed, out, characters)
                 record = _train(recipe, tasks, validation, out, settings)
                 best = checkpoints.load(out / "weights.pt")
                 weights.setdefault(label, best)
