@@ -1,5 +1,6 @@
 """One progress bar for slow loops."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -14,5 +15,5 @@ def progress(items: Iterable | None, label: str, total: int | None = None, show:
     or where the environment sets TQDM_DISABLE=1, as it does when notebooks are executed to be saved or compared.
     """
     hidden = not show or sys.stderr is None  # closed: 2>&-, or pythonw
-    options: dict[str, Any] = {"disable": True} if hidden else {}  # an explicit False would override TQDM_DISABLE
-    return tqdm(items, desc=label, total=total, initial=initial, file=sys.stderr, mininterval=0.5, **options)
+    hidden |= os.environ.get("TQDM_DISABLE", "0") not in ("", "0")  # tqdm's widget does not look there itself
+    return tqdm(items, desc=label, total=total, initial=initial, disable=hidden, file=sys.stderr, mininterval=0.5)

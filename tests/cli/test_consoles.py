@@ -117,3 +117,11 @@ def test_shell_line_exits_quietly(tmp_path, line, expected):
         assert sorted(output.splitlines()) == sorted(expected.splitlines())
     if "train" in line:
         assert checkpoints.load(tmp_path / "run" / "checkpoint.pt")["iteration"] == 3
+
+
+def test_no_bar_where_the_environment_says_so(monkeypatch):
+    """Also in a notebook, whose bar does not look at tqdm's own variable."""
+    for value, hidden in (("1", True), ("0", False)):
+        monkeypatch.setenv("TQDM_DISABLE", value)
+        with progress(None, "a bar", 3) as bar:
+            assert bar.disable is hidden
