@@ -10,12 +10,16 @@ H has n^2 entries, but only H g is needed, and H g = d/d theta (grad L(theta) . 
 Here theta is a flat vector [n] and a loss is a function of it; `flatten` converts from a dictionary of weights.
 """
 
+import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from .networks import Weights
+
+# In forward mode torch warns of its own use of torch.jit.script, which a notebook would show in red.
+warnings.filterwarnings("ignore", message=".*torch.jit.script")
 
 LossOfVector = Callable[[Tensor], Tensor]
 
