@@ -15,7 +15,7 @@ from ..results.comparisons import (
     speed_table,
     variants_table,
 )  # fmt: skip
-from ..results.shipped import SHIPPED, load_cpu_record, load_study, load_study_weights
+from ..results.shipped import SHIPPED, load_cpu_record, load_gpu_check, load_study, load_study_weights
 from ..results.tables import accuracy_table, as_cell, error_table, literature_table, percent
 from ..studies.multitask import COMPARED_SEEDS, SEEDS
 from ..studies.multitask_training import TO_THE_MEAN
@@ -138,14 +138,9 @@ def machine() -> str:
     return f"{about['cores']} cores ({about['cpu']})"
 
 
-def gpu_check() -> dict[str, Any]:
-    """What tests/gpu_check.py found on a GPU."""
-    return json.loads((SHIPPED / "gpu_check.json").read_text())
-
-
 def gpu_float64() -> str:
     """The largest relative error of a float64 meta-gradient on the GPU."""
-    found = gpu_check()
+    found = load_gpu_check()
     return f"{max(check['float64'] for name, check in found.items() if name.startswith('gradients')):.0e}"
 
 
@@ -161,7 +156,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "speed-table": speed_table,
     "speed-machine": machine,
     "gpu-table": gpu_table,
-    "gpu-machine": lambda: f"an {gpu_check()['gpu']} with torch {gpu_check()['torch'].partition('+')[0]}",
+    "gpu-machine": lambda: f"an {load_gpu_check()['gpu']} with torch {load_gpu_check()['torch'].partition('+')[0]}",
     "gpu-float64": gpu_float64,
     "speed-ours": partial(speed, "maml_core compiled", "O"),
     "speed-jax": partial(speed, "jax", "O"),

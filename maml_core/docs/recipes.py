@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ..recipes import RECIPES
 from ..results.literature import PAPER_ACCURACY
 from ..results.shipped import is_shipped, load_cpu_record, load_shipped
-from ..results.tables import Row, accuracy_rows, length, percent
+from ..results.tables import Row, accuracy_rows, length, percent, run_of
 
 FAST, FAST_5WAY = "omniglot-20way-1shot-fast", "omniglot-5way-1shot-fast"
 MEAN, SUM = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
@@ -55,8 +55,7 @@ def standing(recipe: str) -> str:
     row, best = row_of(recipe), load_shipped(recipe)[1].best_iteration
     rising = best == row.iterations < row.of and RECIPES[recipe].schedule == "constant"
     still = ", with its validation accuracy still rising" if rising else ""
-    after = f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
-    return f"reaches {accuracy(recipe)} after {after} meta-iterations, {verdict(recipe)}{still}"
+    return f"reaches {accuracy(recipe)} after {run_of(row)} meta-iterations, {verdict(recipe)}{still}"
 
 
 def flat(recipe: str) -> str:

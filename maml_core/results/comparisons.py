@@ -8,7 +8,7 @@ from typing import Any
 from ..recipes import find_recipe
 from ..training.record import TrainingRecord
 from .literature import reported
-from .shipped import SHIPPED, is_shipped, load_cpu_record, load_study
+from .shipped import SHIPPED, is_shipped, load_cpu_record, load_gpu_check, load_study
 from .tables import as_cell, as_printed, in_words, markdown, percent
 
 # A variant's name in the table of the literature, if its own paper reports 5-way 1-shot.
@@ -167,7 +167,7 @@ def gpu_rows(checked: Mapping[str, Any] | None = None) -> dict[str, dict[str, di
     ms: of a meta-iteration; minutes: of a full training; error: of the meta-gradient at the initial theta, relative to
     float64, where it was measured. checked: results of tests/gpu_check.py (default: the shipped ones)
     """
-    found = json.loads((SHIPPED / "gpu_check.json").read_text()) if checked is None else checked
+    found = load_gpu_check() if checked is None else checked
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for title, timings in found.items():
         check, _, recipe = title.partition(": ")

@@ -137,6 +137,11 @@ def load_policy(name: str) -> tuple[Weights, dict[str, Any]]:
     return checkpoints.load(path)["theta"], json.loads(path.with_suffix(".json").read_text())
 
 
+def load_gpu_check() -> dict[str, Any]:
+    """What tests/gpu_check.py found on a GPU."""
+    return json.loads((SHIPPED / "gpu_check.json").read_text())
+
+
 def load_benchmark(path: Path = SHIPPED / "benchmark.json") -> dict[str, Any]:
     """What `make bench` wrote."""
     return json.loads(path.read_text())

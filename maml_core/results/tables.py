@@ -99,10 +99,13 @@ def standing(rows: Iterable[Row] | None = None) -> str:
 
 
 def length(row: Row) -> str:
-    """ "8,000", or "5,800 of 60,000" for an unfinished run, or "36,000 of 60,000, flat for 20,000" if it stopped early."""
-    if row.iterations >= row.of:
-        return f"{row.of:,}"
-    return f"{row.iterations:,} of {row.of:,}" + (f", flat for {row.flat_for:,}" if row.is_done else "")
+    """What `run_of` says, and of a run that stopped early how long it was flat: "36,000 of 60,000, flat for 20,000"."""
+    return run_of(row) + (f", flat for {row.flat_for:,}" if row.is_done and row.iterations < row.of else "")
+
+
+def run_of(row: Row) -> str:
+    """ "8,000", or "5,800 of 60,000" for an unfinished run."""
+    return f"{row.iterations:,} of {row.of:,}" if row.iterations < row.of else f"{row.of:,}"
 
 
 def literature_table() -> str:
