@@ -53,8 +53,9 @@ function render({ model, el }) {
   const head = element("tr", {}, ...heads);
   const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows.map((row) => row.node)));
   const told = element("p", {});
-  const legend = element("div", { class: "legend" });
-  legend.append(
+  const legend = element(
+    "div",
+    { class: "legend" },
     key("star", "task-0", "a task's optimum: drag it"),
     key("dot", "ink", "θ: drag it"),
     key("line", "task-0", "a task's inner steps, from θ to φ"),

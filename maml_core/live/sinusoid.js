@@ -55,8 +55,9 @@ function render({ model, el }) {
     const place = element("div", { class: "plot" });
     return { method, caption, place, figure: element("figure", {}, caption, place) };
   });
-  const legend = element("div", { class: "legend" });
-  legend.append(
+  const legend = element(
+    "div",
+    { class: "legend" },
     key("dashed", "ink", "the wave"),
     key("triangle", "ink", "support points: drag them"),
     key("line", "before", "before"),
