@@ -1,4 +1,4 @@
-"""One server and one browser for all browser tests, which are skipped where there is no Chromium."""
+"""One JupyterLab server for all browser tests, and where their screenshots go."""
 
 import os
 from collections.abc import Iterator
@@ -8,14 +8,6 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import lab as labs
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    if labs.find_chromium() is None:
-        pytest.skip("no Chromium: install it (Debian: apt install chromium) or name one in CHROMIUM=/path/to/it")
-    with labs.browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")

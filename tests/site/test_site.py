@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.browser import lab as labs
 
@@ -81,27 +81,25 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(address: str) -> Iterator[Page]:
+def page(address: str, chromium: Browser) -> Iterator[Page]:
     """A page of a browser that reaches the server only; `page.problems` collects what goes wrong."""
-    if labs.find_chromium() is None:
-        pytest.skip("no Chromium: install it (Debian: apt install chromium) or name one in CHROMIUM=/path/to/it")
-    with labs.browser() as browser:
-        page = browser.new_page()
-        page.problems = problems = []
-        origin = address.removesuffix("review/")
+    page = chromium.new_page()
+    page.problems = problems = []
+    origin = address.removesuffix("review/")
 
-        def only_here(route, request) -> None:
-            if request.url.startswith(origin):
-                route.continue_()
-            else:
-                problems.append(f"asks for {request.url}")
-                route.abort()
+    def only_here(route, request) -> None:
+        if request.url.startswith(origin):
+            route.continue_()
+        else:
+            problems.append(f"asks for {request.url}")
+            route.abort()
 
-        page.route("**/*", only_here)
-        page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("response", lambda answer: answer.status >= 400 and problems.append(f"{answer.status} {answer.url}"))
-        yield page
+    page.route("**/*", only_here)
+    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("response", lambda answer: answer.status >= 400 and problems.append(f"{answer.status} {answer.url}"))
+    yield page
+    page.close()
 
 
 def test_every_chapter_and_document_is_a_page(pages: dict[str, Html]) -> None:
