@@ -16,6 +16,7 @@ from bench.check import GradientCheck, relative_error
 from bench.machine import BackgroundLoad, count_flop, peak_memory, peaks, reset_peak_memory
 from bench.sides import any_module
 from bench.sides.any_module import AnyModule
+from bench.sides.ours import Ours
 from bench.sides.plain import PlainLoop
 from bench.timing import Clock, run_rounds
 from bench.workloads import RECIPE_NAMES, Workload, build_workload, reference_gradient
@@ -70,6 +71,13 @@ def test_a_missing_weight_or_nan_makes_a_gradient_wrong(sinusoid: Workload) -> N
     check = GradientCheck(sinusoid)
     assert relative_error({name: g for name, g in check.truth.items() if name != "b1"}, check.truth) == float("inf")
     assert replace(check.errors(PlainLoop(sinusoid)), float32=float("nan")).wrong
+
+
+def test_a_gradient_is_recovered_from_adams_first_moment(sinusoid: Workload) -> None:
+    ours = Ours(sinusoid, "eager")
+    ours.block = 3  # as where several meta-iterations are one compiled call
+    truth = reference_gradient(sinusoid, sinusoid.theta, sinusoid.episodes)
+    assert relative_error(ours._gradient_from_adam(sinusoid.theta, sinusoid.episodes), truth) < 1e-5
 
 
 def test_missing_libraries_are_skipped_with_one_line_each(sinusoid: Workload, monkeypatch) -> None:
