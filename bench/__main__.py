@@ -101,14 +101,21 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     for name in options.workloads:
         workload = build_workload(name, options.device)
         result["rows"] += measure(workload, options, peak)
+        save(result, options)  # a wrong gradient on a later workload ends the run, but loses nothing
     result["sweeps"] = run_sweeps(options.sweeps, options.device, options.quick)
+    result = save(result, options)
+    print(report.table(result["rows"]), report.goals_table(result["goals"]), sep="\n\n")
+    return result
+
+
+def save(result: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Write what has been measured so far, with ratios and goals, and what the file has of other workloads; return it all."""
     if options.out.exists():
         result = report.merge(json.loads(options.out.read_text()), result)
     report.add_ratios(result["rows"])
     result["goals"] = report.goals(result["rows"], options.device)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(report.table(result["rows"]), report.goals_table(result["goals"]), sep="\n\n")
     return result
 
 

@@ -138,6 +138,21 @@ def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
     assert benchmark(load_benchmark(out)).axes[0].get_xlabel() == "ms per meta-step"
 
 
+def test_a_wrong_gradient_loses_nothing_that_was_measured_before(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(driver, "peaks", lambda device: {"float32": 1.0})
+    monkeypatch.setattr(driver, "build_workload", lambda name, device: name)
+    row = {"workload": "S", "device": "cpu", "implementation": "plain loop", "median_ms": 1.0}
+
+    def measure(workload: str, options, peak) -> list[dict]:
+        return [row] if workload == "S" else sys.exit("O: the gradient of skewed is wrong")
+
+    monkeypatch.setattr(driver, "measure", measure)
+    out = tmp_path / "benchmark.json"
+    with pytest.raises(SystemExit, match="wrong"):
+        driver.main(shlex.split(f"--workloads S O --out {shlex.quote(str(out))}"))
+    assert [found["implementation"] for found in json.loads(out.read_text())["rows"]] == ["plain loop"]
+
+
 def test_variants_are_timed_in_turn_and_their_memory_is_measured_separately(monkeypatch) -> None:
     measured = []
     monkeypatch.setattr(variants, "in_own_process", lambda *point: measured.append(point) or 1.0)
