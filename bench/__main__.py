@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 def save(result: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Write what has been measured so far, with ratios and goals, and what the file has of other workloads; return it all."""
+    """Write all that has been measured so far, ratios, goals, and the file's other workloads; returns what it wrote."""
     if options.out.exists():
         result = report.merge(json.loads(options.out.read_text()), result)
     report.add_ratios(result["rows"])

@@ -19,8 +19,8 @@ from .workloads import Workload, reference_gradient
 
 PERTURBATION = 1e-6
 FLOAT64_LIMIT = 1e-6
-# How much flipped ReLU inputs may still change the sum over well-conditioned tasks: 2e-2 after the five steps of 20 ways, in
-# one library on one processor. Known mistakes changed it by at least 7e-2.
+# How much flipped ReLU inputs may still change the sum over well-conditioned tasks: 2e-2 in one library, on one processor,
+# after the five steps of 20 ways. Known mistakes changed it by at least 7e-2.
 FLIP = 3e-2
 
 

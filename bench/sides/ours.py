@@ -56,7 +56,8 @@ class Ours:
     def _gradient_from_adam(self, theta: Weights, episodes: Episodes) -> dict[str, Tensor]:
         """Recover the gradient from Adam's state, since a graph of the whole meta-iteration does not return it.
 
-        With so small a learning rate theta stays where it is, and after n meta-iterations Adam's first moment is (1 - 0.9^n) g.
+        With so small a learning rate theta stays where it is, and Adam's first moment after n meta-iterations is
+        (1 - 0.9^n) g.
         """
         trainer = self._build(theta, Presampled(episodes), learning_rate=1e-30)
         trainer.run(self.block)
