@@ -11,7 +11,7 @@ from ..figures.navigation import paths
 from ..figures.style import COLOURS
 from ..networks import Weights
 from ..rl.evaluation import halved
-from ..rl.navigation import NOWHERE, SIDE, Trajectories, draw_noise, roll_out, with_goals
+from ..rl.navigation import SIDE, Trajectories, draw_noise, roll_out, wander, with_goals
 from ..rl.policy import navigation_policy
 from ..rl.reinforce import as_batch, policy_step
 from .base import Panel, own
@@ -71,9 +71,9 @@ class NavigationPanel(Panel):
                 draw_noise(1, self.TRAJECTORIES, generator).expand(2, -1, -1, -1) for _ in range(self.STEPS + 1)
             ]
             self._noise_of = seed
-            self._free = roll_out(self._policy, self._theta, torch.tensor([NOWHERE]).expand(2, 2), self._noises[0])
+            self._wandered = wander(self._policy, self._theta, self._noises[0])
         if (seed, goal, alpha) != self._begun:
-            self._begun, self._phi, self._seen = (seed, goal, alpha), self._theta, [with_goals(self._free, goals)]
+            self._begun, self._phi, self._seen = (seed, goal, alpha), self._theta, [with_goals(*self._wandered, goals)]
         while (done := len(self._seen)) <= self.steps.value:
             size = halved(alpha, done)[-1]
             self._phi = policy_step(self._policy, self._phi, as_batch(self._seen[-1]), size)

@@ -83,6 +83,7 @@ PAPER_ACCURACY = {
     **{f"omniglot-{setting}-mlp": reported("MAML, no conv", setting) for setting in SETTINGS[:2]},
     **{f"omniglot-{setting}-first-order": reported("first-order MAML", setting) for setting in SETTINGS},
     **{f"omniglot-{setting}-fast": reported("MAML", setting) for setting in SETTINGS},
+    "omniglot-5way-1shot-best": reported("MAML", "5way-1shot"),
     "omniglot-20way-1shot-best": reported("MAML", "20way-1shot"),
     "omniglot-5way-1shot-sum": reported("MAML", "5way-1shot"),
     "mini-imagenet-5way-1shot": (0.4870, 0.0184),

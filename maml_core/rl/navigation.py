@@ -4,7 +4,6 @@ All robots of all tasks move in parallel: T tasks, B trajectories each, H steps.
 two policies can be compared on the same noise.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,6 @@ from .policy import draw
 HORIZON = 100
 MAX_VELOCITY = 0.1  # per step and axis; that of an action of 1, as in rllab's normalized environment
 GOAL_RADIUS = 0.01
-NOWHERE = (math.inf, math.inf)  # a goal that no robot reaches
 SIDE = 0.5  # half the side of the unit square of goals, centred at the origin, where the robot starts
 
 
@@ -62,34 +60,31 @@ def roll_out(policy: Network, weights: Weights, goals: Tensor, noise: Tensor) ->
     The reward is the negative squared distance to the goal after the step. Once within GOAL_RADIUS of the goal, a robot
     stops.
     """
-    position = torch.zeros_like(noise[:, :, 0])
-    alive = torch.ones_like(noise[:, :, 0, :1])
-    goals, seen = goals[:, None], []
+    return with_goals(*wander(policy, weights, noise), goals)
+
+
+@torch.no_grad()
+def wander(policy: Network, weights: Weights, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions [T, B, H + 1, 2] and actions [T, B, H, 2] of robots that nothing stops: the policy does not see the goal."""
+    positions, actions = [torch.zeros_like(noise[:, :, 0])], []
     for drawn in noise.unbind(2):
-        action = draw(policy.forward(weights, position), drawn)
-        moved = position + alive * (MAX_VELOCITY * action).clamp(-MAX_VELOCITY, MAX_VELOCITY)
-        squared = (moved - goals).square().sum(-1, keepdim=True)
-        seen.append((position, action, -squared * alive, alive))
-        position, alive = moved, alive * (squared >= GOAL_RADIUS**2)
-    positions, actions, rewards, was_alive = (torch.stack(parts, 2) for parts in zip(*seen))
-    return Trajectories(positions, actions, rewards.squeeze(-1), was_alive.squeeze(-1), position)
+        actions.append(draw(policy.forward(weights, positions[-1]), drawn))
+        positions.append(positions[-1] + (MAX_VELOCITY * actions[-1]).clamp(-MAX_VELOCITY, MAX_VELOCITY))
+    return torch.stack(positions, 2), torch.stack(actions, 2)
 
 
-def with_goals(free: Trajectories, goals: Tensor) -> Trajectories:
-    """What `roll_out` returns for goals [T, 2], given what it returned for the goal NOWHERE with the same policy and noise.
+def with_goals(positions: Tensor, actions: Tensor, goals: Tensor) -> Trajectories:
+    """What robots that wander so do with goals [T, 2]: the rewards that they see, and where they stop.
 
-    The policy does not see the goal, so another one only changes the rewards and where a robot stops. The actions after
-    that, which nothing uses, are those of a robot that goes on.
+    Their actions after that, which nothing uses, are those of a robot that goes on.
     """
-    moved = torch.cat([free.positions[:, :, 1:], free.ends[:, :, None]], 2)
-    squared = (moved - goals[:, None, None]).square().sum(-1)
+    squared = (positions[:, :, 1:] - goals[:, None, None]).square().sum(-1)
     going_on = (squared >= GOAL_RADIUS**2).to(squared).cumprod(-1)
     alive = torch.cat([torch.ones_like(going_on[..., :1]), going_on[..., :-1]], -1)
     last = alive.sum(-1, keepdim=True).long()  # the index of a robot's last position
-    places = torch.cat([free.positions[:, :, :1], moved], 2)
-    steps = torch.arange(places.shape[2], device=last.device).minimum(last)
-    places = places.gather(2, steps[..., None].expand_as(places))
-    return Trajectories(places[:, :, :-1], free.actions, -squared * alive, alive, places[:, :, -1])
+    steps = torch.arange(positions.shape[2], device=last.device).minimum(last)
+    places = positions.gather(2, steps[..., None].expand_as(positions))
+    return Trajectories(places[:, :, :-1], actions, -squared * alive, alive, places[:, :, -1])
 
 
 def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:

@@ -96,19 +96,25 @@ def test_rollouts_match_a_plain_loop(theta, goals, noises):
             assert seen.returns()[i, b].item() == pytest.approx(total)
 
 
-def test_another_goal_on_the_same_noise_needs_no_new_rollout(generator):
+def test_robots_stop_where_a_step_by_step_loop_stops_them(generator):
     """Some robots of the first two tasks stop at their goal; those of the third never do."""
-    theta = to_double(policy.navigation_policy().init(generator))
+    network = policy.navigation_policy()
+    theta = to_double(network.init(generator))
     goals = torch.tensor([[0.0, 0.11], [-0.05, 0.02], [9.0, 9.0]]).double()
     noise = draw_noise(T, 40, generator).double()
-    nowhere = torch.tensor(navigation.NOWHERE).double().expand(T, 2)
-    expected = roll_out(policy.navigation_policy(), theta, goals, noise)
-    found = navigation.with_goals(roll_out(policy.navigation_policy(), theta, nowhere, noise), goals)
-    assert not expected.alive[0].all() and not expected.alive[1].all() and expected.alive[2].all()
-    for name in ("positions", "rewards", "alive", "ends"):
-        assert torch.equal(getattr(found, name), getattr(expected, name)), name
-    assert torch.equal(found.actions * found.alive[..., None], expected.actions * expected.alive[..., None])
-    torch.testing.assert_close(reinforce.as_batch(found).advantage, reinforce.as_batch(expected).advantage)
+    seen = roll_out(network, theta, goals, noise)
+    assert not seen.alive[0].all() and not seen.alive[1].all() and seen.alive[2].all()
+    position, alive = torch.zeros_like(noise[:, :, 0]), torch.ones_like(noise[:, :, 0, 0])
+    for t in range(noise.shape[2]):
+        torch.testing.assert_close(seen.positions[:, :, t], position)
+        assert torch.equal(seen.alive[:, :, t], alive)
+        action = policy.draw(network.forward(theta, position), noise[:, :, t])
+        torch.testing.assert_close(seen.actions[:, :, t] * alive[..., None], action * alive[..., None])
+        position = position + alive[..., None] * (MAX_VELOCITY * action).clamp(-MAX_VELOCITY, MAX_VELOCITY)
+        squared = ((position - goals[:, None]) ** 2).sum(-1)
+        torch.testing.assert_close(seen.rewards[:, :, t], -squared * alive)
+        alive = alive * (squared >= GOAL_RADIUS**2)
+    torch.testing.assert_close(seen.ends, position)
 
 
 def test_goals_fill_the_unit_square_centred_at_the_origin(generator):
