@@ -20,6 +20,7 @@ from torch import Tensor
 from .episodes import Episodes
 from .networks import Network, Weights
 from .util.checks import at_least, positive
+from .util.differentiate import differentiate
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def support_gradient(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> We
     def sum_over_tasks(weights: Weights) -> Tensor:
         return learner.support_loss({**frozen, **weights}, x, y).sum()
 
-    gradient = torch.func.grad(sum_over_tasks)(adapted)
+    gradient = differentiate(sum_over_tasks, adapted)
     return {name: g.detach() for name, g in gradient.items()} if learner.first_order else gradient
 
 

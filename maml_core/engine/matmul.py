@@ -45,7 +45,7 @@ def measure(*backends: str) -> dict[str, Speed]:
     """Benchmark the backends ("mkl", "onednn", "bf16") in turn on all SHAPES; cached for the life of the process."""
     best = {backend: [float("inf")] * len(SHAPES) for backend in backends}
     errors = dict.fromkeys(backends, 0.0)
-    with _one_thread():
+    with one_thread():
         for i, shape in enumerate(SHAPES):
             a, b = _factors(shape)
             exact = a.double() @ b.double()
@@ -135,7 +135,7 @@ def _multiply(a: Tensor, b: Tensor, backend: str) -> tuple[Tensor, float]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Use a single thread: several wait for one another, so that under background load one would measure the waiting."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -17,6 +17,7 @@ from typing import Any
 
 import ipywidgets as widgets
 import matplotlib.style
+import torch
 import traitlets
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ..engine.matmul import use_fastest_backend
+from ..engine.matmul import one_thread, use_fastest_backend
 from ..figures.style import STYLE
 from ..networks import Weights
 from .controls import button, choices
@@ -70,6 +71,7 @@ class Panel(widgets.VBox):
         ours = {id(control) for control in controls if hasattr(control, "value")}
         self._controls = {name: control for name, control in vars(self).items() if id(control) in ours}
         self._moving: list[Artist] = []
+        self._below: list[Artist] = []
         self._stale = self._held = False
         sliders = [control for control in controls if isinstance(control, widgets.FloatSlider | widgets.IntSlider)]
         others = [control for control in controls if control not in sliders]
@@ -92,7 +94,7 @@ class Panel(widgets.VBox):
             figure.draw_without_rendering()  # computes the layout, once
             figure.set_layout_engine("none")
             self._canvas.draw()
-        self._still = self._canvas.copy_from_bbox(figure.bbox)
+        self._still = self._with_below = self._canvas.copy_from_bbox(figure.bbox)
         for control in controls:
             if id(control) in ours:
                 control.observe(lambda change: self._held or self.redraw(), "value")
@@ -157,10 +159,13 @@ class Panel(widgets.VBox):
         self.line.value, self.line.layout.display = self.code(), None
         self.line.focus()
 
-    def moves(self, artist: Any) -> Any:
-        """Register an artist as moving: it is left out of the still background. Returns it."""
+    def moves(self, artist: Any, seldom: bool = False) -> Any:
+        """Register an artist as moving: it is left out of the still background. Returns it.
+
+        seldom: it lies below the others, and is not drawn again before it changes.
+        """
         artist.set_animated(True)
-        self._moving.append(artist)
+        (self._below if seldom else self._moving).append(artist)
         return artist
 
     def moving_title(self, ax: Axes, pad: float | None = None) -> Text:
@@ -180,14 +185,21 @@ class Panel(widgets.VBox):
         if not self._stale:
             return
         self._stale = False  # before the controls are read: a change from now on makes another picture
-        with use_fastest_backend():
+        with torch.no_grad(), one_thread(), use_fastest_backend():
             text = self.update()
-        self._canvas.restore_region(self._still)
-        for artist in sorted(self._moving, key=lambda artist: artist.get_zorder()):
+        if any(artist.stale for artist in self._below):
+            self._draw_on(self._still, self._below)
+            self._with_below = self._canvas.copy_from_bbox(self._canvas.figure.bbox)
+        self._draw_on(self._with_below, self._moving)
+        texts = [artist for artist in self._moving if isinstance(artist, Text)]
+        self.image.value = as_png(with_texts(self._canvas.buffer_rgba(), texts))
+        self.text.value = text
+
+    def _draw_on(self, background: Any, artists: list[Artist]) -> None:
+        self._canvas.restore_region(background)
+        for artist in sorted(artists, key=lambda artist: artist.get_zorder()):
             if artist.get_visible() and not isinstance(artist, Text):
                 artist.draw(self._canvas.get_renderer())
-        texts = [artist for artist in self._moving if isinstance(artist, Text)]
-        self.text.value, self.image.value = text, as_png(with_texts(self._canvas.buffer_rgba(), texts))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs) or {}

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -78,7 +77,6 @@ class EpisodePanel(SheetPanel):
             phis.append(next(after))
         return phis[steps]
 
-    @torch.no_grad()
     def update(self) -> str:
         network = fewer_ways(self._learner.network, self.ways.value)
         learner = replace(self._learner, network=network, alpha=self.alpha.value)

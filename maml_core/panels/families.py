@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -90,7 +89,6 @@ class FamiliesPanel(SheetPanel):
             self._known[state] = outputs[0].argmax(-1)
         return self._known[state]
 
-    @torch.no_grad()
     def update(self) -> str:
         episode, told, steps = self.episode(), [], self.steps.value
         self.fill(self._sheets[0], episode.support_x, self._most_ways)

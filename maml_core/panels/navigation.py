@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ class NavigationPanel(Panel):
     maml, pretrained: theta of each; alpha: of the first step, the others are half as long.
     """
 
-    TRAJECTORIES, DRAWN, STEPS = 20, 6, 3
+    TRAJECTORIES, DRAWN, STEPS = 20, 5, 3
 
     def __init__(
         self, maml: Weights, pretrained: Weights, alpha: float = 0.1, seed: int = 0,
@@ -41,7 +42,7 @@ class NavigationPanel(Panel):
         self.steps = int_slider("steps", 1, 0, self.STEPS)
         self.alpha = float_slider("alpha", alpha, 0.01, 0.5, 0.01, trained=alpha)
         self.new_noise = CountingButton("new noise", "act and adapt on other random numbers")
-        super().__init__([self.goal_x, self.goal_y, self.steps, self.alpha, self.new_noise], (8, 4.2), state)
+        super().__init__([self.goal_x, self.goal_y, self.steps, self.alpha, self.new_noise], (8, 3.9), state)
 
     def build(self, figure: Figure) -> None:
         self._axes = []
@@ -55,8 +56,8 @@ class NavigationPanel(Panel):
             ax.plot([], [], color=COLOURS[concept], label="after the steps")
             ax.legend(loc="lower center", ncols=2, fontsize=8, handlelength=1.5)
             ax.set(xlabel="x", aspect="equal", xlim=(-0.9, 0.9), ylim=(-0.9, 0.7))
-            for line in lines.values():
-                self.moves(line)
+            for name, line in lines.items():
+                self.moves(line, seldom=name == "before")
             self._axes.append(lines | {"title": self.moving_title(ax)})
         figure.axes[0].set_ylabel("y")
 
@@ -86,7 +87,8 @@ class NavigationPanel(Panel):
         before, after = (paths(seen[place])[:, : self.DRAWN].numpy() for place in (0, -1))
         numbers = []
         for i, (lines, name) in enumerate(zip(self._axes, ("MAML", "pretrained on all goals"))):
-            lines["before"].set_segments(before[i])
+            if not np.array_equal(before[i], lines["before"].get_segments()):
+                lines["before"].set_segments(before[i])
             lines["after"].set_segments(after[i])
             lines["goal"].set_data([self.goal_x.value], [self.goal_y.value])
             lines["title"].set_text(f"{name}: return {returns[0][i]:.1f} → {returns[-1][i]:.1f}")

@@ -2,7 +2,6 @@
 
 import functools
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,11 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw, ImageFont
+
+try:
+    from isal import isal_zlib as zlib  # several times as fast: 1 ms for a picture instead of 6
+except ImportError:
+    import zlib
 
 
 def as_png(pixels: np.ndarray) -> bytes:
@@ -38,7 +42,8 @@ def with_texts(rgba: memoryview, texts: Sequence[Text]) -> np.ndarray:
 
     Pillow writes them, since matplotlib takes 4 ms for the layout of a title, which is more than ten curves take.
     """
-    image = Image.fromarray(np.asarray(rgba)).convert("RGB")
+    height, width, _ = rgba.shape
+    image = Image.frombytes("RGB", (width, height), rgba, "raw", "RGBX")
     pen = ImageDraw.Draw(image)
     for text in texts:
         x, y = text.get_transform().transform(text.get_unitless_position())

@@ -65,7 +65,7 @@ def roll_out(policy: Network, weights: Weights, goals: Tensor, noise: Tensor) ->
 
 @torch.no_grad()
 def wander(policy: Network, weights: Weights, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions [T, B, H + 1, 2] and actions [T, B, H, 2] of robots that nothing stops: the policy does not see the goal."""
+    """Positions [T, B, H + 1, 2] and actions [T, B, H, 2] without a goal, which the policy does not see anyway."""
     positions, actions = [torch.zeros_like(noise[:, :, 0])], []
     for drawn in noise.unbind(2):
         actions.append(draw(policy.forward(weights, positions[-1]), drawn))

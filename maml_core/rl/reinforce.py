@@ -9,10 +9,10 @@ differentiated, even when the meta-gradient differentiates through this step.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..networks import Network, Weights
+from ..util.differentiate import differentiate
 from .baseline import advantages
 from .navigation import Trajectories, roll_out
 
@@ -54,7 +54,7 @@ def policy_loss(policy: Network, weights: Weights, batch: Batch) -> Tensor:
 
 def policy_step(policy: Network, phi: Weights, batch: Batch, alpha: float, first_order: bool = False) -> Weights:
     """phi [T, ...] -> phi - alpha * (each task's own policy gradient)."""
-    gradient = torch.func.grad(lambda weights: policy_loss(policy, weights, batch).sum())(phi)
+    gradient = differentiate(lambda weights: policy_loss(policy, weights, batch).sum(), phi)
     if first_order:
         gradient = {name: g.detach() for name, g in gradient.items()}
     return {name: w - alpha * gradient[name] for name, w in phi.items()}

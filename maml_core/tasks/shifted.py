@@ -35,9 +35,19 @@ def stroke(x: Tensor, pixels: float) -> Tensor:
         return x
     flat, sign = x.flatten(0, -3)[:, None], math.copysign(1, pixels)
     fine = F.interpolate(flat, scale_factor=FINE, mode="bilinear", align_corners=False)
-    for down, across in ((reach, 0), (0, reach)):  # a square's maximum is that of its rows' maxima
-        fine = sign * F.max_pool2d(sign * fine, (2 * down + 1, 2 * across + 1), stride=1, padding=(down, across))
+    for axis in (-2, -1):  # a square's maximum is that of its rows' maxima
+        fine = sign * most_nearby(sign * fine, reach, axis)
     return F.avg_pool2d(fine, FINE).view(x.shape)
+
+
+def most_nearby(x: Tensor, reach: int, axis: int) -> Tensor:
+    """The largest value within `reach` places along one axis, for every place; F.max_pool2d takes ten times as long."""
+    most, places = x.clone(), x.shape[axis]
+    for shift in range(1, reach + 1):
+        for here, there in ((0, shift), (shift, 0)):
+            part = most.narrow(axis, here, places - shift)
+            torch.maximum(part, x.narrow(axis, there, places - shift), out=part)
+    return most
 
 
 def jitter(x: Tensor, generator: torch.Generator, degrees: float = 10, pixels: float = 2, scale: float = 0.1) -> Tensor:

@@ -1,4 +1,4 @@
-"""Shared helpers: argument checks, atomic file writes, a progress bar, seeded generators."""
+"""Shared helpers: argument checks, atomic file writes, gradients, a progress bar, seeded generators."""
 
 from .checks import at_least, positive
 from .seeding import seeded_generator

@@ -22,7 +22,7 @@ from maml_core.networks import Network, Weights, conv_network, cross_entropy, si
 from maml_core.recipes import RECIPES, find_recipe
 from maml_core.studies import StudyContext, families
 from maml_core.tasks import CharacterTasks, ShiftedTasks
-from maml_core.tasks.shifted import JitteredTasks, jitter, stroke, turn
+from maml_core.tasks.shifted import JitteredTasks, jitter, most_nearby, stroke, turn
 from maml_core.training import checkpoints
 from maml_core.util import seeded_generator as seeded
 from tests.small import make_trainer, small_train
@@ -282,6 +282,14 @@ def test_shifted_tasks_are_the_same_tasks(characters):
     assert torch.equal(plain.query_y, shifted.query_y)
     torch.testing.assert_close(shifted.query_x, plain.query_x.rot90(1, (-2, -1)), rtol=0, atol=1e-5)
     torch.testing.assert_close(shifted.support_x, plain.support_x.rot90(1, (-2, -1)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [-2, -1])
+def test_the_most_nearby_is_that_of_torchs_max_pooling(axis):
+    x = torch.randn(2, 3, 9, 11)
+    for reach in (1, 2, 4):
+        window, padding = ((2 * reach + 1, 1), (reach, 0)) if axis == -2 else ((1, 2 * reach + 1), (0, reach))
+        assert torch.equal(most_nearby(x, reach, axis), F.max_pool2d(x, window, stride=1, padding=padding))
 
 
 def test_jitter_shifts_rotates_and_scales_each_picture_independently():

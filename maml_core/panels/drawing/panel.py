@@ -114,7 +114,6 @@ class DrawingPanel(Panel):
         phi = phis[self.steps.value]
         return query_outputs(self._learner.network, phi, episode, "support and one query")[0, 0].softmax(-1)
 
-    @torch.no_grad()
     def update(self) -> str:
         pictures, found = self.pictures(), self.probabilities()
         self._support.set_data((255 * picture_sheet(pictures[:-1, None])).byte().numpy())

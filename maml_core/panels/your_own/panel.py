@@ -78,7 +78,6 @@ class ModulePanel(Panel):
             curves += learner.network.forward(phis, GRID.expand(len(missing), -1)[..., None])
         return curves[: self.steps.value + 1]
 
-    @torch.no_grad()
     def update(self) -> str:
         (x, y), curves, name, steps = self.points(), self.curves(), self.module.value, self.steps.value
         self.alpha.trained = self._modules[name][0].alpha
