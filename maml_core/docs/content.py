@@ -1,6 +1,7 @@
 """The content between the markers of README.md and docs/*.md, by the marker's name."""
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -135,7 +136,8 @@ def speed(line: str, workload: str) -> str:
 def machine() -> str:
     """Where the times were measured."""
     about = json.loads((SHIPPED / "benchmark.json").read_text())["machine"]
-    return f"{about['cores']} cores ({about['cpu']})"
+    name = re.sub(r"\((R|TM)\)| Processor$", "", about["cpu"])
+    return f"{about['cores']} cores ({name})"
 
 
 def gpu_float64() -> str:
