@@ -11,11 +11,11 @@ import ipywidgets as widgets
 
 from .controls import FloatSlider
 
-WIDEST = 1100  # pixels of the screen: then all controls and the picture still fit on a laptop's screen
+WIDEST = "clamp(1100px, 150vh, 1400px)"  # then all controls and the picture still fit on the screen
 NARROWEST = 340  # of a column of sliders: 200 and more are left for the track
 
 _CSS = """
-.maml-panel { max-width: WIDESTpx; color: var(--jp-content-font-color1, inherit); }
+.maml-panel { max-width: WIDEST; color: var(--jp-content-font-color1, inherit); }
 .maml-panel .widget-label, .maml-panel .widget-readout { color: var(--jp-content-font-color1, inherit); }
 .maml-panel .widget-readout { min-width: 44px; width: 44px; margin-left: 4px; }
 .maml-picture { box-sizing: border-box; padding: 6px; border-radius: 6px; background: #ffffff; }
@@ -76,4 +76,4 @@ def style(sliders: Sequence[widgets.Widget], what: str) -> str:
             mark = f"{side}: {far:.2f}%; border-{side}-width: 2px"
             marks += f".maml-panel .{place} .noUi-target::after {{ {mark}; }}\n"
     script = escape(_NAME.replace("WHAT", json.dumps(what)))
-    return f'<style onload="{script}">{_CSS.replace("WIDEST", str(WIDEST))}{marks}</style>'
+    return f'<style onload="{script}">{_CSS.replace("WIDEST", WIDEST)}{marks}</style>'
