@@ -57,6 +57,7 @@ def _html(kind: str, lines: list[str]) -> str:
     text = " ".join(map(str.strip, lines))
     name = ITEM.match(text) if kind == "item" else None
     rest = escape(text[name.end() :] if name else text, quote=False)
+    rest = re.sub(r"(?<!\S)\*(\w+)\*", r"<em>\1</em>", rest)  # but not N*K*28
     rest = re.sub(r"`([^`]+)`", r'<code class="literal">\1</code>', rest)
     return f"<dl><dt>{escape(name[1])}</dt><dd>{rest}</dd></dl>" if name else f"<p>{rest}</p>"
 
