@@ -187,6 +187,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "fast-5way-minutes": partial(minutes, FAST_5WAY),
     "fast-5way-standing": partial(standing, FAST_5WAY),
     "best-20way-standing": partial(standing, "omniglot-20way-1shot-best"),
+    "best-5way-standing": partial(standing, "omniglot-5way-1shot-best"),
     "batch-norm-one": partial(batch_norm, ("query batch", 1)),
     "batch-norm-fifteen": partial(batch_norm, ("query batch", 15)),
     "batch-norm-alone": partial(batch_norm, ("support", 15)),
