@@ -145,6 +145,19 @@ def test_beta_is_meta_learned_but_not_adapted(characters, generator):
     assert phi["conv1"].shape == (3, *theta["conv1"].shape)
 
 
+def test_an_inner_step_that_is_not_differentiated_again_is_the_same(case, characters, generator):
+    """Plain autograd, as at test, and torch.func; a weight without a part in the loss has a gradient of 0."""
+    episodes, theta = draw(case, characters, generator)
+    learner = Learner(case.network, case.alpha)
+    phi = maml.stack(case.network, theta | {"unused": torch.ones(2).double()}, len(episodes))
+    again = maml.support_gradient(learner, phi, episodes.support_x, episodes.support_y)
+    with torch.no_grad():
+        once = maml.support_gradient(learner, phi, episodes.support_x, episodes.support_y)
+    assert_equal_gradients(once, again, tolerance=1e-14)
+    assert once["unused"].shape == (len(episodes), 2) and not once["unused"].any()
+    assert not any(g.requires_grad for g in once.values())
+
+
 def test_tasks_are_independent(characters, generator):
     """Changing task 1 leaves the adapted weights of tasks 0 and 2 bitwise identical."""
     case = CASES["mlp"]

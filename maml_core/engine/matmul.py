@@ -136,7 +136,7 @@ def _multiply(a: Tensor, b: Tensor, backend: str) -> tuple[Tensor, float]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Use a single thread: several wait for one another, so that under background load one would measure the waiting."""
+    """Use a single thread within the block: several wait for one another, for longer than small operators take."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
