@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from ipycanvas.canvas import COMMANDS
 from PIL import Image
 
 from maml_core import reference
@@ -141,6 +142,16 @@ def test_a_finger_draws_as_the_mouse_does(panel):
     for event, touches in (("touch_start", [(20, 20)]), ("touch_move", [(60, 60), (0, 0)]), ("touch_end", [])):
         send(None, {"event": event, "touches": [{"x": x, "y": y} for x, y in touches]}, None)
     assert panel.canvas.strokes[0] == [[(round(at * PAPER / FIELD, 1),) * 2 for at in (20, 60)]]
+
+
+def test_a_page_that_was_loaded_anew_is_told_which_canvas_to_paint(monkeypatch):
+    fields = DrawingCanvas(["one", "two"], lambda: None)
+    sent = []
+    manager = fields.canvas._canvas_manager
+    monkeypatch.setattr(manager, "_send_custom", lambda commands, buffers=(): sent.append(commands))
+    fields.canvas._handle_custom_msg({"event": "client_ready"}, [])
+    (batch,) = sent
+    assert batch[0] == [COMMANDS["switchCanvas"], [f"IPY_MODEL_{fields.canvas.model_id}"]] and len(batch) > 10
 
 
 def test_without_ipycanvas_the_recorded_example_stays(monkeypatch):

@@ -8,6 +8,7 @@ import ipywidgets as widgets
 
 from ...figures.style import COLOURS
 from ...tasks.disk.omniglot_tree import PAPER
+from ..base import alone
 from .strokes import PEN, Stroke
 
 try:
@@ -47,6 +48,7 @@ class DrawingCanvas:
         inside = 0 <= field < len(self._names) and x - _left(field) < FIELD and 0 <= y < FIELD
         self._pen = (field, [_on_paper(field, x, y)]) if inside else None
 
+    @alone
     def pen_move(self, x: float, y: float) -> None:
         """The pen moves; nothing happens while it is up. The stroke stays in the field where it began."""
         if self._pen is None:
@@ -78,9 +80,19 @@ class DrawingCanvas:
         canvas.on_touch_start(_first(self.pen_down))
         canvas.on_touch_move(_first(self.pen_move))
         canvas.on_touch_end(lambda touches: self.pen_up())
-        canvas.on_client_ready(self._paint)  # a reloaded page starts with an empty canvas
+        canvas.on_client_ready(self._paint_again)
         return canvas
 
+    @alone
+    def _paint_again(self) -> None:
+        """Paint for a page that was loaded anew, where every canvas is empty.
+
+        ipycanvas names the canvas that is drawn on only when it is another than before, which a new page cannot know.
+        """
+        self.canvas._canvas_manager._current_canvas = None
+        self._paint()
+
+    @alone  # ipycanvas sends what all canvases are told through one object: a page that is ready may ask in between
     def _paint(self) -> None:
         """The fields with their names and all strokes."""
         if self.canvas is None:
