@@ -62,6 +62,9 @@ def test_batch_norm_normalizes_each_task_separately(generator):
     torch.testing.assert_close(out.mean(1), torch.zeros(3, 4), atol=1e-5, rtol=0)
     alone = torch.cat([batch_norm(z[i : i + 1], torch.zeros(4)) for i in range(3)])
     torch.testing.assert_close(out, alone)
+    with torch.no_grad():  # the fused kernel
+        fused = torch.cat([batch_norm(z[i : i + 1], torch.arange(4.0)) for i in range(3)])
+    torch.testing.assert_close(fused, out + torch.arange(4.0))
 
 
 @pytest.mark.parametrize(

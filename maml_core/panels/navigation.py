@@ -36,13 +36,13 @@ class NavigationPanel(Panel):
         both = (own(maml), own(pretrained))
         self._theta = {name: torch.stack([theta[name] for theta in both]) for name in maml}
         self.seed = seed
-        self._noise_of = self._begun = None
+        self._noise_of = self._begun = self._before = None
         self.goal_x = float_slider("goal x", 0.34, -SIDE, SIDE, 0.02)
         self.goal_y = float_slider("goal y", 0.26, -SIDE, SIDE, 0.02)
         self.steps = int_slider("steps", 1, 0, self.STEPS)
         self.alpha = float_slider("alpha", alpha, 0.01, 0.5, 0.01, trained=alpha)
         self.new_noise = CountingButton("new noise", "act and adapt on other random numbers")
-        super().__init__([self.goal_x, self.goal_y, self.steps, self.alpha, self.new_noise], (8, 3.9), state)
+        super().__init__([self.goal_x, self.goal_y, self.steps, self.alpha, self.new_noise], (8, 3.7), state)
 
     def build(self, figure: Figure) -> None:
         self._axes = []
@@ -55,7 +55,7 @@ class NavigationPanel(Panel):
             ax.plot([], [], color=COLOURS["before"], label="before")
             ax.plot([], [], color=COLOURS[concept], label="after the steps")
             ax.legend(loc="lower center", ncols=2, fontsize=8, handlelength=1.5)
-            ax.set(xlabel="x", aspect="equal", xlim=(-0.9, 0.9), ylim=(-0.9, 0.7))
+            ax.set(xlabel="x", aspect="equal", xlim=(-0.9, 0.9), ylim=(-0.8, 0.7))
             for name, line in lines.items():
                 self.moves(line, seldom=name == "before")
             self._axes.append(lines | {"title": self.moving_title(ax)})
@@ -85,9 +85,10 @@ class NavigationPanel(Panel):
         seen = self.adapted()
         returns = [trajectories.returns().mean(1) for trajectories in seen]
         before, after = (paths(seen[place])[:, : self.DRAWN].numpy() for place in (0, -1))
-        numbers = []
+        numbers, moved = [], not np.array_equal(before, self._before)
+        self._before = before
         for i, (lines, name) in enumerate(zip(self._axes, ("MAML", "pretrained on all goals"))):
-            if not np.array_equal(before[i], lines["before"].get_segments()):
+            if moved:
                 lines["before"].set_segments(before[i])
             lines["after"].set_segments(after[i])
             lines["goal"].set_data([self.goal_x.value], [self.goal_y.value])

@@ -21,15 +21,14 @@ except ImportError:
     import zlib
 
 
-def as_png(pixels: np.ndarray) -> bytes:
-    """A PNG of the pixels, uint8 [H, W, 3].
+def as_png(image: Image.Image) -> bytes:
+    """A PNG of an RGB image.
 
     Pillow tries all of PNG's filters on every row, which takes twice as long as the compression and saves nothing on flat
-    colours. Here rows are not filtered.
+    colours. Here rows are not filtered: each begins with a 0.
     """
-    height, width, _ = pixels.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with its filter, 0: none
-    rows[:, 1:] = pixels.reshape(height, -1)
+    width, height = image.size
+    rows = b"\0" + image.tobytes("raw", "RGB", 3 * width + 1)[:-1]  # Pillow pads each row with a 0 at its end
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits of each of red, green and blue
     chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -37,8 +36,8 @@ def as_png(pixels: np.ndarray) -> bytes:
     )
 
 
-def with_texts(rgba: memoryview, texts: Sequence[Text]) -> np.ndarray:
-    """The pixels of a canvas [H, W, 4] without their opacity, and one-line texts on top: uint8 [H, W, 3].
+def with_texts(rgba: memoryview, texts: Sequence[Text]) -> Image.Image:
+    """An RGB image of a canvas's pixels [H, W, 4], with one-line texts on top.
 
     Pillow writes them, since matplotlib takes 4 ms for the layout of a title, which is more than ten curves take.
     """
@@ -50,7 +49,7 @@ def with_texts(rgba: memoryview, texts: Sequence[Text]) -> np.ndarray:
         font = _font(findfont(text.get_fontproperties()), text.get_fontsize() * text.get_figure().dpi / 72)
         anchor = text.get_horizontalalignment()[0].replace("c", "m") + _VERTICAL[text.get_verticalalignment()]
         pen.text((x, image.height - y), text.get_text(), to_hex(text.get_color()), font, anchor)
-    return np.asarray(image)
+    return image
 
 
 _VERTICAL = {"baseline": "s", "bottom": "d", "center": "m", "top": "a"}  # Pillow's anchors

@@ -165,7 +165,7 @@ def test_titles_have_room_at_both_ends_of_all_sliders(panel):
                 if text.get_text().strip():
                     boxes.append((text.get_text(), text.get_window_extent(renderer)))
         for i, (name, box) in enumerate(boxes):
-            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, name
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1, name
             for other, beside in boxes[:i]:
                 apart = max(box.x0 - beside.x1, beside.x0 - box.x1)
                 assert apart >= 8 or box.y0 >= beside.y1 or beside.y0 >= box.y1, (name, other)
@@ -173,7 +173,7 @@ def test_titles_have_room_at_both_ends_of_all_sliders(panel):
 
 def test_a_png_is_what_pillow_reads_back(generator):
     pixels = torch.randint(256, (37, 51, 3), generator=generator, dtype=torch.uint8).numpy()
-    with Image.open(io.BytesIO(as_png(pixels))) as image:
+    with Image.open(io.BytesIO(as_png(Image.fromarray(pixels)))) as image:
         assert image.mode == "RGB" and np.array_equal(np.asarray(image), pixels)
 
 
@@ -188,7 +188,7 @@ def test_texts_are_where_matplotlib_would_write_them():
     canvas.draw()
     before = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
     for text in texts:
-        ink = np.abs(with_texts(canvas.buffer_rgba(), [text]) - before).sum(-1) > 60
+        ink = np.abs(np.asarray(with_texts(canvas.buffer_rgba(), [text])) - before).sum(-1) > 60
         rows, columns = ink.any(1).nonzero()[0], ink.any(0).nonzero()[0]
         box = text.get_window_extent()
         assert abs(columns[0] - box.x0) < 4 and abs(columns[-1] + 1 - box.x1) < 4

@@ -177,7 +177,7 @@ def test_stored_output_is_a_picture_a_text_and_a_widget(panel):
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         heights = {SinusoidPanel: 480, PlanePanel: 630, AlphaPanel: 510, EpisodePanel: 435, FamiliesPanel: 435,
-                   DrawingPanel: 420, NavigationPanel: 585, ModulePanel: 480}  # fmt: skip
+                   DrawingPanel: 420, NavigationPanel: 555, ModulePanel: 480}  # fmt: skip
         assert image.size == (1200, heights[type(panel)])
         assert len(image.convert("RGB").getcolors(1 << 24)) > 10  # not blank
     assert 0 < len(bundle["text/plain"]) < 100 and "\n" not in bundle["text/plain"]
