@@ -28,11 +28,24 @@ _CSS = """
 """
 
 # Run when the style is put into a page. What is missing then, since it is made later, is named once the panel is in use.
+# A slider's value is said as it is shown: by itself, it would be 0.30000000000000004.
 _NAME = """
 const panel = this.closest('.maml-panel');
+const sayAsShown = (handle, readout) => {
+  const say = () => {
+    const shown = readout.textContent;
+    if (handle.getAttribute('aria-valuetext') !== shown) handle.setAttribute('aria-valuetext', shown);
+  };
+  say();
+  new MutationObserver(say).observe(handle, {attributeFilter: ['aria-valuetext']});
+};
 const name = () => {
-  panel.querySelectorAll('.widget-slider').forEach(slider => slider.querySelector('[role=slider]')?.setAttribute(
-    'aria-label', slider.querySelector('.widget-label').textContent));
+  panel.querySelectorAll('.widget-slider').forEach(slider => {
+    const handle = slider.querySelector('[role=slider]'), readout = slider.querySelector('.widget-readout');
+    if (!handle || handle.hasAttribute('aria-label')) return;
+    handle.setAttribute('aria-label', slider.querySelector('.widget-label').textContent);
+    sayAsShown(handle, readout);
+  });
   panel.querySelectorAll('.maml-picture').forEach(picture => { picture.alt = WHAT });
   panel.querySelectorAll('.maml-text').forEach(text => text.setAttribute('role', 'status'));
 };

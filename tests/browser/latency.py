@@ -71,7 +71,7 @@ def sweep(panel: PanelView, handle: Locator) -> list[float]:
     low, high = (float(handle.get_attribute(f"aria-value{end}")) for end in ("min", "max"))
     handle.focus()
     for _ in range(PRESSES):
-        value = float(handle.get_attribute("aria-valuetext"))
+        value = float(handle.get_attribute("aria-valuetext").replace("−", "-"))
         if value >= high or value <= low:
             key = "ArrowLeft" if value >= high else "ArrowRight"
         old, started = panel.picture(), time.perf_counter()

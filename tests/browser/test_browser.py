@@ -177,6 +177,7 @@ def test_a_panel_is_used_from_the_keyboard_and_says_what_it_is(
     for key, shown in (("ArrowRight", "0.011"), ("ArrowUp", "0.012"), ("ArrowLeft", "0.011")):
         page.keyboard.press(key)
         page.locator(".widget-readout", has_text=shown).wait_for(timeout=10_000)
+        assert handle.get_attribute("aria-valuetext") == shown  # by itself, 0.011000000000000003
     panel.wait_until_settled()
     panel.count_pictures()
     readout.click()
