@@ -202,8 +202,28 @@ def alpha_of_training_is_best() -> bool:
     return all(multiple == 1 for _, multiple in best)
 
 
-def comparing_is_ahead() -> bool:
-    both = [study_accuracies("families-5way"), study_accuracies("families-20way")]
+def seeds(condition: str) -> list[float]:
+    return [row["judged"]["paper"]["accuracy"] for row in load_study("seeds").rows if row["condition"] == condition]
+
+
+def a_seed_decides_by_a_point_at_20_ways() -> bool:
+    five, twenty = (seeds(f"{ways}-way 1-shot") for ways in (5, 20))
+    return max(five) - min(five) < 0.005 and all(max(twenty) - accuracy > 0.008 for accuracy in twenty[1:])
+
+
+def the_row_was_lucky() -> bool:
+    twenty = seeds("20-way 1-shot")
+    return twenty[0] == max(twenty) == load_shipped("omniglot-20way-1shot-fast")[1].evaluation["accuracy"]
+
+
+def jitter_is_worth_less_than_a_seed() -> bool:
+    jittered, without = seeds("20-way 1-shot"), seeds("20-way 1-shot, without jitter")
+    return sum(jittered) / 3 - sum(without) / 3 < max(without) - min(without)
+
+
+def comparing_learns_sooner() -> bool:
+    both = [{row["condition"]: row["history"][0]["validation"] for row in load_study(f"families-{ways}way").rows}
+            for ways in (5, 20)]  # fmt: skip
     return all(min(a["prototypes"], a["matching"]) > max(a["MAML"], a["memory"]) for a in both)
 
 
@@ -307,7 +327,10 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("docs/results.md", "We do not find the paper's gap between the two", pretraining_keeps_up),
     ("docs/results.md", "The best alpha falls with the policy's standard deviation", best_alpha_falls),
     ("docs/results.md", "of the time and learns more", last_block_is_ahead),
-    ("docs/results.md", "Comparing learns sooner", comparing_is_ahead),
+    ("docs/results.md", "and a whole one at 20 ways", a_seed_decides_by_a_point_at_20_ways),
+    ("docs/results.md", "the 20-way row, which is seed 0, was lucky", the_row_was_lucky),
+    ("docs/results.md", "less than what a seed decides", jitter_is_worth_less_than_a_seed),
+    ("docs/results.md", "Comparing learns sooner", comparing_learns_sooner),
     ("docs/results.md", "prototypes trained on five ways can tell twenty classes apart", only_comparing_has_more_answers),
     ("docs/results.md", "All gain from more shots, and all lose accuracy on classes turned", shots_help_and_turning_hurts),
     ("docs/results.md", "Both seeds agree on four groups", four_groups),

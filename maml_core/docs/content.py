@@ -27,9 +27,9 @@ from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, flat, iterations, lis
 # Studies
 
 
-def study_accuracy(study: str, condition: str, protocol: str = "paper") -> str:
-    """Test accuracy of a condition for every seed, in %."""
-    rows = [row for row in load_study(study).rows if row["condition"] == condition]
+def study_accuracy(study: str, condition: str, protocol: str = "paper", seeds: slice = slice(None)) -> str:
+    """Test accuracy of a condition for every seed or some of them, in %."""
+    rows = [row for row in load_study(study).rows if row["condition"] == condition][seeds]
     return listed((f"{100 * row['judged'][protocol]['accuracy']:.1f}" for row in rows), "%")
 
 
@@ -177,7 +177,9 @@ CONTENT: dict[str, Callable[[], str]] = {
        for kind, ending in (("", ""), ("first-order-", "-first-order"), ("fast-", "-fast"))},
     "fast-20way-5shot-standing": partial(standing, "omniglot-20way-5shot-fast"),
     "seeds-5way": partial(study_accuracy, "seeds", "5-way 1-shot"),
-    "seeds-20way": partial(study_accuracy, "seeds", "20-way 1-shot, without jitter"),
+    "seeds-20way": partial(study_accuracy, "seeds", "20-way 1-shot"),
+    "seeds-20way-others": partial(study_accuracy, "seeds", "20-way 1-shot", seeds=slice(1, None)),
+    "seeds-20way-without-jitter": partial(study_accuracy, "seeds", "20-way 1-shot, without jitter"),
     "best-on-cpu": lambda: f"{percent(as_cell(load_cpu_record('omniglot-20way-1shot-best').evaluation))}%",
     "fast-20way-accuracy": partial(accuracy, FAST),
     "fast-20way-reported": partial(reported, FAST),

@@ -93,6 +93,7 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
     _trained("seeds",
              "The fast recipes with three seeds each: how much does the seed decide?",
              {"5-way 1-shot": Condition("omniglot-5way-1shot-fast"),
+              "20-way 1-shot": Condition("omniglot-20way-1shot-fast"),
               "20-way 1-shot, without jitter": Condition("omniglot-20way-1shot-fast", {"jitter": False})},
              iterations=None, validate_every=1000),
     _families(5, SECOND_ORDER, iterations=1000, validate_every=200),
