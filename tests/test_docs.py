@@ -227,6 +227,17 @@ def comparing_learns_sooner() -> bool:
     return all(min(a["prototypes"], a["matching"]) > max(a["MAML"], a["memory"]) for a in both)
 
 
+def maml_catches_up() -> bool:
+    """At the end, both pairs of intervals overlap: those of the best validation and those of the test."""
+    maml, prototypes = (next(row for row in load_study("families-5way").rows if row["condition"] == name)
+                        for name in ("MAML", "prototypes"))  # fmt: skip
+    pairs = (
+        (maml["best"], prototypes["best"], "validation"),
+        (maml["judged"]["paper"], prototypes["judged"]["paper"], "accuracy"),
+    )
+    return all(abs(a[key] - b[key]) < a["ci95"] + b["ci95"] for a, b, key in pairs)
+
+
 def shift(axis: str, value: float) -> dict[str, float]:
     """{learner: accuracy} when the test differs from training in this way."""
     rows = load_study("families-shift").rows
@@ -236,7 +247,8 @@ def shift(axis: str, value: float) -> dict[str, float]:
 
 def shots_help_and_turning_hurts() -> bool:
     one, ten, upright, turned = shift("shots", 1), shift("shots", 10), shift("turned", 0), shift("turned", 45)
-    return len(one) == 4 and all(one[name] < ten[name] and turned[name] < upright[name] for name in one)
+    lost = {name: upright[name] - turned[name] for name in one}
+    return len(one) == 4 and all(one[name] < ten[name] for name in one) and 0 < lost["MAML"] == min(lost.values())
 
 
 def only_comparing_has_more_answers() -> bool:
@@ -331,6 +343,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("docs/results.md", "the 20-way row, which is seed 0, was lucky", the_row_was_lucky),
     ("docs/results.md", "less than what a seed decides", jitter_is_worth_less_than_a_seed),
     ("docs/results.md", "Comparing learns sooner", comparing_learns_sooner),
+    ("docs/results.md", "But at 5 ways MAML catches up", maml_catches_up),
     ("docs/results.md", "prototypes trained on five ways can tell twenty classes apart", only_comparing_has_more_answers),
     ("docs/results.md", "All gain from more shots, and all lose accuracy on classes turned", shots_help_and_turning_hurts),
     ("docs/results.md", "Both seeds agree on four groups", four_groups),

@@ -35,11 +35,6 @@ def reported(recipe: str) -> str:
     return f"{percent(PAPER_ACCURACY[recipe])}%"
 
 
-def iterations(recipe: str) -> str:
-    """The length of its training run, as formatted by `length`."""
-    return length(row_of(recipe))
-
-
 def verdict(recipe: str) -> str:
     """ "0.5 points short of the paper's interval", or "within" or "above" it; of first order, Nichol et al.'s."""
     row, whose = row_of(recipe), "Nichol et al.'s" if RECIPES[recipe].first_order else "the paper's"

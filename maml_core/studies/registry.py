@@ -96,7 +96,7 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
               "20-way 1-shot": Condition("omniglot-20way-1shot-fast"),
               "20-way 1-shot, without jitter": Condition("omniglot-20way-1shot-fast", {"jitter": False})},
              iterations=None, validate_every=1000),
-    _families(5, SECOND_ORDER, iterations=1000, validate_every=200),
+    _families(5, SECOND_ORDER, iterations=20_000, validate_every=1000),
     _families(20, WAYS_20_MEAN, iterations=300, validate_every=50),  # where the mean learns faster (loss-scale-20way)
     # Measurements of shipped weights.
     Study("query-batches", "How much of the accuracy comes from judging the query pictures together?", query_batches),
