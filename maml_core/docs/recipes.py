@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ..recipes import RECIPES
 from ..results.literature import PAPER_ACCURACY
 from ..results.shipped import is_shipped, load_cpu_record, load_shipped
-from ..results.tables import Row, accuracy_rows, length, percent, run_of
+from ..results.tables import Row, accuracy_rows, percent, run_of
 
 FAST, FAST_5WAY = "omniglot-20way-1shot-fast", "omniglot-5way-1shot-fast"
 MEAN, SUM = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
