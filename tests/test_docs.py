@@ -206,9 +206,9 @@ def seeds(condition: str) -> list[float]:
     return [row["judged"]["paper"]["accuracy"] for row in load_study("seeds").rows if row["condition"] == condition]
 
 
-def a_seed_decides_by_a_point_at_20_ways() -> bool:
+def a_seed_decides_at_20_ways() -> bool:
     five, twenty = (seeds(f"{ways}-way 1-shot") for ways in (5, 20))
-    return max(five) - min(five) < 0.005 and all(max(twenty) - accuracy > 0.008 for accuracy in twenty[1:])
+    return max(five) - min(five) < 0.005 and 0.015 < max(twenty) - min(twenty) < 0.0205
 
 
 def the_row_was_lucky() -> bool:
@@ -339,9 +339,9 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("docs/results.md", "We do not find the paper's gap between the two", pretraining_keeps_up),
     ("docs/results.md", "The best alpha falls with the policy's standard deviation", best_alpha_falls),
     ("docs/results.md", "of the time and learns more", last_block_is_ahead),
-    ("docs/results.md", "and a whole one at 20 ways", a_seed_decides_by_a_point_at_20_ways),
+    ("docs/results.md", "but up to two points at 20 ways", a_seed_decides_at_20_ways),
     ("docs/results.md", "the 20-way row, which is seed 0, was lucky", the_row_was_lucky),
-    ("docs/results.md", "less than what a seed decides", jitter_is_worth_less_than_a_seed),
+    ("docs/results.md", "jitter is worth less here than a lucky seed", jitter_is_worth_less_than_a_seed),
     ("docs/results.md", "Comparing learns sooner", comparing_learns_sooner),
     ("docs/results.md", "But at 5 ways MAML catches up", maml_catches_up),
     ("docs/results.md", "prototypes trained on five ways can tell twenty classes apart", only_comparing_has_more_answers),
