@@ -36,7 +36,7 @@ def status(address: str, token: str | None = None) -> int:
     """The HTTP status of an address, with or without a token; 0 if there is no response."""
     headers = {"Authorization": f"token {token}"} if token else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=10) as response:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=30) as response:
             return response.status
     except urllib.error.HTTPError as error:
         return error.code
