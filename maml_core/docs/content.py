@@ -95,11 +95,15 @@ def prototypes_time(ways: int) -> str:
     return f"{100 * each['prototypes'] / each['MAML']:.0f}%"
 
 
-def first_validation(what: str) -> str:
-    """Of the families at 5 ways: the meta-iterations before the first validation, or by how many points MAML is behind."""
-    first = {row["condition"]: row["history"][0] for row in load_study("families-5way").rows}
-    behind = first["prototypes"]["validation"] - first["MAML"]["validation"]
-    return f"{first['MAML']['iteration']:,}" if what == "iterations" else f"{100 * behind:.0f}"
+def first_validations() -> dict[str, dict[str, float]]:
+    """{learner: its first validation} of the families at 5 ways."""
+    return {row["condition"]: row["history"][0] for row in load_study("families-5way").rows}
+
+
+def behind_at_first() -> str:
+    """Percentage points by which MAML is behind prototypes at the first validation."""
+    first = first_validations()
+    return f"{100 * (first['prototypes']['validation'] - first['MAML']['validation']):.0f}"
 
 
 def lost_by_turning() -> str:
@@ -224,8 +228,8 @@ CONTENT: dict[str, Callable[[], str]] = {
     "last-block-time": last_block_time,
     "families-5way-length": partial(length, "families-5way"),
     "families-20way-length": partial(length, "families-20way"),
-    "families-5way-first": partial(first_validation, "iterations"),
-    "families-5way-gap-first": partial(first_validation, "points behind"),
+    "families-5way-first": lambda: f"{first_validations()['MAML']['iteration']:,}",
+    "families-5way-gap-first": behind_at_first,
     "families-5way-time": partial(prototypes_time, 5),
     "families-20way-time": partial(prototypes_time, 20),
     "families-turned": lost_by_turning,
