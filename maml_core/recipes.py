@@ -206,9 +206,7 @@ _FIVE_WAY_ONE_SHOT = replace(_omniglot(5, 1), inner_loss="mean")
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        _sinusoid(5),
-        _sinusoid(10),
-        _sinusoid(20),
+        *(_sinusoid(shots) for shots in (5, 10, 20)),
         # The paper's baselines (section 5.1), trained without an inner step: one network regressed to all waves
         # together and fine-tuned at test, and an oracle that is told amplitude and phase as two more inputs, and takes
         # no step at test: steps of MAML's size throw it off (its gradients grow with the amplitude that is its input).
@@ -218,6 +216,7 @@ RECIPES = {
         replace(_omniglot(5, 1), name="omniglot-5way-1shot-sum"),
         _omniglot(5, 5),
         _omniglot(20, 1),
+        replace(_omniglot(20, 1), name="omniglot-20way-1shot-mean", inner_loss="mean"),
         _omniglot(20, 5),
         _omniglot(5, 1, "mlp"),
         _omniglot(5, 5, "mlp"),

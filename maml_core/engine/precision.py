@@ -20,6 +20,15 @@ def check_precision(precision: str, device: str) -> None:
         check_bf16()
 
 
+def supported_precision(precision: str, device: str) -> str:
+    """The precision itself, or float32, the most exact one, where this device does not support it."""
+    try:
+        check_precision(precision, device)
+    except ValueError:
+        return "float32"
+    return precision
+
+
 @contextmanager
 def in_precision(precision: str, device: torch.device, matmul_backend: str = "mkl") -> Iterator[None]:
     """Compute matrix products in float32, TensorFloat-32 (10-bit mantissa) or bfloat16 (7-bit mantissa).

@@ -86,6 +86,7 @@ PAPER_ACCURACY = {
     "omniglot-5way-1shot-best": reported("MAML", "5way-1shot"),
     "omniglot-20way-1shot-best": reported("MAML", "20way-1shot"),
     "omniglot-5way-1shot-sum": reported("MAML", "5way-1shot"),
+    "omniglot-20way-1shot-mean": reported("MAML", "20way-1shot"),
     "mini-imagenet-5way-1shot": (0.4870, 0.0184),
     "mini-imagenet-5way-5shot": (0.6311, 0.0092),
 }

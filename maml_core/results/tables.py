@@ -65,7 +65,7 @@ def accuracy_rows(evaluations: Mapping[str, Mapping[str, Any]] | None = None) ->
 def where(record: TrainingRecord) -> str:
     """The devices that it was trained on, and its precision unless that is float32: "CPU" or "GPU, tf32"."""
     devices = record.device.replace("cuda", "GPU").replace("cpu", "CPU").replace(", ", " and ")
-    return devices if record.precision == "float32" else f"{devices}, {record.precision}"
+    return devices if record.precision == "float32" else f"{devices}, {record.precision.replace(', ', ' and ')}"
 
 
 def accuracy_table(rows: Iterable[Row] | None = None) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..engine.distributed import Shard
 from ..engine.execution import Execution
 from ..engine.matmul import describe
+from ..engine.precision import supported_precision
 from ..engine.trainer import MetaTrainer
 from ..episodes import TaskDistribution
 from ..meta_update import MetaUpdate
@@ -35,7 +36,7 @@ class Settings:
 
     iterations:      meta-iterations (default: the recipe's)
     engine, chunk:   affect speed, not results ("auto" and None: chosen by `autotune`)
-    precision:       recorded in the files; a resumed run has to use the same
+    precision:       recorded in the files; a resumed run has to use the same, or float32 if the device does not support it
     resume:          continue the run in the folder
     validate_every:  meta-iterations between validations
     shard:           this process's share of the tasks; only rank 0 writes files and logs
@@ -215,7 +216,10 @@ class Training:
         """Load the checkpoint in the folder; raises ValueError if it belongs to another run."""
         state, path = load_training(self.out, self.log), self.out / CHECKPOINT
         saved, record = TrainingRecord.from_json(state, path), self.record
-        saved.check_settings(record.settings(), path)
+        requested = record.settings()
+        if record.precision == supported_precision(saved.own_precision, record.device):
+            requested["precision"] = saved.own_precision
+        saved.check_settings(requested, path)
         check_weights(state["theta"], self.trainer.learner.network, path)
         self.trainer.load_state(state)
         record.wall_seconds, record.iterations_run = saved.wall_seconds, self.trainer.iteration
@@ -223,18 +227,25 @@ class Training:
         if saved.cpu_seconds is not None:
             record.cpu_seconds, record.cpu_by_history = saved.cpu_seconds, saved.cpu_by_history
         self.writer.last_saved = state["iteration"]
-        self._note_device(saved.device)
+        self._note_change(saved)
         pending = state.get("losses", torch.empty(0)).to(self.trainer.generator.device)
         self._losses += [pending] if len(pending) else []
         self._started -= record.wall_seconds
         self.log(f"Resuming after meta-iteration {self.trainer.iteration:,}.")
 
-    def _note_device(self, before: str) -> None:
-        """Record on which devices the run was trained, and say so if they change: "cuda, cpu"."""
-        devices, device = before.split(", "), self.record.device
-        if devices[-1] != device:
+    def _note_change(self, saved: TrainingRecord) -> None:
+        """Record every device and precision of the run, and say so if one changes: "cuda, cpu"."""
+        record = self.record
+        device, precision = _joined(saved.device, record.device), _joined(saved.precision, record.precision)
+        if device != saved.device:
+            before = saved.device.split(", ")[-1]
             self.log(
-                f"The run comes from {devices[-1]}, whose random numbers {device} cannot continue: tasks are drawn anew."
+                f"The run comes from {before}, whose random numbers {record.device} cannot continue: tasks are drawn anew."
             )
-            devices.append(device)
-        self.record.device = ", ".join(devices)
+        if precision != saved.precision:
+            self.log(f"The run was trained in {saved.precision.split(', ')[-1]} and continues in {record.precision}.")
+        record.device, record.precision = device, precision
+
+
+def _joined(before: str, now: str) -> str:
+    return before if before.split(", ")[-1] == now else f"{before}, {now}"

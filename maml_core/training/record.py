@@ -16,7 +16,8 @@ class TrainingRecord:
     """Settings and results of a training run, as in its checkpoints, `history.json` and the shipped JSON files.
 
     recipe, seed, data, precision:      determine the run; data is "omniglot", "glyphs", "mini-imagenet" or "sinusoid"
-    device, processes, torch, commit:   where it ran ("cuda, cpu" if it moved), and with which versions
+    device, processes, torch, commit:   where it ran ("cuda, cpu" if it moved), and with which versions; precision, too,
+                                        names several where a device did not support the run's own ("tf32, float32")
     iterations_run:   meta-iterations so far
     history:          one row per validation: iteration, loss (mean since the previous row), validation, ci95
     best:             iteration, validation and ci95 of the best theta; None before the first validation
@@ -50,6 +51,11 @@ class TrainingRecord:
         return self.best["iteration"] if self.best else None
 
     @property
+    def own_precision(self) -> str:
+        """The precision that the run began with."""
+        return self.precision.split(", ")[0]
+
+    @property
     def flat_for(self) -> int:
         """Meta-iterations since validation first came within its 95% interval of its best: 0 if it is the best by far."""
         if self.best is None or self.best["ci95"] is None or self.recipe.is_regression:
@@ -75,7 +81,7 @@ class TrainingRecord:
 
     def settings(self) -> dict[str, Any]:
         """The settings that determine the run, by name: the recipe's fields, "seed", "data" and "precision"."""
-        return asdict(self.recipe) | {"seed": self.seed, "data": self.data, "precision": self.precision}
+        return asdict(self.recipe) | {"seed": self.seed, "data": self.data, "precision": self.own_precision}
 
     def check_settings(self, requested: Mapping[str, Any], path: Path, remedy: str = "choose another --out") -> None:
         """Raise ValueError, listing both values, if requested settings differ from those of this run in `path`.

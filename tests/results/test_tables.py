@@ -189,9 +189,9 @@ def test_trained_on_names_devices_and_precision():
     def on(device, precision):
         return tables.where(TrainingRecord(recipe=SMALL, device=device, precision=precision))
 
-    assert (
-        on("cpu", "float32") == "CPU" and on("cuda", "tf32") == "GPU, tf32" and on("cuda, cpu", "float32") == "GPU and CPU"
-    )
+    assert on("cpu", "float32") == "CPU" and on("cuda", "tf32") == "GPU, tf32"
+    assert on("cuda, cpu", "float32") == "GPU and CPU"
+    assert on("cuda, cpu", "tf32, float32") == "GPU and CPU, tf32 and float32"
 
 
 def test_standing_groups_rows_by_length_and_reported_interval():

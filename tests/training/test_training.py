@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from maml_core import __main__ as cli
 from maml_core import networks, reference
 from maml_core.engine import MetaTrainer
 from maml_core.evaluation import evaluate, mean_and_ci95, scores_by_step
@@ -140,6 +141,22 @@ def test_run_from_a_gpu_continues_on_the_cpu(tmp_path):
     assert "The run comes from cuda, whose random numbers cpu cannot continue: tasks are drawn anew." in messages
     again = small_train(tmp_path / "parts", 50, resume=True, log=messages.append)
     assert again["device"] == "cuda, cpu" and sum("comes from" in text for text in messages) == 1
+
+
+def test_a_precision_that_the_device_does_not_support_continues_in_float32(tmp_path, capsys):
+    """So that the tf32 runs from a GPU that ship with the package can be continued on any machine, from either door."""
+    metadata, messages = {"data": "sinusoid"}, []
+    small_train(tmp_path, 20, metadata=metadata)
+    path = tmp_path / "checkpoint.pt"
+    checkpoints.save(checkpoints.load(path) | {"precision": "tf32"}, path)
+    resumed = small_train(tmp_path, 40, resume=True, metadata=metadata, log=messages.append)
+    assert resumed["precision"] == "tf32, float32"
+    assert "The run was trained in tf32 and continues in float32." in messages
+    command = ["train", "sinusoid-5shot", "--resume", "--out", str(tmp_path), "--iterations"]
+    assert cli.main([*command, "41"]) == cli.main([*command, "42", "--precision", "float32"]) == 0
+    assert checkpoints.load(path)["precision"] == "tf32, float32" and "continues in" not in capsys.readouterr().out
+    assert cli.main([*command, "43", "--precision", "tf32"]) == 2
+    assert "tf32 is for GPUs only: use float32" in capsys.readouterr().err
 
 
 def test_different_seeds_give_different_weights(tmp_path):
