@@ -11,7 +11,10 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -78,14 +81,50 @@ def check_gradients(recipe: Recipe, tasks, device: str) -> dict:
     return errors
 
 
-def check_module(tasks, device: str) -> dict:
-    """A module as a network: its float64 meta-gradient there and on the CPU, and ten meta-iterations on each engine."""
+def build_module(name: str) -> nn.Module:
+    """A small network of our check's own, by the layer that it is there for."""
     torch.manual_seed(0)
-    module = nn.Sequential(
-        nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.GroupNorm(4, 16), nn.ReLU(), nn.Flatten(), nn.Dropout(0.1),
-        nn.Linear(16 * 14 * 14, 5),
-    )  # fmt: skip
-    learner = Learner(Network.from_module(module, nn.CrossEntropyLoss(), ways=5), alpha=0.1)
+    convolution = (nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.GroupNorm(4, 16), nn.ReLU(), nn.Flatten())
+    layers = {
+        "dropout": (nn.Flatten(), nn.Linear(784, 16), nn.Dropout(0.1), nn.ReLU(), nn.Linear(16, 5)),
+        "group norm": (*convolution, nn.Linear(16 * 14 * 14, 5)),
+        "both": (*convolution, nn.Dropout(0.1), nn.Linear(16 * 14 * 14, 5)),
+    }
+    return nn.Sequential(*layers[name])
+
+
+MODULES = ("dropout", "group norm", "both")
+
+
+def module_learner(name: str) -> Learner:
+    return Learner(Network.from_module(build_module(name), nn.CrossEntropyLoss(), ways=5), alpha=0.1)
+
+
+def train_module(name: str, engine: str, device: str) -> dict:
+    """Ten meta-iterations, twice from the same seed."""
+    faulthandler.enable()
+    tasks = find_recipe("omniglot-5way-1shot").build_tasks(load_characters("auto").split("train").to(device))
+    trainers = (
+        MetaTrainer(module_learner(name), tasks, seeded_generator(0, device), 4, execution=Execution(engine=engine))
+        for _ in range(2)
+    )
+    first, again = (trainer.run(10).cpu() for trainer in trainers)
+    assert first.isfinite().all() and len(first.unique()) == 10
+    return {"losses": first[:3].tolist(), "equal seeds, equal losses": torch.equal(first, again)}
+
+
+def in_own_process(function: Callable[..., dict], *arguments: str) -> dict:
+    """The function's result; if its process crashes or raises, what happened, so that the other checks go on."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except Exception as error:
+            return {"failed": f"{type(error).__name__}: {error}"[:500]}
+
+
+def check_module(tasks, device: str) -> dict:
+    """Modules as networks: the float64 meta-gradient there and on the CPU, and a training on each engine."""
+    learner = module_learner("both")
     at_test = replace(learner, network=learner.network.at_test())  # without dropout
     theta = {name: w.double() for name, w in learner.network.init(seeded_generator(0)).items()}
     episodes = tasks.sample(4, seeded_generator(1, device)).to(dtype=torch.float64)
@@ -93,16 +132,12 @@ def check_module(tasks, device: str) -> dict:
     there = meta_gradient(at_test, {name: w.to(device) for name, w in theta.items()}, episodes)[0]
     error = relative_error(there, on_cpu)
     assert error < 1e-9, error
-    losses = {}
-    for engine in ENGINES[device]:
-        trainers = (
-            MetaTrainer(learner, tasks, seeded_generator(0, device), 4, execution=Execution(engine=engine))
-            for _ in range(2)
-        )
-        first, again = (trainer.run(10).cpu() for trainer in trainers)
-        assert first.isfinite().all() and len(first.unique()) == 10
-        losses[engine] = {"losses": first[:3].tolist(), "equal seeds, equal losses": torch.equal(first, again)}
-    return {"float64": error, **losses}
+    runs = {
+        name: {engine: in_own_process(train_module, name, engine, device) for engine in ENGINES[device]} for name in MODULES
+    }
+    failed = [f"{name}, {engine}" for name, ran in runs.items() for engine, run in ran.items() if "failed" in run]
+    assert not failed, f"{'; '.join(failed)}: {runs}"
+    return {"float64": error, **runs}
 
 
 def check_engines(recipe: Recipe, tasks, device: str) -> dict:

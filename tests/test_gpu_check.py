@@ -1,6 +1,8 @@
 """The GPU check, rehearsed on the CPU: it runs, and reports a failure without stopping at it."""
 
 import json
+import os
+import signal
 import sys
 
 import pytest
@@ -30,6 +32,22 @@ def test_a_failed_check_stops_neither_the_others_nor_the_report(monkeypatch, tmp
     seen = json.loads((tmp_path / "gpu_check.json").read_text())
     assert seen["gradients: sinusoid-10shot"] == {"failed": "RuntimeError: no such kernel"}
     assert seen["resume: sinusoid-10shot"]["identical"] and "timings: sinusoid-10shot" not in seen
+
+
+def crash(*arguments: str) -> dict:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def test_a_process_that_crashes_is_reported():
+    """As torch may crash in a kernel: the checks after it still run."""
+    assert gpu_check.in_own_process(crash)["failed"].startswith("BrokenProcessPool")
+    assert gpu_check.in_own_process(gpu_check.train_module, "no such", "eager", "cpu") == {"failed": "KeyError: 'no such'"}
+
+
+def test_modules_train_in_processes_of_their_own():
+    seen = gpu_check.in_own_process(gpu_check.train_module, "dropout", "eager", "cpu")
+    assert len(seen["losses"]) == 3 and seen["equal seeds, equal losses"]
 
 
 def test_without_a_gpu_it_says_how_to_rehearse(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ..evaluation import evaluate, mean_and_ci95
+from ..learners.registry import READERS
 from ..learners.ways import equal_columns, first_outputs
 from ..maml import Learner
 from ..networks import Weights
@@ -22,6 +23,11 @@ SHIPPED_AS = {
     "prototypes": "omniglot-5way-1shot-prototypes",
     "matching": "omniglot-5way-1shot-matching",
     "memory": "omniglot-5way-1shot-memory",
+}
+# {ways: {label: recipe}}; at 20 ways with the mean as inner loss, which learns faster there (loss-scale-20way)
+TRAINED_WITH = {
+    5: {MAML: "omniglot-5way-1shot", **{name: f"omniglot-5way-1shot-{name}" for name in READERS}},
+    20: {MAML: "omniglot-20way-1shot-mean", **{name: f"omniglot-20way-1shot-{name}" for name in READERS}},
 }
 ANY_WAYS = ("prototypes", "matching")  # their theta does not depend on the number of classes
 TEST_TASKS = 300

@@ -6,8 +6,8 @@
 from typing import Any
 
 from ..learners.adapting import CHOICES as ADAPTING
-from ..learners.registry import READERS
-from .families import MAML, families_shift
+from .families import TRAINED_WITH, families_shift
+from .families_cost import families_cost
 from .measurements import alpha_at_test, error_against_steps, query_batches
 from .multitask import multi_task
 from .multitask_training import METHODS
@@ -43,12 +43,11 @@ def _trained(name: str, question: str, conditions: dict[str, Condition], ships: 
 
 
 SECOND_ORDER = Condition("omniglot-5way-1shot")
-WAYS_20_MEAN = Condition("omniglot-20way-1shot", {"inner_loss": "mean"})
 
 
-def _families(ways: int, maml: Condition, **how: Any) -> Study:
+def _families(ways: int, **how: Any) -> Study:
     """MAML and the readers, whose recipes differ in the variant (readers ignore the number of inner steps)."""
-    conditions = {MAML: maml, **{name: Condition(f"omniglot-{ways}way-1shot-{name}") for name in READERS}}
+    conditions = {label: Condition(recipe) for label, recipe in TRAINED_WITH[ways].items()}
     question = f"Three families of few-shot learning on the same episodes, {ways}-way 1-shot"
     return _trained(f"families-{ways}way", question, conditions, **how)
 
@@ -61,7 +60,7 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
              iterations=4000, validate_every=500),
     _trained("loss-scale-20way",
              "Inner loss, 20-way 1-shot: the sum over points divided by K, as the paper's code has it, or the mean?",
-             {"mean": WAYS_20_MEAN, "sum / K": Condition("omniglot-20way-1shot")},
+             {"mean": Condition("omniglot-20way-1shot-mean"), "sum / K": Condition("omniglot-20way-1shot")},
              iterations=300, validate_every=100),
     _trained("order", "Second against first order, 5-way 1-shot",
              {"second order": SECOND_ORDER, "first order": Condition("omniglot-5way-1shot-first-order")},
@@ -90,18 +89,23 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
               "jitter": _remedies(False, True),
               "both": _remedies(True, True)},
              iterations=24_000, validate_every=2000),
+    _trained("precision",
+             "The products of a training in float32 or in bf16, 5-way 1-shot: does it change what is learned?",
+             {"float32": SECOND_ORDER, "bf16": Condition("omniglot-5way-1shot", precision="bf16")},
+             iterations=8000, validate_every=1000),
     _trained("seeds",
              "The fast recipes with three seeds each: how much does the seed decide?",
              {"5-way 1-shot": Condition("omniglot-5way-1shot-fast"),
               "20-way 1-shot": Condition("omniglot-20way-1shot-fast"),
               "20-way 1-shot, without jitter": Condition("omniglot-20way-1shot-fast", {"jitter": False})},
              iterations=None, validate_every=1000),
-    _families(5, SECOND_ORDER, iterations=20_000, validate_every=1000),
-    _families(20, WAYS_20_MEAN, iterations=300, validate_every=50),  # where the mean learns faster (loss-scale-20way)
+    _families(5, iterations=20_000, validate_every=1000),
+    _families(20, iterations=300, validate_every=50),
     # Measurements of shipped weights.
     Study("query-batches", "How much of the accuracy comes from judging the query pictures together?", query_batches),
     Study("alpha-at-test", "Does the alpha of training remain the best one at test?", alpha_at_test),
     Study("error-against-steps", "How does the error fall with inner steps at test?", error_against_steps),
+    Study("families-cost", "What does a meta-iteration of each family cost one core?", families_cost),
     Study("families-shift", "What does each family do when the test differs from its training?", families_shift),
     # Small networks and policies, which have training loops of their own.
     Study("multi-task", "What are regressors worth that are trained apart and averaged in parameter space?", multi_task,

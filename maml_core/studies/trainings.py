@@ -27,17 +27,23 @@ AS_IN_THE_PAPER: dict[str, Protocol] = {"paper": ({}, None), "15 queries": ({}, 
 
 @dataclass(frozen=True)
 class Condition:
-    """One side of a comparison: a recipe by name, and changes to it."""
+    """One side of a comparison: a recipe by name, changes to it, and how it is trained.
+
+    iterations: meta-iterations of its training, if it is not as long as the others
+    """
 
     recipe: str
     changes: dict[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
+    iterations: int | None = None
 
     def build(self) -> Recipe:
         return replace(find_recipe(self.recipe), **self.changes)
 
     def folder(self, seed: int) -> str:
         """The folder of its training run, named after its settings so that studies share runs."""
-        return ",".join([self.recipe, *(f"{key}={value}" for key, value in self.changes.items()), f"seed={seed}"])
+        changes = self.changes if self.precision == "float32" else self.changes | {"precision": self.precision}
+        return ",".join([self.recipe, *(f"{key}={value}" for key, value in changes.items()), f"seed={seed}"])
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Trainings:
     test_tasks: int = 600
 
     def __call__(self, context: StudyContext) -> Findings:
-        """Run the study. Raises ValueError if a folder already holds a longer run."""
+        """Run the study. Raises ValueError if a folder holds a longer run, or the device lacks a condition's precision."""
         iterations = self.iterations if context.iterations is None else context.iterations
         characters, rows, weights = context.characters(), [], {}
         for label, condition in self.conditions.items():
@@ -69,8 +75,9 @@ class Trainings:
             for seed in context.seeds:
                 out = context.out / condition.folder(seed)
                 context.log(f"{label}, seed {seed}: {out}")
-                length = recipe.meta_iterations if iterations is None else iterations
-                settings = self._settings(context, length, seed, out, characters)
+                lengths = (context.iterations, condition.iterations, self.iterations, recipe.meta_iterations)
+                length = next(n for n in lengths if n is not None)
+                settings = self._settings(context, length, seed, out, characters, condition.precision)
                 record = _train(recipe, tasks, validation, out, settings)
                 best = checkpoints.load(out / "weights.pt")
                 weights.setdefault(label, best)
@@ -79,10 +86,13 @@ class Trainings:
         settings = {"iterations": iterations, "tasks": self.test_tasks, "data": characters.source}
         return Findings(rows, settings, weights=weights)
 
-    def _settings(self, context: StudyContext, iterations: int, seed: int, out: Path, characters: Characters) -> Settings:
+    def _settings(
+        self, context: StudyContext, iterations: int, seed: int, out: Path, characters: Characters, precision: str
+    ) -> Settings:
         return Settings(
-            iterations=iterations, seed=seed, device=context.device, engine=context.engine, log=context.log,
-            resume=(out / CHECKPOINT).exists(), validate_every=self.validate_every, resume_hint="the same study command.",
+            iterations=iterations, seed=seed, device=context.device, engine=context.engine, precision=precision,
+            log=context.log, resume=(out / CHECKPOINT).exists(), validate_every=self.validate_every,
+            resume_hint="the same study command.",
             metadata={"data": characters.source, **context.metadata},
         )  # fmt: skip
 
@@ -112,11 +122,12 @@ def _complete(recipe: Recipe, out: Path, settings: Settings) -> TrainingRecord |
     if not ((out / "history.json").exists() and (out / "weights.pt").exists()):
         return None
     record = load_record(out / "history.json")
-    record.check_settings(asdict(recipe) | {"seed": settings.seed}, out / "history.json")
+    wanted = asdict(recipe) | {"seed": settings.seed, "precision": settings.precision}
+    record.check_settings(wanted, out / "history.json")
     return record if record.iterations_run == settings.iterations else None
 
 
 def _summary(record: TrainingRecord) -> dict[str, Any]:
     """The fields of a training run's record that go into its row."""
-    names = ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "torch", "history")
+    names = ("best", "wall_seconds", "cpu_seconds", "cpu_by_history", "device", "precision", "torch", "history")
     return {name: getattr(record, name) for name in names}

@@ -20,7 +20,7 @@ from maml_core.learners.reader import HEAD
 from maml_core.maml import Learner, adapt, meta_gradient
 from maml_core.networks import Network, Weights, conv_network, cross_entropy, sinusoid_network
 from maml_core.recipes import RECIPES, find_recipe
-from maml_core.studies import StudyContext, families
+from maml_core.studies import StudyContext, families, families_cost
 from maml_core.tasks import CharacterTasks, ShiftedTasks
 from maml_core.tasks.shifted import JitteredTasks, jitter, most_nearby, stroke, turn
 from maml_core.training import checkpoints
@@ -369,3 +369,20 @@ def test_a_small_shift_study(characters, monkeypatch, tmp_path):
     assert rows["turned", 0, "memory"] == rows["ways", 5, "memory"] and min(rows.values()) > 0.4
     with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
         families.families_shift(StudyContext(out=tmp_path, characters=lambda: None))
+
+
+def test_the_cost_study_times_every_learner(characters, monkeypatch, tmp_path):
+    """A reader, which needs no second derivative and takes one step, costs less than MAML's five."""
+    if characters.source != "omniglot":
+        pytest.skip("Omniglot is not on disk")
+    monkeypatch.setattr(families_cost, "ROUNDS", 2)
+    monkeypatch.setattr(families_cost, "find_recipe", lambda name: replace(find_recipe(name), meta_batch=1))
+    context = StudyContext(out=tmp_path, characters=lambda: characters, engine="eager")
+    found = families_cost.families_cost(context)
+    assert [(row["ways"], row["learner"]) for row in found.rows] == [
+        (w, name) for w in (5, 20) for name in families.SHIPPED_AS
+    ]
+    seconds = {(row["ways"], row["learner"]): row["cpu_seconds"] for row in found.rows}
+    assert 0 < seconds[20, "prototypes"] < seconds[20, "MAML"] and found.settings == {"rounds": 2}
+    with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
+        families_cost.families_cost(StudyContext(out=tmp_path, characters=lambda: None))

@@ -57,7 +57,7 @@ def test_conditions_of_a_study_differ_in_one_factor():
     for name, study in TRAINED.items():
         if name == "seeds":  # two recipes, each with several seeds
             continue
-        recipes = [asdict(condition.build()) for condition in study.answer.conditions.values()]
+        recipes = [asdict(one.build()) | {"precision": one.precision} for one in study.answer.conditions.values()]
         different = {key for recipe in recipes for key in recipe if recipe[key] != recipes[0][key]} - {"name"}
         if name == "variants":  # first order is one of them, with its own field
             different.remove("first_order")
@@ -117,6 +117,23 @@ def test_complete_runs_are_only_read(few_glyphs, tmp_path, monkeypatch):
     folder.rename(tmp_path / other.conditions["sum"].folder(0))
     with pytest.raises(ValueError, match="alpha is 0.4 in the checkpoint and 0.3 here"):
         study_of(other).run(quiet_context(few_glyphs, tmp_path, seeds=(0,)))
+
+
+def test_precision_is_a_factor_of_its_own(few_glyphs, tmp_path):
+    """Its runs have folders of their own, and the results state it."""
+    recipe = ("omniglot-5way-1shot-mlp", TINY)
+    conditions = {"float32": Condition(*recipe), "tf32": Condition(*recipe, precision="tf32")}
+    study, context = study_of(replace(ONE_FACTOR, conditions=conditions)), quiet_context(few_glyphs, tmp_path, seeds=(0,))
+    with pytest.raises(ValueError, match="tf32 is for GPUs only"):
+        study.run(context)
+    float32, tf32 = (tmp_path / condition.folder(0) for condition in conditions.values())
+    assert float32.is_dir() and tf32.name.endswith("meta_batch=2,ways=3,precision=tf32,seed=0")
+    float32.rename(tf32)  # as if it came from a GPU, but with the other one's record
+    with pytest.raises(ValueError, match="precision is float32 in the checkpoint and tf32 here"):
+        study.run(context)
+    record = json.loads((tf32 / "history.json").read_text())
+    (tf32 / "history.json").write_text(json.dumps(record | {"precision": "tf32"}))
+    assert [row["precision"] for row in study.run(context).rows] == ["float32", "tf32"]
 
 
 def test_study_saves_the_weights_of_the_first_seed(few_glyphs, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...maml import adapt
+from ...results.comparisons import family_seconds
 from ...results.shipped import load_study
 from ...results.study_result import StudyResult
 from ...studies.families import EQUAL_COLUMNS, MAML, SHIPPED_AS, load_family
@@ -33,13 +34,16 @@ def colour(learner: str) -> str:
     return COLOURS["maml" if learner in (MAML, EQUAL_COLUMNS) else learner]
 
 
-def draw_families_learning(ax: "Axes", study: StudyResult) -> None:
-    """Validation accuracy against minutes of one CPU core, in meta-iterations alone; further seeds are dashed."""
+def draw_families_learning(ax: "Axes", study: StudyResult, seconds: Mapping[str, float]) -> None:
+    """Validation accuracy against the minutes that the meta-iterations take one CPU core; further seeds are dashed.
+
+    seconds: {learner: of a meta-iteration}
+    """
     from matplotlib.ticker import LogLocator
 
     for row in study.rows:
         history, first = row["history"], row["seed"] == min(r["seed"] for r in study.rows)
-        minutes = [seconds / 60 for seconds in row["cpu_by_history"]]
+        minutes = [r["iteration"] * seconds[row["condition"]] / 60 for r in history]
         draw_band(ax, minutes, [100 * r["validation"] for r in history], [100 * r["ci95"] for r in history],
                   colour(row["condition"]), row["condition"] if first else None, ls="-" if first else "--",
                   marker=MARKERS[row["condition"]], markevery=-(-len(history) // 6))  # fmt: skip
@@ -89,8 +93,10 @@ def families() -> "Figure":
 
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.3), width_ratios=[3, 3, 2.2])
     studies = {ways: load_study(f"families-{ways}") for ways in ("5way", "20way")}
-    for ax, study, title in zip(axes, studies.values(), ("5-way 1-shot: MAML catches up", "20-way: comparing is ahead")):
-        draw_families_learning(ax, study)
+    seconds = family_seconds()
+    titles = ("5-way 1-shot: MAML catches up", "20-way: comparing is ahead")
+    for ax, (ways, study), title in zip(axes, studies.items(), titles):
+        draw_families_learning(ax, study, {label: seconds[ways, label] for label in SHIPPED_AS})
         ax.set_title(title, fontsize=10)
     axes[1].set_ylabel("")
     axes[0].get_legend().remove()

@@ -59,6 +59,7 @@ def draw_comparison(ax: "Axes", study: StudyResult, colours: Mapping[str, str]) 
 
 
 LOSS_COLOURS = {"mean": COLOURS["maml"], "sum / K": COLOURS["inner sum"]}
+LONG_20WAY = ("omniglot-20way-1shot-mean", "omniglot-20way-1shot")  # recipes with the mean and with the sum
 ORDER_COLOURS = {"second order": COLOURS["maml"], "first order": COLOURS["first order"]}
 
 
@@ -95,15 +96,19 @@ def learning_curves() -> "Figure":
 
 
 def loss_scale() -> "Figure":
-    """The inner loss as sum / K and as mean, 5-way and 20-way: two seeds each, equally long."""
+    """The inner loss as sum / K and as mean, 5-way and 20-way: two seeds each, equally long; and the long 20-way runs."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2))
     for ax, ways in zip(axes, ("5way", "20way")):
         draw_comparison(ax, load_study(f"loss-scale-{ways}"), LOSS_COLOURS)
-        ax.set_title(f"{ways.replace('way', '-way')} 1-shot: the mean learns faster")
+        ax.set_title(f"{ways.replace('way', '-way')} 1-shot", fontsize=10)
+    for name, colour in zip(LONG_20WAY, LOSS_COLOURS.values()):
+        draw_history(axes[2], load_shipped(name)[1].history, colour)
+    axes[2].set_title("20-way, trained for longer", fontsize=10)
     axes[1].get_legend().remove()
-    axes[1].set_ylabel("")
+    for ax in axes[1:]:
+        ax.set_ylabel("")
     return figure
 
 
