@@ -101,7 +101,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(accuracy_table(accuracy_rows(evaluations)))
     print("\nOther methods, as reported by their authors\n")
     print(literature_table())
-    print("\nThree families on the same episodes, all trained equally long (reported: full training runs)\n")
+    print("\nThree families on the same episodes (reported: full training runs)\n")
     print(families_table())
     print("\nSinusoid, 5-shot, mean squared error (the paper's Table 2)\n")
     print(error_table(evaluations))

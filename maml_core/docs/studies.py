@@ -1,10 +1,10 @@
 """Numbers of the shipped studies, as README.md and docs/*.md print them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..results.comparisons import family_seconds
-from ..results.shipped import load_study, load_study_weights
+from ..results.shipped import load_shipped, load_study, load_study_weights
 from ..results.tables import as_cell, percent
 from ..studies.multitask import COMPARED_SEEDS, SEEDS
 from ..tasks.sinusoid import SinusoidTasks
@@ -90,12 +90,44 @@ def behind_at_first() -> str:
     return f"{100 * (first['prototypes']['validation'] - first['MAML']['validation']):.0f}"
 
 
+def trained_so_far(study: str, condition: str) -> str:
+    """Meta-iterations of a condition's first training run, where they differ from the study's."""
+    row = next(row for row in load_study(study).rows if row["condition"] == condition)
+    return f"{row['history'][-1]['iteration']:,}"
+
+
+def readers_20way() -> str:
+    """Test accuracy of the learners that read the support set, at 20 ways."""
+    rows = [row for row in load_study("families-20way").rows if row["condition"] != "MAML"]
+    return listed((f"{100 * row['judged']['paper']['accuracy']:.1f}" for row in rows), "%")
+
+
+def mean_ahead(at: Callable[[Iterable[int]], int]) -> str:
+    """Points by which the mean is ahead of sum / K on validation tasks in the longer 20-way runs.
+
+    at: chooses from the meta-iterations at which both were validated
+    """
+    mean, total = (
+        {row["iteration"]: row["validation"] for row in load_shipped(f"omniglot-20way-1shot{ending}")[1].history}
+        for ending in ("-mean", "")
+    )
+    n = at(mean.keys() & total.keys())
+    return f"{100 * (mean[n] - total[n]):.1f} points after {n:,} meta-iterations"
+
+
 def lost_by_turning() -> str:
     """Percentage points that the four learners lose on classes turned by 45 degrees: least and most."""
     mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift").rows}
     learners = ("MAML", "prototypes", "matching", "memory")
     lost = [100 * (mean["turned", 0, name] - mean["turned", 45, name]) for name in learners]
     return f"{min(lost):.1f} to {max(lost):.1f}"
+
+
+def lost_on_new() -> str:
+    """Percentage points by which MAML's 20-way recipes, paper and mean, are at most better on training characters."""
+    mean = {(row["recipe"], row["characters"]): row["mean"] for row in load_study("seen-and-new").rows}
+    names = [f"omniglot-20way-1shot{ending}" for ending in ("", "-first-order", "-mean")]
+    return f"{max(100 * (mean[name, 'training characters'] - mean[name, 'new characters']) for name in names):.1f}"
 
 
 def memory(variant: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from ..recipes import find_recipe
 from ..training.record import TrainingRecord
 from .literature import reported
-from .shipped import SHIPPED, is_shipped, load_cpu_record, load_gpu_check, load_study
+from .shipped import SHIPPED, is_shipped, load_cpu_record, load_gpu_check, load_shipped, load_study
 from .tables import as_cell, as_printed, in_words, markdown, percent
 
 # A variant's name in the table of the literature, if its own paper reports 5-way 1-shot.
@@ -107,6 +107,21 @@ def overfitting_table() -> str:
         cells = [(best["validation"], best["ci95"]), as_cell(judged["paper"]), as_cell(judged["15 queries"])]
         body.append([row["condition"], *map(percent, cells)])
     return markdown(["remedy", "validation", "test", "test, 15 queries"], body)
+
+
+def seen_table() -> str:
+    """20-way 1-shot: the training loss at the end, and accuracy on tasks of training characters and of new ones."""
+    body, mean = [], {(row["recipe"], row["characters"]): row for row in load_study("seen-and-new").rows}
+    for name in dict.fromkeys(recipe for recipe, _ in mean):
+        seen, new = (mean[name, f"{kind} characters"] for kind in ("training", "new"))
+        loss = load_shipped(name)[1].history[-1]["loss"]
+        cells = [percent((row["mean"], row["ci95"])) for row in (seen, new)]
+        body.append(
+            [f"`{name}`", f"{seen['iterations']:,}", f"{loss:.2f}", *cells, f"{100 * (seen['mean'] - new['mean']):.1f}"]
+        )
+    return markdown(
+        ["recipe", "meta-iterations", "training loss", "training characters", "new characters", "difference"], body
+    )
 
 
 def _as_record(row: Mapping[str, Any]) -> TrainingRecord:

@@ -7,6 +7,7 @@ from ..evaluation import SEES, evaluate, mean_and_ci95
 from ..maml import Learner
 from ..networks import Weights
 from ..recipes import Recipe, find_recipe
+from ..results.protocol import measure
 from ..results.shipped import load_shipped
 from ..tasks.characters import Characters
 from ..tasks.sinusoid import SinusoidTasks
@@ -50,6 +51,27 @@ def alpha_at_test(context: StudyContext) -> Findings:
                 row = {"recipe": name, "multiple": multiple, "alpha": round(recipe.alpha * multiple, 6), "steps": steps}
                 rows.append(row | rounded(*mean_and_ci95(scores[steps if multiple else 0])))
     return Findings(rows, {"recipes": names, "tasks": TEST_TASKS})
+
+
+TWENTY_WAYS = tuple(
+    f"omniglot-20way-1shot{ending}"
+    for ending in ("", "-first-order", "-mean", "-fast", "-best", "-prototypes", "-matching", "-memory")
+)
+
+
+def seen_and_new(context: StudyContext) -> Findings:
+    """Accuracy on tasks of training characters and of new ones, 20-way 1-shot: is learning what is missing, or transfer?
+
+    Both by the paper's protocol, which draws from the 20 pictures of each character. Raises ValueError without Omniglot.
+    """
+    characters, rows = omniglot_only(context), []
+    for name in progress(TWENTY_WAYS, "recipes"):
+        theta, record = load_shipped(name)
+        for seen, part in (("training characters", "train"), ("new characters", "test")):
+            judged = measure(record.recipe, theta, characters, 0, TEST_TASKS, part, by_step=False)
+            row = {"recipe": name, "iterations": record.iterations_run, "characters": seen}
+            rows.append(row | rounded(judged["accuracy"], judged["ci95"]))
+    return Findings(rows, {"recipes": TWENTY_WAYS, "tasks": TEST_TASKS})
 
 
 # Candidates for the "automatically tuned step size" of the paper's baseline.

@@ -85,6 +85,17 @@ def test_reproduce_prints_the_shipped_results(capsys):
     assert tables.literature_table() in out and comparisons.families_table() in out
 
 
+def test_seen_table_has_loss_and_both_accuracies():
+    body = [cells(line) for line in comparisons.seen_table().splitlines()[2:]]
+    rows = load_study("seen-and-new").rows
+    assert len(rows) == 2 * len(body)
+    for line, seen, new in zip(body, rows[::2], rows[1::2]):
+        record = load_shipped(seen["recipe"])[1]
+        assert line[:3] == [f"`{new['recipe']}`", f"{record.iterations_run:,}", f"{record.history[-1]['loss']:.2f}"]
+        assert [float(cell.split(" ")[0]) for cell in line[3:5]] == [round(100 * row["mean"], 1) for row in (seen, new)]
+        assert float(line[5]) == pytest.approx(100 * (seen["mean"] - new["mean"]), abs=0.051)
+
+
 def test_families_table_compares_every_run_with_its_paper():
     body = [cells(line) for line in comparisons.families_table().splitlines()[2:]]
     rows = [row for ways in ("5way", "20way") for row in load_study(f"families-{ways}").rows]

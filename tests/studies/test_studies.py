@@ -68,6 +68,7 @@ def test_conditions_of_a_study_differ_in_one_factor():
             different.remove("jitter")
         if any(recipe["variant"] in READERS for recipe in recipes):
             different -= {"inner_steps", "test_steps", "inner_loss"}  # only matter for gradient steps, not for readers
+            different -= {"precision"}  # MAML's at 20 ways: its training began on a GPU
         assert len(different) == 1, study.question
 
 
@@ -103,6 +104,19 @@ def test_without_iterations_a_study_takes_its_recipes(few_glyphs, tmp_path):
         quiet_context(few_glyphs, tmp_path, seeds=(0,))
     )
     assert [row["history"][-1]["iteration"] for row in result.rows] == [2, 3] and result.settings["iterations"] is None
+
+
+def test_a_condition_can_have_a_length_of_its_own(few_glyphs, tmp_path):
+    """As where one of them has not been trained for as long as the others; the command line's number is for all."""
+    conditions = {"long": Condition("omniglot-5way-1shot-mlp", TINY),
+                  "short": Condition("omniglot-5way-1shot-mlp", {"alpha": 0.3, **TINY}, iterations=2)}  # fmt: skip
+    study = study_of(replace(ONE_FACTOR, conditions=conditions))
+
+    def lengths(**how) -> list[int]:
+        rows = study.run(quiet_context(few_glyphs, tmp_path, seeds=(0,), **how)).rows
+        return [row["history"][-1]["iteration"] for row in rows]
+
+    assert lengths() == [3, 2] and lengths(iterations=4) == [4, 4]
 
 
 def test_complete_runs_are_only_read(few_glyphs, tmp_path, monkeypatch):
@@ -210,7 +224,7 @@ def test_pretrained_network_gets_a_tuned_alpha():
 
 
 def test_measurements_need_omniglot(few_glyphs, tmp_path):
-    for measure in (measurements.query_batches, measurements.alpha_at_test):
+    for measure in (measurements.query_batches, measurements.alpha_at_test, measurements.seen_and_new):
         for characters in (few_glyphs, None):
             with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
                 measure(quiet_context(characters, tmp_path))
@@ -228,6 +242,17 @@ def test_small_query_batches_and_alpha_at_test(characters, monkeypatch, tmp_path
     rows = {(row["recipe"], row["multiple"], row["steps"]): row for row in measurements.alpha_at_test(context).rows}
     none, trained = (rows["omniglot-5way-1shot", multiple, 3] for multiple in (0, 1))
     assert none["mean"] < 0.35 and none["alpha"] == 0 and trained["mean"] > 0.9 and trained["alpha"] == 0.4
+
+
+def test_small_comparison_of_seen_and_new_characters(characters, monkeypatch, tmp_path):
+    if characters.source != "omniglot":
+        pytest.skip("Omniglot is not on disk")
+    name = "omniglot-20way-1shot-prototypes"
+    monkeypatch.setattr(measurements, "TEST_TASKS", 20)
+    monkeypatch.setattr(measurements, "TWENTY_WAYS", (name,))
+    seen, new = measurements.seen_and_new(quiet_context(characters, tmp_path)).rows
+    assert seen["recipe"] == new["recipe"] == name and 0.9 < new["mean"] < seen["mean"]
+    assert seen["characters"] == "training characters" and new["iterations"] == load_shipped(name)[1].iterations_run
 
 
 def test_command_line_writes_the_results(tmp_path, monkeypatch, capsys, few_glyphs):

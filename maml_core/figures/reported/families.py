@@ -51,7 +51,7 @@ def draw_families_learning(ax: "Axes", study: StudyResult, seconds: Mapping[str,
     ax.minorticks_off()
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower left")
 
 
 def draw_families_tests(ax: "Axes", studies: Mapping[str, StudyResult]) -> None:
@@ -90,6 +90,7 @@ def draw_families_shift(axes: "Sequence[Axes]", study: StudyResult) -> None:
 def families() -> "Figure":
     """Three families on the same episodes: validation accuracy over time, and what the test says."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.3), width_ratios=[3, 3, 2.2])
     studies = {ways: load_study(f"families-{ways}") for ways in ("5way", "20way")}
@@ -99,6 +100,8 @@ def families() -> "Figure":
         draw_families_learning(ax, study, {label: seconds[ways, label] for label in SHIPPED_AS})
         ax.set_title(title, fontsize=10)
     axes[1].set_ylabel("")
+    axes[1].set_xlim(left=0.5)  # room for the legend
+    axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes[0].get_legend().remove()
     draw_families_tests(axes[2], studies)
     axes[2].set_title("Test (hollow: 20-way)", fontsize=10)

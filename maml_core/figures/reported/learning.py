@@ -24,12 +24,14 @@ def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = Non
     ax.set(xlabel="meta-iterations", ylabel="validation accuracy, %", xlim=(0, None))
 
 
-# By what a recipe's name ends in; 5-shot is dashed, the best recipe dotted.
+# By what a recipe's name ends in; 5-shot is dashed, the best recipe dotted, the mean at 20 ways dash-dotted.
 VARIANTS = {
+    "-mean": COLOURS["maml"],
     "-sum": COLOURS["inner sum"], "-first-order": COLOURS["first order"], "-mlp": COLOURS["mlp"],
     "-alphabets": COLOURS["alphabets"], "-fast": COLOURS["last block"],
     "-best": COLOURS["last block"], "shot": COLOURS["maml"],
 }  # fmt: skip
+LINES = {"-best": ":", "-mean": "-."}
 OTHER = COLOURS["before"]
 
 
@@ -38,9 +40,8 @@ def draw_learning_curves(ax: "Axes", records: Mapping[str, TrainingRecord]) -> N
     for label, record in records.items():
         name = record.recipe.name
         colour = next((colour for ending, colour in VARIANTS.items() if name.endswith(ending)), OTHER)
-        draw_history(
-            ax, record.history, colour, label, ls="--" if "5shot" in name else ":" if name.endswith("-best") else "-"
-        )
+        ls = "--" if "5shot" in name else next((ls for ending, ls in LINES.items() if name.endswith(ending)), "-")
+        draw_history(ax, record.history, colour, label, ls=ls)
     ax.set_xlim(60, 70_000)
     ax.set_xscale("log")
     ax.legend(loc="lower right", fontsize=8)
@@ -105,6 +106,8 @@ def loss_scale() -> "Figure":
         ax.set_title(f"{ways.replace('way', '-way')} 1-shot", fontsize=10)
     for name, colour in zip(LONG_20WAY, LOSS_COLOURS.values()):
         draw_history(axes[2], load_shipped(name)[1].history, colour)
+    axes[2].autoscale(axis="x")  # to the longer of the two
+    axes[2].set_xlim(left=0)
     axes[2].set_title("20-way, trained for longer", fontsize=10)
     axes[1].get_legend().remove()
     for ax in axes[1:]:
