@@ -29,12 +29,13 @@ AS_IN_THE_PAPER: dict[str, Protocol] = {"paper": ({}, None), "15 queries": ({}, 
 class Condition:
     """One side of a comparison: a recipe by name, changes to it, and how it is trained.
 
+    precision:  of its products; None, where it does not matter, trains in float32 and reads a complete run of any
     iterations: meta-iterations of its training, if it is not as long as the others
     """
 
     recipe: str
     changes: dict[str, Any] = field(default_factory=dict)
-    precision: str = "float32"
+    precision: str | None = None
     iterations: int | None = None
 
     def build(self) -> Recipe:
@@ -42,7 +43,7 @@ class Condition:
 
     def folder(self, seed: int) -> str:
         """The folder of its training run, named after its settings so that studies share runs."""
-        changes = self.changes if self.precision == "float32" else self.changes | {"precision": self.precision}
+        changes = self.changes if self.precision in (None, "float32") else self.changes | {"precision": self.precision}
         return ",".join([self.recipe, *(f"{key}={value}" for key, value in changes.items()), f"seed={seed}"])
 
 
@@ -77,8 +78,8 @@ class Trainings:
                 context.log(f"{label}, seed {seed}: {out}")
                 lengths = (context.iterations, condition.iterations, self.iterations, recipe.meta_iterations)
                 length = next(n for n in lengths if n is not None)
-                settings = self._settings(context, length, seed, out, characters, condition.precision)
-                record = _train(recipe, tasks, validation, out, settings)
+                settings = self._settings(context, length, seed, out, characters, condition.precision or "float32")
+                record = _complete(condition, out, settings) or _train(recipe, tasks, validation, out, settings)
                 best = checkpoints.load(out / "weights.pt")
                 weights.setdefault(label, best)
                 row = {"condition": label, "seed": seed, "recipe": recipe.name}
@@ -106,9 +107,7 @@ class Trainings:
 def _train(
     recipe: Recipe, tasks: TaskDistribution, validation: TaskDistribution, out: Path, settings: Settings
 ) -> TrainingRecord:
-    record = _complete(recipe, out, settings) or TrainingRecord.from_json(
-        train(recipe, tasks, validation, out, settings), out
-    )
+    record = TrainingRecord.from_json(train(recipe, tasks, validation, out, settings), out)
     if record.iterations_run != settings.iterations:
         raise ValueError(
             f"{out} is already at meta-iteration {record.iterations_run:,}, past the {settings.iterations:,} of this "
@@ -117,12 +116,13 @@ def _train(
     return record
 
 
-def _complete(recipe: Recipe, out: Path, settings: Settings) -> TrainingRecord | None:
+def _complete(condition: Condition, out: Path, settings: Settings) -> TrainingRecord | None:
     """The record of the run in `out` if nothing is left to train. Raises ValueError if it is a run with other settings."""
     if not ((out / "history.json").exists() and (out / "weights.pt").exists()):
         return None
     record = load_record(out / "history.json")
-    wanted = asdict(recipe) | {"seed": settings.seed, "precision": settings.precision}
+    wanted = asdict(condition.build()) | {"seed": settings.seed}
+    wanted |= {"precision": condition.precision} if condition.precision else {}
     record.check_settings(wanted, out / "history.json")
     return record if record.iterations_run == settings.iterations else None
 
