@@ -27,7 +27,7 @@ from .autotune import choose_block, choose_chunk, choose_engine
 from .checkpoints import CHECKPOINT, CheckpointWriter, check_weights, load_training
 from .interrupts import Stopped, StopRequest, catch_stop_signals
 from .monitor import check_finite, describe_training, is_better, validation_score
-from .record import TrainingRecord
+from .record import TrainingRecord, joined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +236,7 @@ class Training:
     def _note_change(self, saved: TrainingRecord) -> None:
         """Record every device and precision of the run, and say so if one changes: "cuda, cpu"."""
         record = self.record
-        device, precision = _joined(saved.device, record.device), _joined(saved.precision, record.precision)
+        device, precision = joined(saved.device, record.device), joined(saved.precision, record.precision)
         if device != saved.device:
             before = saved.device.split(", ")[-1]
             self.log(
@@ -245,7 +245,3 @@ class Training:
         if precision != saved.precision:
             self.log(f"The run was trained in {saved.precision.split(', ')[-1]} and continues in {record.precision}.")
         record.device, record.precision = device, precision
-
-
-def _joined(before: str, now: str) -> str:
-    return before if before.split(", ")[-1] == now else f"{before}, {now}"

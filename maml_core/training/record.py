@@ -105,6 +105,11 @@ class TrainingRecord:
             )
 
 
+def joined(before: str, now: str) -> str:
+    """What a run has been trained on or in, with what it continues on: "cuda" and "cpu" become "cuda, cpu"."""
+    return before if before.split(", ")[-1] == now else f"{before}, {now}"
+
+
 def _as_text(value: Any) -> str:
     return "not set" if value is None else str(value)
 
