@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.distributed import Shard, join, leave
-from ..engine.precision import check_precision, supported_precision
+from ..engine.precision import check_precision
 from ..recipes import Recipe, find_recipe
 from ..results.unfinished import copy_unfinished, find_unfinished
 from ..training import checkpoints
@@ -44,7 +44,7 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
     seed, source, precision = options.seed or 0, options.data or "auto", options.precision or "float32"
     if options.resume:
         saved = _load_run(recipe.name, out, options, shard)
-        recipe, seed, precision = saved.recipe, saved.seed, supported_precision(saved.own_precision, options.device)
+        recipe, seed, precision = saved.recipe, saved.seed, saved.precision_on(options.device)
         source = saved.data if saved.data in ("omniglot", "glyphs") else source
         if message := _nothing_to_do(recipe, saved, options.iterations or recipe.meta_iterations, out):
             if shard.rank == 0:
@@ -87,10 +87,7 @@ def _load_run(name: str, out: Path, options: argparse.Namespace, shard: Shard) -
     state = checkpoints.load(shipped) if shipped else load_training(out, log=lambda text: None)
     saved = TrainingRecord.from_json(state, path)
     remedy = "leave out --resume to start a new run" if shipped else "choose another --out"
-    requested = _requested_settings(options, name)
-    if options.precision == supported_precision(saved.own_precision, options.device):
-        requested["precision"] = saved.own_precision
-    saved.check_settings(requested, path, remedy)
+    saved.check_settings(_requested_settings(options, name), path, remedy, options.device)
     with shard.rank0_first():
         if shipped and shard.rank == 0:
             copy_unfinished(name, out)

@@ -14,7 +14,6 @@ from torch import Tensor
 from ..engine.distributed import Shard
 from ..engine.execution import Execution
 from ..engine.matmul import describe
-from ..engine.precision import supported_precision
 from ..engine.trainer import MetaTrainer
 from ..episodes import TaskDistribution
 from ..meta_update import MetaUpdate
@@ -216,10 +215,7 @@ class Training:
         """Load the checkpoint in the folder; raises ValueError if it belongs to another run."""
         state, path = load_training(self.out, self.log), self.out / CHECKPOINT
         saved, record = TrainingRecord.from_json(state, path), self.record
-        requested = record.settings()
-        if record.precision == supported_precision(saved.own_precision, record.device):
-            requested["precision"] = saved.own_precision
-        saved.check_settings(requested, path)
+        saved.check_settings(record.settings(), path, device=record.device)
         check_weights(state["theta"], self.trainer.learner.network, path)
         self.trainer.load_state(state)
         record.wall_seconds, record.iterations_run = saved.wall_seconds, self.trainer.iteration

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ..engine.precision import supported_precision
 from ..recipes import Recipe
 from ..util.checks import read_schema
 
@@ -83,18 +84,26 @@ class TrainingRecord:
         """The settings that determine the run, by name: the recipe's fields, "seed", "data" and "precision"."""
         return asdict(self.recipe) | {"seed": self.seed, "data": self.data, "precision": self.own_precision}
 
-    def check_settings(self, requested: Mapping[str, Any], path: Path, remedy: str = "choose another --out") -> None:
+    def precision_on(self, device: str) -> str:
+        """The precision to continue in: the run's own, or float32 where the device does not support that."""
+        return supported_precision(self.own_precision, device)
+
+    def check_settings(
+        self, requested: Mapping[str, Any], path: Path, remedy: str = "choose another --out", device: str | None = None
+    ) -> None:
         """Raise ValueError, listing both values, if requested settings differ from those of this run in `path`.
 
         requested: any of what `settings` returns; omitted settings are not checked
         remedy:    ends the message: what to do to train with the requested settings
+        device:    to continue on, which may be in `precision_on` this device
         """
         stored = self.settings()
         if requested.get("name", stored["name"]) != stored["name"]:
             raise ValueError(
                 f"{path} is a training run of {stored['name']}, not of {requested['name']}: name that recipe, or {remedy}."
             )
-        different = [name for name, value in requested.items() if value != stored[name]]
+        accepted = stored | ({"precision": self.precision_on(device)} if device else {})
+        different = [name for name, value in requested.items() if value not in (stored[name], accepted[name])]
         if different:
             differences = ", ".join(
                 f"{name} is {_as_text(stored[name])} in the checkpoint and {_as_text(requested[name])} here"
