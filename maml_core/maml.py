@@ -11,7 +11,7 @@ In the paper's symbols:
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -138,19 +138,17 @@ def meta_gradient(learner: Learner, theta: Weights, episodes: Episodes, chunk: i
 
     chunk: tasks to process at a time, to fit memory and caches (the last chunk may have fewer); the gradient is the same.
     """
-    return chunked(learner.gradient_of_sum, theta, episodes, chunk)
+    return mean_over_tasks([learner.gradient_of_sum(theta, part) for part in in_chunks(episodes, chunk)])
 
 
-GradientOfSum = Callable[[Weights, Episodes], tuple[Weights, Tensor]]
+def in_chunks(episodes: Episodes, chunk: int | None = None) -> list[Episodes]:
+    """The episodes of `chunk` tasks at a time; None: of all tasks together."""
+    size = chunk or len(episodes)
+    return [episodes[start : start + size] for start in range(0, len(episodes), size)]
 
 
-def chunked(
-    gradient: GradientOfSum, theta: Weights, episodes: Episodes, chunk: int | None = None
-) -> tuple[Weights, Tensor]:
-    """Sum the gradients of chunks of tasks and divide by T; the result does not depend on the size of the chunks."""
-    tasks = len(episodes)
-    size = chunk or tasks
-    parts = [gradient(theta, episodes[start : start + size]) for start in range(0, tasks, size)]
+def mean_over_tasks(parts: list[tuple[Weights, Tensor]]) -> tuple[Weights, Tensor]:
+    """The meta-gradient and all losses [T] from those of chunks: gradients of sums (`gradient_of_sum`), losses of tasks."""
+    losses = torch.cat([each for _, each in parts])
     (first, _), *others = parts
-    mean = {name: sum((part[name] for part, _ in others), first[name]) / tasks for name in theta}
-    return mean, torch.cat([losses for _, losses in parts])
+    return {name: sum((part[name] for part, _ in others), w) / len(losses) for name, w in first.items()}, losses

@@ -21,8 +21,10 @@ def has_compiler() -> bool:
     return any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "c++"), "g++", "clang++"))
 
 
-def compile_whole(function: Callable[..., Any], device: str = "cpu") -> Callable[..., Any]:
+def compile_whole(function: Callable[..., Any], device: str = "cpu", threads: int | None = None) -> Callable[..., Any]:
     """Compile `function` as one graph with static shapes, at its first call; torch caches the result on disk.
+
+    threads: that share each loop of the graph on a CPU; None for torch's number of threads
 
     The first call raises CompilationFailed if the compiler or the driver fails.
     """
@@ -34,7 +36,9 @@ def compile_whole(function: Callable[..., Any], device: str = "cpu") -> Callable
         function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     # The C++ wrapper launches one kernel after another without going through Python.
-    options: dict[str, Any] = {"post_grad_custom_pre_pass": Rewrite(), "cpp_wrapper": device == "cpu"}
+    options: dict[str, Any] = {
+        "post_grad_custom_pre_pass": Rewrite(), "cpp_wrapper": device == "cpu", "cpp.threads": threads or -1,
+    }  # fmt: skip
     compiled, has_run = torch.compile(copied, fullgraph=True, dynamic=False, options=options), False
 
     def call(*arguments: Any) -> Any:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..util.threads import threads
+
 BACKENDS = {"mkl": "highest", "onednn": "medium"}  # on a CPU, with the float32_matmul_precision that selects each
 SETTINGS = BACKENDS | {"tf32": "high"}  # tf32: on GPUs
 NAMES = {"mkl": "MKL", "onednn": "oneDNN", "bf16": "bfloat16"}
@@ -45,7 +47,7 @@ def measure(*backends: str) -> dict[str, Speed]:
     """Benchmark the backends ("mkl", "onednn", "bf16") in turn on all SHAPES; cached for the life of the process."""
     best = {backend: [float("inf")] * len(SHAPES) for backend in backends}
     errors = dict.fromkeys(backends, 0.0)
-    with one_thread():
+    with threads(1):
         for i, shape in enumerate(SHAPES):
             a, b = _factors(shape)
             exact = a.double() @ b.double()
@@ -132,14 +134,3 @@ def _multiply(a: Tensor, b: Tensor, backend: str) -> tuple[Tensor, float]:
         started = time.perf_counter()
         product = a @ b
         return product, time.perf_counter() - started
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Use a single thread within the block: several wait for one another, for longer than small operators take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -37,6 +37,10 @@ def in_precision(precision: str, device: torch.device, matmul_backend: str = "mk
     matmul_backend: for float32 products on a CPU, "mkl" or "onednn".
     """
     backend = "tf32" if precision == "tf32" else matmul_backend if device.type == "cpu" else None
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-    with use_backend(backend) if backend else nullcontext(), autocast:
+    with use_backend(backend) if backend else nullcontext(), in_bf16(precision == "bf16", device):
         yield
+
+
+def in_bf16(enabled: bool, device: torch.device) -> torch.autocast:
+    """A context that rounds the factors of products to bfloat16, in this thread only: each thread has to enter its own."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -6,6 +6,7 @@ compiled   as one graph without Python: whole meta-iterations, several per call,
 graph      on a GPU: the whole meta-iteration, sampling and Adam included, is captured as a CUDA graph and replayed
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -17,16 +18,18 @@ import torch
 from torch import Tensor
 
 from ..episodes import Episodes, TaskDistribution, TasksFromNumbers
-from ..maml import Learner, chunked
+from ..maml import Learner, in_chunks, mean_over_tasks
 from ..meta_update import MetaUpdate, Moments, State, meta_iteration
 from ..networks import Weights
 from ..util.checks import at_least
 from ..util.seeding import set_generator_state, torch_seeded_by
+from .block import block_of_iterations
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
 from .contract import check_training, initial_weights
 from .execution import Execution
 from .matmul import choose_backend
-from .precision import check_precision, in_precision
+from .precision import check_precision, in_bf16, in_precision
+from .workers import Workers
 
 
 class MetaTrainer:
@@ -101,9 +104,14 @@ class MetaTrainer:
 
     def gradient(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
         """The meta-gradient at theta, a mean over tasks, and the tasks' query losses [T]."""
+
+        def of_chunk(part: Episodes) -> tuple[Weights, Tensor]:
+            with in_bf16(self.precision == "bf16", self.generator.device):
+                return self._gradient_of_sum(theta, part)
+
         with self._in_precision():
-            gradient, losses = chunked(self._gradient_of_sum, theta, self.shard.part(episodes), self.chunk)
-        return self.shard.average(gradient, losses)
+            parts = self._workers.map(of_chunk, in_chunks(self.shard.part(episodes), self.chunk))
+        return self.shard.average(*mean_over_tasks(parts))
 
     def prepare(self, log: Callable[[str], None] = print) -> None:
         """Compile or capture now instead of at the first step, and log how long it took; fall back to eager if it fails."""
@@ -169,10 +177,14 @@ class MetaTrainer:
         self._compiled_block: Callable[..., tuple[State, Tensor]] | None = None
         self._gradient_of_sum = gradient
         device = self.generator.device.type
+        chunks = math.ceil(self.meta_batch // self.shard.world / self.chunk) if self.chunk else 1
+        # Side by side only on a CPU, and not where chunks share a stream of random numbers: its order has to be the same.
+        self._workers = Workers(1 if self._on_gpu or learner.network.draws_random else chunks)
         if engine == "compiled" and self.chunk is None and self.shard.world == 1:
-            self.block, self._compiled_block = block, compile_whole(self._block_of_iterations(), device)
+            iterations = block_of_iterations(learner, self.tasks, self.meta_batch, self.update)
+            self.block, self._compiled_block = block, compile_whole(iterations, device)
         elif engine in ("compiled", "graph"):
-            self._gradient_of_sum = compile_whole(gradient, device)
+            self._gradient_of_sum = compile_whole(gradient, device, self._workers.threads_each)
 
     def _advance(self, size: int) -> Tensor:
         """Run `size` meta-iterations atomically: an interrupt restores the generator, so resuming draws the same tasks."""
@@ -210,23 +222,6 @@ class MetaTrainer:
             check_training(self.learner, self.theta, episodes, self.meta_batch)
             self._checked = True
         return episodes
-
-    def _block_of_iterations(self) -> Callable[..., tuple[State, Tensor]]:
-        learner, tasks, meta_batch, update = self.learner, self.tasks, self.meta_batch, self.update
-        build = tasks.build if isinstance(tasks, TasksFromNumbers) else None
-
-        def gradient(theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
-            return chunked(learner.gradient_of_sum, theta, episodes)
-
-        def block(state: State, drawn: Any) -> tuple[State, Tensor]:
-            losses = []
-            for part in drawn:
-                episodes = build(part, meta_batch) if build else part
-                state, loss = meta_iteration(gradient, update, state, episodes)
-                losses.append(loss)
-            return state, torch.stack(losses)
-
-        return block
 
     # CUDA graphs: all tensors keep their addresses.
 

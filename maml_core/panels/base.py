@@ -25,9 +25,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ..engine.matmul import one_thread, use_fastest_backend
+from ..engine.matmul import use_fastest_backend
 from ..figures.style import STYLE
 from ..networks import Weights
+from ..util.threads import threads
 from .controls import button, choices
 from .look import sliders_grid, style, wrapping_row
 from .pixels import as_png, with_texts
@@ -185,7 +186,7 @@ class Panel(widgets.VBox):
         if not self._stale:
             return
         self._stale = False  # before the controls are read: a change from now on makes another picture
-        with torch.no_grad(), one_thread(), use_fastest_backend():
+        with torch.no_grad(), threads(1), use_fastest_backend():
             text = self.update()
         if any(artist.stale for artist in self._below):
             self._draw_on(self._still, self._below)

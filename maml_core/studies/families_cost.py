@@ -3,13 +3,13 @@
 import statistics
 import time
 
-from ..engine.matmul import one_thread
 from ..engine.trainer import MetaTrainer
 from ..recipes import find_recipe
 from ..tasks.characters import Characters
 from ..training.loop import Settings, choose_execution
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
+from ..util.threads import threads
 from .families import TRAINED_WITH
 from .measurements import omniglot_only
 from .study import Findings, StudyContext
@@ -23,7 +23,7 @@ def families_cost(context: StudyContext) -> Findings:
     In each round every learner runs one, so that all are timed under the same load. Raises ValueError without Omniglot.
     """
     train_part, rows = omniglot_only(context).split("train"), []
-    with one_thread():
+    with threads(1):
         for ways, recipes in TRAINED_WITH.items():
             trainers = {label: _trainer(name, train_part, context) for label, name in recipes.items()}
             seconds: dict[str, list[float]] = {label: [] for label in trainers}

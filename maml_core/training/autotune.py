@@ -12,9 +12,10 @@ ENGINES = ("auto", "eager", "compiled", "graph")
 # takes 45 s to compile; on the sinusoid it saves 3 ms and takes 25 s.
 BREAK_EVEN = {"sinusoid": 10_000, "oracle": 10_000, "conv": 500, "mlp": 2_000, "image": 500}
 
-# What fits into the CPU's caches, as measured: pictures (support and query) per chunk, for their activations, and tasks
-# per chunk, for their weights.
-CHUNK_PICTURES, CHUNK_TASKS = 80, 4
+# What a chunk on one core may hold, as measured: pictures (support and query), whose activations have to fit its caches;
+# more for the eager engine, whose calls take longer; and tasks for the MLP, whose activations are small.
+CHUNK_PICTURES = {"compiled": 20, "eager": 80}
+CHUNK_TASKS = 4
 
 # Bytes of activations per picture, for each inner step and once more for the query set, including both derivatives.
 PICTURE_BYTES = 4_000_000
@@ -52,14 +53,18 @@ def choose_block(recipe: Recipe) -> int:
 def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1, engine: str = "compiled") -> int | None:
     """Tasks per chunk: the largest divisor of this process's tasks that fits, so that equal chunks compile only once.
 
-    A chunk has to fit into the caches of a CPU (with more tasks for the eager engine, whose calls cost more), or into
-    half of a GPU's free memory. None (all tasks) for the sinusoid.
+    A chunk has to fit into the caches of one core of a CPU, and there are chunks for all cores; or into half of a GPU's
+    free memory. None (all tasks) for the sinusoid.
     """
     if recipe.is_regression:
         return None
     tasks = recipe.meta_batch // world
-    pictures = recipe.points_per_task
-    limit = CHUNK_PICTURES if engine == "eager" else min(CHUNK_PICTURES, CHUNK_TASKS * pictures)
     if device.startswith("cuda"):
-        limit = torch.cuda.mem_get_info(device)[0] // 2 // (PICTURE_BYTES * (recipe.inner_steps + 1))
-    return max((n for n in range(1, tasks + 1) if tasks % n == 0 and n * pictures <= limit), default=1)
+        limit = (
+            torch.cuda.mem_get_info(device)[0] // 2 // (PICTURE_BYTES * (recipe.inner_steps + 1) * recipe.points_per_task)
+        )
+    elif engine == "compiled" and recipe.network == "mlp":
+        limit = min(CHUNK_TASKS, tasks // torch.get_num_threads())
+    else:
+        limit = min(CHUNK_PICTURES[engine] // recipe.points_per_task, tasks // torch.get_num_threads())
+    return max((n for n in range(1, tasks + 1) if tasks % n == 0 and n <= limit), default=1)

@@ -294,7 +294,7 @@ def test_step_in_place_equals_the_eager_step(recipe, characters):
 
 def test_graph_engine_replays_and_counts(monkeypatch):
     """With capture faked: the right step is captured, and capturing leaves the state unchanged."""
-    monkeypatch.setattr("maml_core.engine.trainer.compile_whole", lambda function, device: function)
+    monkeypatch.setattr("maml_core.engine.trainer.compile_whole", lambda function, device, threads: function)
 
     def fake(step, generator):
         step(), step()  # the warm-up changes theta, and must not count
@@ -349,13 +349,17 @@ def test_invalid_engines_are_refused():
         choose_engine(SINUSOID, 10, "graph")
 
 
-def test_chunks_divide_the_meta_batch_and_fit_the_caches():
+def test_chunks_divide_the_meta_batch_and_fit_the_caches(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     for recipe in RECIPES.values():
         for world in (1, 2):
             chunk = choose_chunk(recipe, world=world) or recipe.meta_batch // world
             assert chunk >= 1 and (recipe.is_regression or (recipe.meta_batch // world) % chunk == 0)
-    assert choose_chunk(CONV) == 4 and choose_chunk(find_recipe("omniglot-20way-1shot")) == 2
-    assert choose_chunk(CONV, engine="eager") == 8
+    assert choose_chunk(CONV) == 2 and choose_chunk(find_recipe("omniglot-20way-1shot")) == 1
+    assert choose_chunk(CONV, engine="eager") == 8 and choose_chunk(find_recipe("omniglot-5way-1shot-mlp")) == 4
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
+    assert choose_chunk(CONV) == choose_chunk(CONV, engine="eager") == 2  # or some cores would have none
+    assert choose_chunk(CONV, world=4) == 1
     assert choose_chunk(SINUSOID) is None
     assert choose_block(SINUSOID) > 1 == choose_block(CONV)
 
