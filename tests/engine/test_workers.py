@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -80,6 +81,7 @@ def test_ctrl_c_leaves_chunks_that_have_not_begun(workers):
     def work(number):
         begun.append(number)
         if number == 0:
+            time.sleep(0.5)  # until all chunks wait for their turn
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # as Ctrl-C does
         interrupted.wait(60)
 
