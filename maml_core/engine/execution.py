@@ -14,6 +14,7 @@ class Execution:
     precision:       of matrix products: "float32", "bf16" (on GPUs, and on CPUs that support it), or on GPUs "tf32"
     matmul_backend:  for float32 products on a CPU (`matmul`): "mkl", "onednn", or "auto", which takes the faster one
     chunk:           tasks per chunk, to fit memory and caches; the gradient is the same
+    workers:         chunks that a CPU computes side by side (`workers`), which takes memory for each; None: one per core
     block:           meta-iterations per call of the compiled graph, if the meta-batch is a single chunk
     shard:           this process's part of the meta-batch
     """
@@ -22,8 +23,9 @@ class Execution:
     precision: str = "float32"
     matmul_backend: str = "auto"
     chunk: int | None = None
+    workers: int | None = None
     block: int = 1
     shard: Shard = Shard()
 
     def __post_init__(self) -> None:
-        at_least(1, chunk=self.chunk, block=self.block)
+        at_least(1, chunk=self.chunk, workers=self.workers, block=self.block)

@@ -67,6 +67,7 @@ class MetaTrainer:
             warnings.warn(NO_COMPILER, stacklevel=2)
             engine = "eager"
         self._checked = False
+        self._most_workers = execution.workers
         self._set_engine(engine, 1 if learner.network.draws_random else execution.block)
 
     @property
@@ -178,8 +179,11 @@ class MetaTrainer:
         self._gradient_of_sum = gradient
         device = self.generator.device.type
         chunks = math.ceil(self.meta_batch // self.shard.world / self.chunk) if self.chunk else 1
-        # Side by side only on a CPU, and not where chunks share a stream of random numbers: its order has to be the same.
-        self._workers = Workers(1 if self._on_gpu or learner.network.draws_random else chunks)
+        # Side by side only on a CPU, and not where chunks share state: a stream of random numbers, whose order has to stay
+        # the same, or a module, into which torch puts the weights at each call (a compiled graph no longer has a module).
+        network = learner.network
+        shared = network.draws_random or (network.module is not None and engine == "eager")
+        self._workers = Workers(1 if self._on_gpu or shared else min(chunks, self._most_workers or chunks))
         if engine == "compiled" and self.chunk is None and self.shard.world == 1:
             iterations = block_of_iterations(learner, self.tasks, self.meta_batch, self.update)
             self.block, self._compiled_block = block, compile_whole(iterations, device)

@@ -1,5 +1,7 @@
 """Choose the engine, the chunk of tasks and the block of meta-iterations from the recipe and the machine."""
 
+import os
+
 import torch
 
 from ..engine.compiling import NO_COMPILER, has_compiler
@@ -17,8 +19,9 @@ BREAK_EVEN = {"sinusoid": 10_000, "oracle": 10_000, "conv": 500, "mlp": 2_000, "
 CHUNK_PICTURES = {"compiled": 20, "eager": 80}
 CHUNK_TASKS = 4
 
-# Bytes of activations per picture, for each inner step and once more for the query set, including both derivatives.
-PICTURE_BYTES = 4_000_000
+# Bytes of activations per picture, for each inner step and once more for the query set, including both derivatives: what
+# a GPU's memory is planned with, and what a CPU was measured to take.
+PICTURE_BYTES, PICTURE_BYTES_ON_CPU = 4_000_000, 1_200_000
 
 
 def choose_engine(recipe: Recipe, iterations: int, engine: str = "auto", device: str = "cpu") -> tuple[str, str]:
@@ -68,3 +71,16 @@ def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1, engine: st
     else:
         limit = min(CHUNK_PICTURES[engine] // recipe.points_per_task, tasks // torch.get_num_threads())
     return max((n for n in range(1, tasks + 1) if tasks % n == 0 and n <= limit), default=1)
+
+
+def choose_workers(recipe: Recipe, chunk: int | None, memory: int | None = None) -> int | None:
+    """Chunks to compute side by side on a CPU: one per core, as far as half of the machine's memory reaches.
+
+    memory: in bytes; by default this machine's. None (no limit) where there is one chunk, or the memory is unknown.
+    """
+    if memory is None and hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if chunk is None or memory is None:
+        return None
+    needed = PICTURE_BYTES_ON_CPU * (recipe.inner_steps + 1) * recipe.points_per_task * chunk
+    return max(1, min(torch.get_num_threads(), memory // 2 // needed))

@@ -22,7 +22,7 @@ from ..util.atomic_files import check_writable, folder_lock, remove_partial_file
 from ..util.checks import at_least
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
-from .autotune import choose_block, choose_chunk, choose_engine
+from .autotune import choose_block, choose_chunk, choose_engine, choose_workers
 from .checkpoints import CHECKPOINT, CheckpointWriter, check_weights, load_training
 from .interrupts import Stopped, StopRequest, catch_stop_signals
 from .monitor import check_finite, describe_training, is_better, validation_score
@@ -95,8 +95,11 @@ def choose_execution(recipe: Recipe, iterations: int, settings: Settings) -> tup
     device, shard = settings.device, settings.shard
     engine, why = choose_engine(recipe, iterations, settings.engine, device)
     chunk = settings.chunk or choose_chunk(recipe, device, shard.world, engine)
-    block = choose_block(recipe)
-    return Execution(engine=engine, precision=settings.precision, chunk=chunk, block=block, shard=shard), why
+    execution = Execution(
+        engine=engine, precision=settings.precision, chunk=chunk, workers=choose_workers(recipe, chunk),
+        block=choose_block(recipe), shard=shard,
+    )  # fmt: skip
+    return execution, why
 
 
 class Training:

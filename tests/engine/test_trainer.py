@@ -18,7 +18,7 @@ from maml_core.maml import Learner, gradient_of_sum
 from maml_core.meta_update import adam, no_moments
 from maml_core.recipes import RECIPES, find_recipe
 from maml_core.tasks import CharacterTasks, SinusoidTasks
-from maml_core.training.autotune import choose_block, choose_chunk, choose_engine
+from maml_core.training.autotune import choose_block, choose_chunk, choose_engine, choose_workers
 from tests.small import make_trainer
 
 SINUSOID = find_recipe("sinusoid-5shot")
@@ -362,6 +362,16 @@ def test_chunks_divide_the_meta_batch_and_fit_the_caches(monkeypatch):
     assert choose_chunk(CONV, world=4) == 1
     assert choose_chunk(SINUSOID) is None
     assert choose_block(SINUSOID) > 1 == choose_block(CONV)
+
+
+def test_workers_fit_the_memory(monkeypatch):
+    """20-way 5-shot takes 1.4 GB for each of its tasks: 16 cores don't fill a machine of 16 GB with them."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
+    large = find_recipe("omniglot-20way-5shot")
+    for memory, expected in ((64 << 30, 16), (16 << 30, 5), (1 << 30, 1)):
+        assert choose_workers(large, choose_chunk(large), memory) == expected
+    assert choose_workers(CONV, choose_chunk(CONV), 16 << 30) == 16
+    assert choose_workers(SINUSOID, None) is None
 
 
 def test_chunks_fit_the_gpu(monkeypatch):

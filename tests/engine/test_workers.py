@@ -112,11 +112,33 @@ def test_training_on_several_cores_is_that_on_one(recipe, engine, precision, cha
     assert all(torch.equal(w, their_theta[name]) for name, w in theta.items())
 
 
-def test_chunks_that_share_random_numbers_run_one_after_another():
-    """Dropout draws from one generator, in the order of the chunks, or resuming would not be exact."""
-    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(784, 5))
-    network = Network.from_module(module, torch.nn.CrossEntropyLoss(), ways=5)
+def network_of(*layers: torch.nn.Module) -> Network:
+    module = torch.nn.Sequential(torch.nn.Flatten(), *layers, torch.nn.Linear(784, 5))
+    return Network.from_module(module, torch.nn.CrossEntropyLoss(), ways=5)
+
+
+def test_chunks_that_share_state_run_one_after_another(monkeypatch):
+    """Dropout draws from one generator, in the order of the chunks. And outside of a graph, one module has one set of
+    weights at a time: two threads would compute with each other's."""
+    monkeypatch.setattr("maml_core.engine.trainer.has_compiler", lambda: True)
+    networks = {
+        "dropout": network_of(torch.nn.Dropout(0.5)),
+        "module": network_of(),
+        "functions": CONV.build_learner().network,
+    }
+
+    def workers(name, engine):
+        learner = replace(CONV.build_learner(), network=networks[name])
+        return make_trainer(learner, None, seeded(0), 4, chunk=1, engine=engine)._workers.count
+
     with threads(2):
-        for net, count in ((network, 1), (CONV.build_learner().network, 2)):
-            learner = replace(CONV.build_learner(), network=net)
-            assert make_trainer(learner, None, seeded(0), 4, chunk=1)._workers.count == count
+        assert [workers(name, "eager") for name in networks] == [1, 1, 2]
+        assert [workers(name, "compiled") for name in networks] == [1, 2, 2]
+
+
+def test_fewer_workers_on_request():
+    """Which take less memory."""
+    with threads(4):
+        for requested, count in ((None, 4), (2, 2), (9, 4)):
+            trainer = make_trainer(CONV.build_learner(), None, seeded(0), 4, chunk=1, workers=requested)
+            assert trainer._workers.count == count
