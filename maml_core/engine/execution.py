@@ -14,7 +14,8 @@ class Execution:
     precision:       of matrix products: "float32", "bf16" (on GPUs, and on CPUs that support it), or on GPUs "tf32"
     matmul_backend:  for float32 products on a CPU (`matmul`): "mkl", "onednn", or "auto", which takes the faster one
     chunk:           tasks per chunk, to fit memory and caches; the gradient is the same
-    workers:         chunks that a CPU computes side by side (`workers`), which takes memory for each; None: one per core
+    workers:         chunks that a CPU computes side by side (`workers`), which takes memory for each; None: one per core.
+                     They call the network's functions from several threads at a time
     block:           meta-iterations per call of the compiled graph, if the meta-batch is a single chunk
     shard:           this process's part of the meta-batch
     """

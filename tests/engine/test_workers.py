@@ -1,5 +1,6 @@
 """Chunks of tasks side by side: in order, each on its own core, with the numbers of one after another."""
 
+import copy
 import signal
 import threading
 import time
@@ -110,6 +111,21 @@ def test_training_on_several_cores_is_that_on_one(recipe, engine, precision, cha
     (one, losses, theta), (two, their_losses, their_theta) = train(1), train(2)
     assert (one, two) == (1, 2) and torch.equal(losses, their_losses)
     assert all(torch.equal(w, their_theta[name]) for name, w in theta.items())
+
+
+def test_a_resumed_training_ends_as_an_uninterrupted_one(characters):
+    """To the last bit, though its first meta-iteration stays in the calling thread."""
+
+    def trainer():
+        tasks = CharacterTasks(characters.images, 5, 1)
+        return make_trainer(CONV.build_learner(), tasks, seeded(0), 4, chunk=1)
+
+    with threads(2):
+        uninterrupted, resumed = trainer(), trainer()
+        uninterrupted.run(2)
+        resumed.load_state(copy.deepcopy(uninterrupted.state()))
+        assert torch.equal(uninterrupted.run(2), resumed.run(2))
+    assert all(torch.equal(w, resumed.theta[name]) for name, w in uninterrupted.theta.items())
 
 
 def network_of(*layers: torch.nn.Module) -> Network:
