@@ -19,9 +19,9 @@ BREAK_EVEN = {"sinusoid": 10_000, "oracle": 10_000, "conv": 500, "mlp": 2_000, "
 CHUNK_PICTURES = {"compiled": 20, "eager": 80}
 CHUNK_TASKS = 4
 
-# Bytes of activations per picture, for each inner step and once more for the query set, including both derivatives: what
-# a GPU's memory is planned with, and what a CPU was measured to take.
-PICTURE_BYTES, PICTURE_BYTES_ON_CPU = 4_000_000, 1_200_000
+# Bytes of activations per picture, for each inner step and once more for the query set, including both derivatives: on a
+# GPU, and at most, as measured, on a CPU.
+PICTURE_BYTES, PICTURE_BYTES_ON_CPU = 4_000_000, {"conv": 2_000_000, "mlp": 2_000_000, "image": 10_000_000}
 
 
 def choose_engine(recipe: Recipe, iterations: int, engine: str = "auto", device: str = "cpu") -> tuple[str, str]:
@@ -82,5 +82,5 @@ def choose_workers(recipe: Recipe, chunk: int | None, memory: int | None = None)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if chunk is None or memory is None:
         return None
-    needed = PICTURE_BYTES_ON_CPU * (recipe.inner_steps + 1) * recipe.points_per_task * chunk
+    needed = PICTURE_BYTES_ON_CPU[recipe.network] * (recipe.inner_steps + 1) * recipe.points_per_task * chunk
     return max(1, min(torch.get_num_threads(), memory // 2 // needed))
