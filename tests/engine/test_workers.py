@@ -76,7 +76,9 @@ def test_an_error_in_a_chunk_is_raised_and_the_next_call_works(workers):
     assert workers.map(lambda number: 1 / number, [1, 2]) == [1, 0.5]
 
 
-def test_ctrl_c_leaves_chunks_that_have_not_begun(workers):
+def test_ctrl_c_leaves_chunks_that_have_not_begun(workers, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests in several processes ignore
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     begun, interrupted = [], threading.Event()
 
     def work(number):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from maml_core import reference
+from maml_core.engine.block import block_of_iterations
 from maml_core.learners.adapting import CHOICES, adapting
 from maml_core.learners.variants import LearnedAlphas, MAMLPlusPlus, adapt_head_only, with_alphas
 from maml_core.maml import Learner, adapt, meta_gradient
@@ -145,7 +146,8 @@ def test_eager_steps_and_blocks_follow_the_same_schedule():
     single = make_trainer(SMALL.build_learner(), SMALL.build_tasks(), **settings)
     single.run(6)
     block = make_trainer(SMALL.build_learner(), SMALL.build_tasks(), **(settings | {"generator": seeded(0)}))
-    state, _ = block._block_of_iterations()(block._state, block._draw(6))
+    iterations = block_of_iterations(block.learner, block.tasks, block.meta_batch, block.update)
+    state, _ = iterations(block._state, block._draw(6))
     torch.testing.assert_close(state.theta, single.theta, rtol=1e-5, atol=1e-6)
     last = make_trainer(SMALL.build_learner(), SMALL.build_tasks(), **(settings | {"generator": seeded(0)}))
     last.run(6)

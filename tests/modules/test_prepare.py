@@ -148,7 +148,7 @@ class Calling(nn.Module):
 @pytest.mark.parametrize("engine", ["eager", "graph"])
 def test_an_operator_without_a_second_derivative_needs_first_order(engine, monkeypatch):
     """And the first-order gradient is the loop's."""
-    monkeypatch.setattr("maml_core.engine.trainer.compile_whole", lambda function, device: function)
+    monkeypatch.setattr("maml_core.engine.trainer.compile_whole", lambda function, device, threads: function)
     monkeypatch.setattr("maml_core.engine.trainer.capture", lambda step, generator: step)
     module = seeded_module(lambda: Calling(F.hardsigmoid))
     network = Network.from_module(module, F.cross_entropy, 2)
