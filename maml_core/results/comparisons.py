@@ -114,7 +114,8 @@ def seen_table() -> str:
     body, mean = [], {(row["recipe"], row["characters"]): row for row in load_study("seen-and-new").rows}
     for name in dict.fromkeys(recipe for recipe, _ in mean):
         seen, new = (mean[name, f"{kind} characters"] for kind in ("training", "new"))
-        loss = load_shipped(name)[1].history[-1]["loss"]
+        history = load_shipped(name)[1].history  # which may have grown since the study
+        loss = [row["loss"] for row in history if row["iteration"] <= seen["iterations"]][-1]
         cells = [percent((row["mean"], row["ci95"])) for row in (seen, new)]
         body.append(
             [f"`{name}`", f"{seen['iterations']:,}", f"{loss:.2f}", *cells, f"{100 * (seen['mean'] - new['mean']):.1f}"]
