@@ -76,11 +76,11 @@ def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1, engine: st
 def choose_workers(recipe: Recipe, chunk: int | None, memory: int | None = None) -> int | None:
     """Chunks to compute side by side on a CPU: one per core, as far as half of the machine's memory reaches.
 
-    memory: in bytes; by default this machine's. None (no limit) where there is one chunk, or the memory is unknown.
+    memory: in bytes; by default this machine's. None (no limit) for the sinusoid, a single chunk, or if the memory is unknown.
     """
     if memory is None and hasattr(os, "sysconf"):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if chunk is None or memory is None:
+    if recipe.is_regression or chunk is None or memory is None:
         return None
     needed = PICTURE_BYTES_ON_CPU[recipe.network] * (recipe.inner_steps + 1) * recipe.points_per_task * chunk
     return max(1, min(torch.get_num_threads(), memory // 2 // needed))

@@ -371,7 +371,8 @@ def test_workers_fit_the_memory(monkeypatch):
     for memory, expected in ((80 << 30, 16), (16 << 30, 3), (1 << 30, 1)):
         assert choose_workers(large, choose_chunk(large), memory) == expected
     assert choose_workers(CONV, choose_chunk(CONV), 16 << 30) == 16
-    assert choose_workers(SINUSOID, None) is None
+    assert choose_workers(SINUSOID, None) is choose_workers(SINUSOID, 5) is choose_workers(CONV, None) is None
+    assert all(choose_workers(recipe, 1) for recipe in RECIPES.values() if not recipe.is_regression)
     pictures = find_recipe("mini-imagenet-5way-5shot")  # 5.5 GB were measured
     assert choose_workers(pictures, choose_chunk(pictures), 24 << 30) == 2
 
