@@ -76,7 +76,7 @@ def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1, engine: st
 def choose_workers(recipe: Recipe, chunk: int | None, memory: int | None = None) -> int | None:
     """Chunks to compute side by side on a CPU: one per core, as far as half of the machine's memory reaches.
 
-    memory: in bytes; by default this machine's. None (no limit) for the sinusoid, a single chunk, or if the memory is unknown.
+    memory: in bytes; by default this machine's. None (no limit) for the sinusoid, one chunk, or if the memory is unknown.
     """
     if memory is None and hasattr(os, "sysconf"):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
