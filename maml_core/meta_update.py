@@ -139,4 +139,5 @@ def clip_values(gradient: Weights, limit: float | None) -> Weights:
     """Clip every value to -limit..limit, as the authors' code does on mini-ImageNet; None clips nothing. NaN stays NaN."""
     if limit is None:
         return gradient
-    return {name: g.clamp(-limit, limit) for name, g in gradient.items()}
+    most = {g.dtype: min(limit, torch.finfo(g.dtype).max) for g in gradient.values()}  # clamp refuses what is beyond
+    return {name: g.clamp(-most[g.dtype], most[g.dtype]) for name, g in gradient.items()}
