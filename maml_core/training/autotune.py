@@ -63,13 +63,11 @@ def choose_chunk(recipe: Recipe, device: str = "cpu", world: int = 1, engine: st
         return None
     tasks = recipe.meta_batch // world
     if device.startswith("cuda"):
-        limit = (
-            torch.cuda.mem_get_info(device)[0] // 2 // (PICTURE_BYTES * (recipe.inner_steps + 1) * recipe.points_per_task)
-        )
-    elif engine == "compiled" and recipe.network == "mlp":
-        limit = min(CHUNK_TASKS, tasks // torch.get_num_threads())
+        limit = torch.cuda.mem_get_info(device)[0] // 2 // _task_bytes(recipe, PICTURE_BYTES)
     else:
-        limit = min(CHUNK_PICTURES[engine] // recipe.points_per_task, tasks // torch.get_num_threads())
+        by_tasks = engine == "compiled" and recipe.network == "mlp"
+        fits = CHUNK_TASKS if by_tasks else CHUNK_PICTURES[engine] // recipe.points_per_task
+        limit = min(fits, tasks // torch.get_num_threads())
     return max((n for n in range(1, tasks + 1) if tasks % n == 0 and n <= limit), default=1)
 
 
@@ -82,5 +80,10 @@ def choose_workers(recipe: Recipe, chunk: int | None, memory: int | None = None)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if recipe.is_regression or chunk is None or memory is None:
         return None
-    needed = PICTURE_BYTES_ON_CPU[recipe.network] * (recipe.inner_steps + 1) * recipe.points_per_task * chunk
+    needed = chunk * _task_bytes(recipe, PICTURE_BYTES_ON_CPU[recipe.network])
     return max(1, min(torch.get_num_threads(), memory // 2 // needed))
+
+
+def _task_bytes(recipe: Recipe, picture_bytes: int) -> int:
+    """What a task's activations take, over all inner steps and the query set."""
+    return picture_bytes * (recipe.inner_steps + 1) * recipe.points_per_task
