@@ -6,6 +6,7 @@ queries per class that batch has the same composition as the support set: the ot
 about each one. This is called transduction. The other two ways classify each query picture independently.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -15,13 +16,17 @@ from torch import Tensor
 from .engine.contract import check_fit
 from .engine.matmul import choose_backend
 from .engine.precision import in_precision
+from .engine.workers import Workers
 from .episodes import Episodes, TaskDistribution
-from .maml import Learner, inner_loop
+from .maml import Learner, in_chunks, inner_loop
 from .networks import Network, Weights
 from .util.checks import at_least, one_of
 
 # What batch norm's statistics are taken over.
 SEES = ("query batch", "support and one query", "support")
+
+# Numbers in the inputs of a chunk of tasks on one core: 4 or 5 tasks of Omniglot. Larger chunks leave its caches.
+CHUNK_INPUTS = 160_000
 
 
 def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str = "query batch") -> Tensor:
@@ -100,6 +105,7 @@ def evaluate(
     batch: int = 25,
     sees: str = "query batch",
     matmul_backend: str = "auto",
+    workers: int | None = None,
 ) -> dict[int, Tensor]:
     """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classification) or mean squared error.
 
@@ -107,21 +113,39 @@ def evaluate(
     drawn.
     sees: what batch norm's statistics are taken over for the queries (`query_outputs`).
     matmul_backend: for its matrix products on a CPU (`engine.matmul`); they are float32 on every device.
+    workers: chunks of tasks that a CPU computes side by side (`engine.workers`), by default one per core. They call the
+    network's functions from several threads at a time; a module's are called from one.
     Raises ValueError if network, loss and task distribution do not fit together (`contract`).
     """
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for a confidence interval, not {test_tasks}.")
     at_least(1, batch=batch)
+    at_least(1, workers=workers)
     steps, learner = list(steps), replace(learner, network=learner.network.at_test())
-    parts = []
     device = next(iter(theta.values())).device
+
+    def scores(part: Episodes) -> dict[int, Tensor]:
+        with torch.no_grad():  # which holds for one thread only
+            return scores_by_step(learner, theta, part, steps, sees)
+
+    parts, chunk, side_by_side = [], batch, Workers(1)
     with in_precision("float32", device, choose_backend(device.type, matmul_backend)):
         for start in range(0, test_tasks, batch):
             episodes = tasks.sample(min(batch, test_tasks - start), generator)
             if start == 0:
                 check_fit(learner, theta, episodes, min(batch, test_tasks))
-            parts.append(scores_by_step(learner, theta, episodes, steps, sees))
+                if device.type == "cpu":
+                    chunk = _choose_chunk(episodes)
+                    chunks = math.ceil(len(episodes) / chunk)
+                    side_by_side = Workers(1 if learner.network.module else min(chunks, workers or chunks))
+            parts += side_by_side.map(scores, in_chunks(episodes, chunk))
     return {step: torch.cat([part[step] for part in parts]).cpu() for step in parts[0]}
+
+
+def _choose_chunk(episodes: Episodes) -> int:
+    """Tasks per chunk on a CPU: what fits the caches of one core, with chunks for all cores; small tasks stay together."""
+    fits = CHUNK_INPUTS // (episodes.support_x[0].numel() + episodes.query_x[0].numel())
+    return fits if fits >= len(episodes) else max(1, min(fits, len(episodes) // torch.get_num_threads()))
 
 
 def mean_and_ci95(scores: Tensor) -> tuple[float, float]:

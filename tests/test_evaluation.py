@@ -1,14 +1,19 @@
 """Batch norm's statistics for the queries, against batches assembled by hand."""
 
+import threading
+from dataclasses import replace
+
 import pytest
 import torch
 
 from maml_core.episodes import Episodes
-from maml_core.evaluation import SEES, query_outputs
+from maml_core.evaluation import SEES, evaluate, query_outputs, scores_by_step
 from maml_core.maml import Learner, adapt
-from maml_core.networks import conv_network, mlp_network
+from maml_core.networks import Network, conv_network, mlp_network
 from maml_core.tasks import CharacterTasks
 from maml_core.tasks.glyphs import draw_glyphs
+from maml_core.util.seeding import seeded_generator as seeded
+from maml_core.util.threads import threads
 
 NETWORKS = {"conv": lambda ways: conv_network(ways, filters=8), "mlp": mlp_network}
 
@@ -68,3 +73,48 @@ def test_query_pictures_affect_each_other_only_in_the_query_batch(setting):
 def test_unknown_statistics_are_refused(setting):
     with pytest.raises(ValueError, match="sees must be one of query batch, support and one query, support, not 'all'"):
         query_outputs(*setting, "all")
+
+
+@pytest.fixture
+def tasks():
+    return CharacterTasks(draw_glyphs(30), 20, 1, 1)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_chunks_side_by_side_score_as_one_batch(tasks, cores):
+    """In the order of the tasks, the last batch smaller than the others."""
+    learner = Learner(conv_network(20, filters=8), 0.1)
+    theta = learner.network.init(seeded(0))
+    with threads(cores):
+        ours = evaluate(learner, theta, tasks, [0, 2], seeded(1), 18, batch=12)
+    generator = seeded(1)
+    batches = [scores_by_step(learner, theta, tasks.sample(size, generator), [0, 2]) for size in (12, 6)]
+    for step, scores in ours.items():
+        torch.testing.assert_close(scores, torch.cat([batch[step] for batch in batches]))
+
+
+def test_a_module_is_called_from_one_thread_and_functions_from_several(tasks):
+    """A module has one set of weights at a time: two threads would compute with each other's."""
+    seen = set()
+
+    def noted(forward):
+        def call(*arguments):
+            seen.add(threading.get_ident())
+            return forward(*arguments)
+
+        return call
+
+    def threads_of(network, **settings):
+        seen.clear()
+        network = replace(network, forward=noted(network.forward), module=settings.pop("module", None))
+        evaluate(Learner(network, 0.1), network.init(seeded(0)), tasks, [1], seeded(1), 50, **settings)
+        return len(seen)
+
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 20))
+    of_module = Network.from_module(module, torch.nn.CrossEntropyLoss(), ways=20)
+    function = of_module.module
+    function.test_forward = noted(function.test_forward)
+    with threads(2):
+        assert threads_of(of_module, module=function) == 1
+        assert threads_of(mlp_network(20), workers=1) == 1
+        assert threads_of(mlp_network(20)) > 1
