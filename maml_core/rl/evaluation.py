@@ -7,10 +7,11 @@ from torch import Tensor
 
 from ..evaluation import mean_and_ci95
 from ..maml import stack
-from ..networks import Network, Weights
+from ..networks import Weights
 from ..util.checks import at_least
 from ..util.seeding import seeded_generator
 from .navigation import draw_goals, draw_noise, final_distances
+from .policy import Policy
 from .reinforce import adapt
 
 TEST_GOALS = 40
@@ -44,7 +45,7 @@ def halved(alpha: float, steps: int) -> list[float]:
 
 
 def evaluate_policy(
-    policy: Network, theta: Weights, alpha: float, seed: int = 0, steps: int = STEPS, goals: int = TEST_GOALS,
+    policy: Policy, theta: Weights, alpha: float, seed: int = 0, steps: int = STEPS, goals: int = TEST_GOALS,
     trajectories: int = TEST_TRAJECTORIES,
 ) -> Scores:  # fmt: skip
     """Adapt to new goals. The seed determines goals and noise, so that policies are compared on the same ones."""
@@ -58,7 +59,7 @@ def evaluate_policy(
     return Scores(returns.cpu(), distances.cpu())
 
 
-def tuned_alpha(policy: Network, theta: Weights, seed: int, goals: int = TEST_GOALS // 2) -> float:
+def tuned_alpha(policy: Policy, theta: Weights, seed: int, goals: int = TEST_GOALS // 2) -> float:
     """The candidate in ALPHAS with the highest mean return after 1, 2 and 3 steps, on goals used only for this choice."""
 
     def score(alpha: float) -> float:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..networks import Network, Weights
+from ..networks import Weights
 from ..util.checks import at_least
-from .policy import draw
+from .policy import Policy
 
 HORIZON = 100
 MAX_VELOCITY = 0.1  # per step and axis; that of an action of 1, as in rllab's normalized environment
@@ -54,7 +54,7 @@ def draw_noise(tasks: int, trajectories: int, generator: torch.Generator, horizo
 
 
 @torch.no_grad()
-def roll_out(policy: Network, weights: Weights, goals: Tensor, noise: Tensor) -> Trajectories:
+def roll_out(policy: Policy, weights: Weights, goals: Tensor, noise: Tensor) -> Trajectories:
     """Roll out every task's policy: weights shared or [T, ...], goals [T, 2], noise [T, B, H, 2].
 
     The reward is the negative squared distance to the goal after the step. Once within GOAL_RADIUS of the goal, a robot
@@ -64,11 +64,12 @@ def roll_out(policy: Network, weights: Weights, goals: Tensor, noise: Tensor) ->
 
 
 @torch.no_grad()
-def wander(policy: Network, weights: Weights, noise: Tensor) -> tuple[Tensor, Tensor]:
+def wander(policy: Policy, weights: Weights, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Positions [T, B, H + 1, 2] and actions [T, B, H, 2] without a goal, which the policy does not see anyway."""
     positions, actions = [torch.zeros_like(noise[:, :, 0])], []
-    for drawn in noise.unbind(2):
-        actions.append(draw(policy.forward(weights, positions[-1]), drawn))
+    deviations = weights["log_std"].exp()[..., None, None, :] * noise  # for all steps at once, since each is small
+    for deviation in deviations.unbind(2):
+        actions.append(policy.mean(weights, positions[-1]) + deviation)
         positions.append(positions[-1] + (MAX_VELOCITY * actions[-1]).clamp(-MAX_VELOCITY, MAX_VELOCITY))
     return torch.stack(positions, 2), torch.stack(actions, 2)
 

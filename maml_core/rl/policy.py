@@ -5,6 +5,8 @@ log-likelihood of an action as its loss, so stacking theta over tasks works in t
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,7 +17,28 @@ from ..networks import Network, Weights
 SIZES = (2, 100, 100, 2)
 
 
-def navigation_policy(sizes: tuple[int, ...] = SIZES) -> Network:
+@dataclass(frozen=True)
+class Policy(Network):
+    """A network whose outputs are means and log standard deviations; only the means depend on the position.
+
+    mean: (weights, positions x [T, B, 2]) -> mean actions [T, B, 2]
+    """
+
+    mean: Callable[[Weights, Tensor], Tensor] = field(kw_only=True)
+
+
+def gaussian(init: Callable[[torch.Generator], Weights], mean: Callable[[Weights, Tensor], Tensor]) -> Policy:
+    """The policy with these means, and the weights "log_std" [2] as log standard deviations."""
+
+    def forward(weights: Weights, x: Tensor) -> Tensor:
+        """Positions x [T, B, 2] -> means and log standard deviations, side by side: [T, B, 4]."""
+        means = mean(weights, x)
+        return torch.cat([means, weights["log_std"][..., None, :].expand_as(means)], -1)
+
+    return Policy(init, forward, negative_log_likelihood, mean=mean)
+
+
+def navigation_policy(sizes: tuple[int, ...] = SIZES) -> Policy:
     """Weights start Glorot-uniform, biases and log standard deviations at 0, as in the authors' code."""
     layers = range(1, len(sizes))
 
@@ -28,15 +51,13 @@ def navigation_policy(sizes: tuple[int, ...] = SIZES) -> Network:
         weights["log_std"] = torch.zeros(sizes[-1], device=generator.device)
         return weights
 
-    def forward(weights: Weights, x: Tensor) -> Tensor:
-        """Positions x [T, B, 2] -> means and log standard deviations, side by side: [T, B, 4]."""
+    def mean(weights: Weights, x: Tensor) -> Tensor:
         h = x
         for i in layers[:-1]:
             h = torch.relu(linear(h, weights[f"w{i}"], weights[f"b{i}"]))
-        mean = linear(h, weights[f"w{layers[-1]}"], weights[f"b{layers[-1]}"])
-        return torch.cat([mean, weights["log_std"][..., None, :].expand_as(mean)], -1)
+        return linear(h, weights[f"w{layers[-1]}"], weights[f"b{layers[-1]}"])
 
-    return Network(init, forward, negative_log_likelihood)
+    return gaussian(init, mean)
 
 
 def negative_log_likelihood(outputs: Tensor, actions: Tensor) -> Tensor:
@@ -44,12 +65,6 @@ def negative_log_likelihood(outputs: Tensor, actions: Tensor) -> Tensor:
     mean, log_std = outputs.chunk(2, -1)
     z = (actions - mean) / log_std.exp()
     return (z**2 / 2 + log_std + math.log(2 * math.pi) / 2).sum(-1)
-
-
-def draw(outputs: Tensor, noise: Tensor) -> Tensor:
-    """Actions from standard normal noise [..., A]: the same noise gives the same action."""
-    mean, log_std = outputs.chunk(2, -1)
-    return mean + log_std.exp() * noise
 
 
 def divergence(old: Tensor, new: Tensor) -> Tensor:

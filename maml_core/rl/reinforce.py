@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..networks import Network, Weights
+from ..networks import Weights
 from ..util.differentiate import differentiate
 from .baseline import advantages
 from .navigation import Trajectories, roll_out
+from .policy import Policy
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ def as_batch(trajectories: Trajectories) -> Batch:
     return Batch(*flat, alive / alive.sum(1, keepdim=True))
 
 
-def policy_loss(policy: Network, weights: Weights, batch: Batch) -> Tensor:
+def policy_loss(policy: Policy, weights: Weights, batch: Batch) -> Tensor:
     """L_i of each task: [T]."""
     minus_log = policy.loss(policy.forward(weights, batch.x), batch.actions)
     return (batch.weight * minus_log * batch.advantage).sum(-1)
 
 
-def policy_step(policy: Network, phi: Weights, batch: Batch, alpha: float, first_order: bool = False) -> Weights:
+def policy_step(policy: Policy, phi: Weights, batch: Batch, alpha: float, first_order: bool = False) -> Weights:
     """phi [T, ...] -> phi - alpha * (each task's own policy gradient)."""
     gradient = differentiate(lambda weights: policy_loss(policy, weights, batch).sum(), phi)
     if first_order:
@@ -61,7 +62,7 @@ def policy_step(policy: Network, phi: Weights, batch: Batch, alpha: float, first
 
 
 def adapt(
-    policy: Network, phi: Weights, goals: Tensor, noises: Sequence[Tensor], alphas: Sequence[float]
+    policy: Policy, phi: Weights, goals: Tensor, noises: Sequence[Tensor], alphas: Sequence[float]
 ) -> tuple[list[Trajectories], Weights]:
     """Alternate rollouts and inner steps (lines 5 to 8): the trajectories before and after each step, and the last phi.
 

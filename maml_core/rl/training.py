@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..maml import stack
-from ..networks import Network, Weights
+from ..networks import Weights
 from ..training import checkpoints
 from ..util.atomic_files import check_writable
 from ..util.checks import at_least, positive
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
 from .navigation import Trajectories, draw_goals, draw_noise, final_distances
-from .policy import navigation_policy
+from .policy import Policy, navigation_policy
 from .reinforce import adapt, as_batch
 from .trpo import Objective, Report, trpo_step
 
@@ -63,7 +63,7 @@ POLICIES = {
 
 
 def sample(
-    policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
+    policy: Policy, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
 ) -> tuple[list[Trajectories], Tensor]:
     """Lines 3 to 8 for a meta-batch: the trajectories before each inner step and after the last, and the goals [T, 2]."""
     tasks, steps = recipe.meta_batch, recipe.inner_steps
@@ -73,7 +73,7 @@ def sample(
 
 
 def meta_iteration(
-    policy: Network, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
+    policy: Policy, theta: Weights, recipe: PolicyRecipe, generator: torch.Generator
 ) -> tuple[Weights, dict[str, Any]]:
     """One meta-iteration: the new theta, and mean returns before and after adaptation, final distance and KL."""
     seen, goals = sample(policy, theta, recipe, generator)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from ..maml import stack
-from ..networks import Network, Weights
+from ..networks import Weights
 from ..second_order import conjugate_gradients
-from .policy import divergence
+from .policy import Policy, divergence
 from .reinforce import Batch, policy_step
 
 
@@ -57,7 +57,7 @@ class Objective:
     """
 
     def __init__(
-        self, policy: Network, theta: Weights, inner: Sequence[Batch], outer: Batch, alpha: float,
+        self, policy: Policy, theta: Weights, inner: Sequence[Batch], outer: Batch, alpha: float,
         first_order: bool = False,
     ) -> None:  # fmt: skip
         self.policy, self.theta, self.inner, self.outer = policy, theta, inner, outer

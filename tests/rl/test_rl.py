@@ -1,6 +1,7 @@
 """Reinforcement learning against plain loops, autograd, finite differences and closed forms, in float64."""
 
 import json
+import math
 from dataclasses import replace
 
 import matplotlib
@@ -11,7 +12,6 @@ import torch
 from maml_core import __main__ as cli
 from maml_core.figures import navigation as pictures
 from maml_core.maml import stack
-from maml_core.networks import Network
 from maml_core.results import load_study, shipped
 from maml_core.results.comparisons import navigation_table
 from maml_core.rl import baseline, evaluation, navigation, policy, reinforce, training, trpo
@@ -48,12 +48,12 @@ def noises(generator):
     return [draw_noise(T, B, generator, H).double() for _ in range(2)]
 
 
-def always(action: tuple[float, float]) -> Network:
-    """A policy that takes the same action everywhere, with almost no noise."""
-    outputs = torch.tensor([*action, -30.0, -30.0])
-    return Network(
-        lambda generator: {}, lambda weights, x: outputs.expand(*x.shape[:-1], 4), policy.negative_log_likelihood
-    )
+def always(action: tuple[float, float]) -> policy.Policy:
+    """A policy that takes the same action everywhere."""
+    return policy.gaussian(lambda generator: {}, lambda weights, x: torch.tensor(action).expand_as(x))
+
+
+NO_NOISE = {"log_std": torch.full((2,), -30.0)}
 
 
 # The environment.
@@ -61,7 +61,7 @@ def always(action: tuple[float, float]) -> Network:
 
 def test_velocities_are_clipped_to_that_of_an_action_of_one():
     goals = torch.tensor([[0.5, -0.5]])
-    seen = roll_out(always((7.0, -0.5)), {}, goals, torch.zeros(1, 2, 3, 2))
+    seen = roll_out(always((7.0, -0.5)), NO_NOISE, goals, torch.zeros(1, 2, 3, 2))
     expected = torch.tensor([[0.0, 0.0], [MAX_VELOCITY, -0.05], [2 * MAX_VELOCITY, -0.10]])
     torch.testing.assert_close(seen.positions[0, 0], expected)
     torch.testing.assert_close(seen.actions[0, 0], torch.tensor([[7.0, -0.5]]).expand(3, 2))  # before clipping
@@ -71,7 +71,7 @@ def test_velocities_are_clipped_to_that_of_an_action_of_one():
 def test_an_episode_ends_within_a_hundredth_of_the_goal():
     """The robot passes one goal at a distance of 0.009, the other at 0.011: only the first ends an episode."""
     goals = torch.tensor([[0.2, 0.009], [0.2, 0.011]])
-    seen = roll_out(always((1.0, 0.0)), {}, goals, torch.zeros(2, 1, 5, 2))
+    seen = roll_out(always((1.0, 0.0)), NO_NOISE, goals, torch.zeros(2, 1, 5, 2))
     assert GOAL_RADIUS == 0.01
     assert seen.alive[:, 0].tolist() == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
     assert seen.rewards[0, 0, 2:].eq(0).all() and seen.rewards[0, 0, 1].item() == pytest.approx(-(0.009**2), rel=1e-3)
@@ -108,7 +108,8 @@ def test_robots_stop_where_a_step_by_step_loop_stops_them(generator):
     for t in range(noise.shape[2]):
         torch.testing.assert_close(seen.positions[:, :, t], position)
         assert torch.equal(seen.alive[:, :, t], alive)
-        action = policy.draw(network.forward(theta, position), noise[:, :, t])
+        mean, log_std = network.forward(theta, position).chunk(2, -1)
+        action = mean + log_std.exp() * noise[:, :, t]
         torch.testing.assert_close(seen.actions[:, :, t] * alive[..., None], action * alive[..., None])
         position = position + alive[..., None] * (MAX_VELOCITY * action).clamp(-MAX_VELOCITY, MAX_VELOCITY)
         squared = ((position - goals[:, None]) ** 2).sum(-1)
@@ -126,7 +127,7 @@ def test_the_best_return_is_an_upper_bound():
     goals = torch.tensor([[0.5, -0.2], [0.0, 0.0]])
     by_hand = -sum((0.5 - 0.1 * t) ** 2 for t in range(1, 6)) - 0.1**2
     assert navigation.best_returns(goals).tolist() == pytest.approx([by_hand, 0.0])
-    seen = roll_out(always((1.0, -0.4)), {}, goals[:1], torch.zeros(1, 1, 100, 2))
+    seen = roll_out(always((1.0, -0.4)), NO_NOISE, goals[:1], torch.zeros(1, 1, 100, 2))
     assert seen.returns().item() < by_hand
 
 
@@ -136,7 +137,7 @@ def test_the_best_return_is_an_upper_bound():
 def test_likelihood_and_divergence_match_torch():
     outputs = torch.randn((2, 7, 4), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     old, new = (torch.distributions.Normal(o[..., :2], o[..., 2:].exp()) for o in outputs)
-    actions = policy.draw(outputs[0], torch.ones(7, 2, dtype=torch.float64))
+    actions = old.mean + old.stddev
     torch.testing.assert_close(policy.negative_log_likelihood(outputs[1], actions), -new.log_prob(actions).sum(-1))
     exact = torch.distributions.kl_divergence(old, new).sum(-1)
     torch.testing.assert_close(policy.divergence(outputs[0], outputs[1]), exact)
@@ -236,11 +237,11 @@ def test_score_function_gradient_is_unbiased_on_a_bandit():
     mean, log_std, c = 0.3, -0.5, 1.0
     outputs = torch.tensor([mean, log_std], dtype=torch.float64, requires_grad=True)
     noise = torch.randn((400_000, 1), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    actions = policy.draw(outputs.detach(), noise)
+    actions = mean + math.exp(log_std) * noise
     reward = -((actions[:, 0] - c) ** 2)
     loss = (policy.negative_log_likelihood(outputs.expand(len(noise), 2), actions) * reward).mean()
     (found,) = torch.autograd.grad(loss, outputs)
-    exact = [2 * (mean - c), 2 * torch.tensor(2 * log_std).exp().item()]  # of the negative expected return
+    exact = [2 * (mean - c), 2 * math.exp(2 * log_std)]  # of the negative expected return
     assert found.tolist() == pytest.approx(exact, abs=0.02)
     assert min(abs(g) for g in exact) > 0.5
 
