@@ -200,8 +200,9 @@ class Training:
         return bool(history) and history[-1]["iteration"] == self.trainer.iteration
 
     def save(self, files: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint, after any other files."""
-        self._update_record()
+        """Save a checkpoint, after any other files, which have the record as it is then."""
+        if files is None:
+            self._update_record()
         if self.writes:
             self.writer.write({**(files or {}), CHECKPOINT: self.checkpoint()}, self.trainer.iteration)
 

@@ -1,6 +1,7 @@
 """Meta-training, evaluation and checkpoints."""
 
 import copy
+import itertools
 import json
 import pickle
 import shutil
@@ -289,6 +290,16 @@ def test_metadata_is_saved(tmp_path):
 
 
 # Checkpoints.
+
+
+def test_all_files_of_a_run_tell_the_same_time(tmp_path, monkeypatch):
+    """However long it takes to write them."""
+    clock = itertools.count(0.0, 0.3)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
+    returned = small_train(tmp_path, 10)["wall_seconds"]
+    files = [checkpoints.load(tmp_path / name) for name in ("checkpoint.pt", "weights.pt")]
+    files.append(json.loads((tmp_path / "history.json").read_text()))
+    assert [file["wall_seconds"] for file in files] == [returned] * 3
 
 
 @pytest.fixture
