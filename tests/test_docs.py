@@ -342,10 +342,10 @@ def learning_is_missing_at_20_ways() -> bool:
     return underfit and all(0.01 < gaps[name] < 0.02 and abs(seen[name] - 0.98) < 0.005 for name in readers)
 
 
-def the_mean_needs_less_than_half() -> bool:
+def the_mean_needs_fewer() -> bool:
     mean, total = (load_shipped(f"omniglot-20way-1shot{ending}")[1] for ending in ("-mean", ""))
-    gap = abs(mean.evaluation["accuracy"] - total.evaluation["accuracy"])
-    return gap < min(mean.evaluation["ci95"], total.evaluation["ci95"]) and total.iterations_run > 2 * mean.iterations_run
+    no_worse = mean.evaluation["accuracy"] >= total.evaluation["accuracy"]
+    return no_worse and total.iterations_run > 1.5 * mean.iterations_run
 
 
 def second_derivatives_bring_little_with_five_shots() -> bool:
@@ -374,7 +374,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         "close to 98% on training characters, and one or two points worse on new ones",
         learning_is_missing_at_20_ways,
     ),
-    ("docs/results.md", "level with the sum, which has had more than twice as many", the_mean_needs_less_than_half),
+    ("docs/results.md", "no worse than the sum, which has had over one and a half times as many", the_mean_needs_fewer),
     ("docs/results.md", "What is learned is the same as far as 600 tasks can show", precision_changes_nothing),
     ("docs/speed.md", "trained on all three engines, each in a process of its own", modules_run_on_a_gpu),
     ("docs/speed.md", "at 5 ways a training in bf16 [ends where one in float32 does]", precision_changes_nothing),

@@ -40,7 +40,6 @@ from .studies import (
     readers_20way,
     regressors,
     study_accuracy,
-    trained_so_far,
     zero_error,
 )
 
@@ -141,7 +140,6 @@ CONTENT: dict[str, Callable[[], str]] = {
     "last-block-time": last_block_time,
     "families-5way-length": partial(length, "families-5way"),
     "families-20way-length": partial(length, "families-20way"),
-    "families-20way-maml-length": partial(trained_so_far, "families-20way", "MAML"),
     "families-20way-maml": partial(study_accuracy, "families-20way", "MAML"),
     "families-20way-readers": readers_20way,
     "families-5way-first": lambda: f"{first_validations()['MAML']['iteration']:,}",

@@ -90,12 +90,6 @@ def behind_at_first() -> str:
     return f"{100 * (first['prototypes']['validation'] - first['MAML']['validation']):.0f}"
 
 
-def trained_so_far(study: str, condition: str) -> str:
-    """Meta-iterations of a condition's first training run, where they differ from the study's."""
-    row = next(row for row in load_study(study).rows if row["condition"] == condition)
-    return f"{row['history'][-1]['iteration']:,}"
-
-
 def readers_20way() -> str:
     """Test accuracy of the learners that read the support set, at 20 ways."""
     rows = [row for row in load_study("families-20way").rows if row["condition"] != "MAML"]

@@ -29,14 +29,12 @@ AS_IN_THE_PAPER: dict[str, Protocol] = {"paper": ({}, None), "15 queries": ({}, 
 class Condition:
     """One side of a comparison: a recipe by name, changes to it, and how it is trained.
 
-    precision:  of its products; None, where it does not matter, trains in float32 and reads a complete run of any
-    iterations: meta-iterations of its training, if it is not as long as the others
+    precision: of its products; None, where it does not matter, trains in float32 and reads a complete run of any
     """
 
     recipe: str
     changes: dict[str, Any] = field(default_factory=dict)
     precision: str | None = None
-    iterations: int | None = None
 
     def build(self) -> Recipe:
         return replace(find_recipe(self.recipe), **self.changes)
@@ -76,8 +74,7 @@ class Trainings:
             for seed in context.seeds:
                 out = context.out / condition.folder(seed)
                 context.log(f"{label}, seed {seed}: {out}")
-                lengths = (context.iterations, condition.iterations, self.iterations, recipe.meta_iterations)
-                length = next(n for n in lengths if n is not None)
+                length = recipe.meta_iterations if iterations is None else iterations
                 settings = self._settings(context, length, seed, out, characters, condition.precision or "float32")
                 record = _complete(condition, out, settings) or _train(recipe, tasks, validation, out, settings)
                 best = checkpoints.load(out / "weights.pt")

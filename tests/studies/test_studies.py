@@ -106,19 +106,6 @@ def test_without_iterations_a_study_takes_its_recipes(few_glyphs, tmp_path):
     assert [row["history"][-1]["iteration"] for row in result.rows] == [2, 3] and result.settings["iterations"] is None
 
 
-def test_a_condition_can_have_a_length_of_its_own(few_glyphs, tmp_path):
-    """As where one of them has not been trained for as long as the others; the command line's number is for all."""
-    conditions = {"long": Condition("omniglot-5way-1shot-mlp", TINY),
-                  "short": Condition("omniglot-5way-1shot-mlp", {"alpha": 0.3, **TINY}, iterations=2)}  # fmt: skip
-    study = study_of(replace(ONE_FACTOR, conditions=conditions))
-
-    def lengths(**how) -> list[int]:
-        rows = study.run(quiet_context(few_glyphs, tmp_path, seeds=(0,), **how)).rows
-        return [row["history"][-1]["iteration"] for row in rows]
-
-    assert lengths() == [3, 2] and lengths(iterations=4) == [4, 4]
-
-
 def test_complete_runs_are_only_read(few_glyphs, tmp_path, monkeypatch):
     """Even where they come from another machine without their checkpoints; one with other settings is refused."""
     result = study_of().run(quiet_context(few_glyphs, tmp_path, seeds=(0,)))
@@ -189,7 +176,7 @@ def test_shipped_studies_compare_runs_of_equal_length():
         assert {row["condition"] for row in shipped.rows} == set(conditions)
         ran, settings = {row["condition"]: row["history"][-1]["iteration"] for row in shipped.rows}, shipped.settings
         assert settings["iterations"] == study.answer.iterations
-        of = {label: one.iterations or settings["iterations"] or one.build().meta_iterations
+        of = {label: settings["iterations"] or one.build().meta_iterations
               for label, one in conditions.items()}  # fmt: skip
         assert ran == of
         by_condition = {c: sorted(r["seed"] for r in shipped.rows if r["condition"] == c) for c in conditions}
