@@ -331,14 +331,15 @@ def first_order_keeps_up() -> bool:
 
 
 def learning_is_missing_at_20_ways() -> bool:
-    """Both hold: MAML's difference is within the intervals, and the readers' is far beyond."""
+    """MAML's difference is within the intervals, and the readers', who have learned far more, is far beyond."""
     rows = {(row["recipe"].removeprefix("omniglot-20way-1shot"), row["characters"][:3]): row
             for row in load_study("seen-and-new").rows}  # fmt: skip
     gaps = {name: rows[name, "tra"]["mean"] - rows[name, "new"]["mean"] for name, _ in rows}
     within = {name: rows[name, "tra"]["ci95"] + rows[name, "new"]["ci95"] for name in gaps}
     seen = {name: rows[name, "tra"]["mean"] for name in gaps}
     maml, readers = ("", "-first-order", "-mean"), ("-prototypes", "-matching", "-memory")
-    underfit = all(gaps[name] < within[name] and seen[name] < 0.93 for name in maml)
+    learned = min(seen[name] for name in readers)
+    underfit = all(gaps[name] < within[name] and seen[name] < learned - 0.04 for name in maml)
     return underfit and all(0.01 < gaps[name] < 0.02 and abs(seen[name] - 0.98) < 0.005 for name in readers)
 
 
