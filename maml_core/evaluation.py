@@ -119,8 +119,7 @@ def evaluate(
     """
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for a confidence interval, not {test_tasks}.")
-    at_least(1, batch=batch)
-    at_least(1, workers=workers)
+    at_least(1, batch=batch, workers=workers)
     steps, learner = list(steps), replace(learner, network=learner.network.at_test())
     device = next(iter(theta.values())).device
 
