@@ -15,6 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from maml_core.engine.matmul import choose_backend, use_backend
+from maml_core.engine.precision import supported_precision
 from maml_core.maml import meta_gradient
 from maml_core.training.autotune import choose_chunk
 
@@ -68,9 +69,12 @@ def cpu_name() -> str:
 def peaks(device: str, size: int | None = None, repeats: int = 12) -> dict[str, float]:
     """Peak GFLOP per second of each backend: the best of several n x n matrix products, with all threads.
 
-    "float32" is the best of those that compute in float32: MKL, and oneDNN where it does not round to bfloat16.
+    "float32" is the best of those that compute in float32: MKL, and oneDNN where it does not round to bfloat16. "bf16" is
+    left out on a processor that only emulates it, where one product takes a minute.
     """
-    backends = ("mkl", "onednn", "bf16") if device == "cpu" else ("mkl", "bf16")
+    backends = ["mkl", "onednn"] if device == "cpu" else ["mkl"]
+    if supported_precision("bf16", device) == "bf16":
+        backends.append("bf16")
     peak = {backend: _peak(device, backend, size, repeats) for backend in backends}
     exact = [backend for backend in ("mkl", "onednn") if choose_backend(device, backend) == backend]
     return {"float32": max(peak[backend] for backend in exact)} | peak

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench import __main__ as driver
-from bench import environment, report, sides, variants
+from bench import environment, machine, report, sides, variants
 from bench.check import GradientCheck, relative_error
 from bench.machine import BackgroundLoad, count_flop, peak_memory, peaks, reset_peak_memory
 from bench.sides import any_module
@@ -104,6 +104,21 @@ def test_flop_of_the_sinusoid(sinusoid: Workload) -> None:
     # A support and a query pass over 25 tasks x 10 points x 1,680 weights, each with its backward passes.
     forward = 2 * 25 * 10 * (40 + 40 * 40 + 40)
     assert 8 < count_flop(sinusoid) / forward < 13
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float32"])
+def test_the_peak_of_bf16_is_measured_only_where_the_processor_has_it(precision: str, monkeypatch) -> None:
+    """Where it is emulated, `make bench` would say nothing for a quarter of an hour."""
+    multiplied = []
+
+    def peak(device: str, backend: str, size: int, repeats: int) -> float:
+        multiplied.append(backend)
+        return 100.0
+
+    monkeypatch.setattr(machine, "_peak", peak)
+    monkeypatch.setattr(machine, "supported_precision", lambda wanted, device: precision)
+    assert peaks("cpu").keys() == {"float32", *multiplied}
+    assert ("bf16" in multiplied) == (precision == "bf16") and {"mkl", "onednn"} <= {*multiplied}
 
 
 def test_peak_memory_is_measured() -> None:
