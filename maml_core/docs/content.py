@@ -1,6 +1,5 @@
 """The content between the markers of README.md and docs/*.md, by the marker's name."""
 
-import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +15,7 @@ from ..results.comparisons import (
     speed_table,
     variants_table,
 )  # fmt: skip
-from ..results.shipped import SHIPPED, load_cpu_record, load_gpu_check
+from ..results.shipped import SHIPPED, load_benchmark, load_cpu_record, load_gpu_check
 from ..results.tables import accuracy_table, as_cell, error_table, literature_table, percent
 from ..studies.multitask_training import TO_THE_MEAN
 from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, flat, minutes, reported, standing, verdict
@@ -43,15 +42,17 @@ from .studies import (
     zero_error,
 )
 
+AVX2 = "benchmark-avx2.json"  # of a processor without AVX-512
 
-def speed(line: str, workload: str) -> str:
+
+def speed(line: str, workload: str, file: str = "benchmark.json") -> str:
     """A cell of the speed table."""
-    return f"{speed_rows()[line][workload]} ms"
+    return f"{speed_rows(load_benchmark(SHIPPED / file)['rows'])[line][workload]} ms"
 
 
-def machine() -> str:
+def machine(file: str = "benchmark.json") -> str:
     """Where the times were measured."""
-    about = json.loads((SHIPPED / "benchmark.json").read_text())["machine"]
+    about = load_benchmark(SHIPPED / file)["machine"]
     name = re.sub(r"\((R|TM)\)| Processor$", "", about["cpu"])
     return f"{about['cores']} cores ({name})"
 
@@ -81,6 +82,9 @@ CONTENT: dict[str, Callable[[], str]] = {
     "speed-ours": partial(speed, "maml_core compiled", "O"),
     "speed-jax": partial(speed, "jax", "O"),
     "speed-torchopt": partial(speed, "torchopt", "O"),
+    "speed-avx2-machine": partial(machine, AVX2),
+    **{f"speed-avx2-{name}": partial(speed, line, "O", AVX2)
+       for name, line in (("ours", "maml_core compiled"), ("jax", "jax"), ("torchopt", "torchopt"))},
     "maml-5way-accuracy": partial(accuracy, MEAN),
     "maml-5way-reported": partial(reported, MEAN),
     "mlp-accuracy": partial(accuracy, f"{MEAN}-mlp"),
