@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from maml_core.results.shipped import BENCHMARK
+
 from . import report
 from .check import GradientCheck
 from .machine import BackgroundLoad, count_flop, describe_machine, peaks, with_allocator
@@ -15,8 +17,6 @@ from .sides import SIDES, Side, build_sides, default_sides
 from .sweeps import SWEEPS, run_sweeps
 from .timing import Clock, run_rounds
 from .workloads import RECIPE_NAMES, Workload, build_workload
-
-OUT = Path(__file__).resolve().parents[1] / "maml_core" / "trained" / "benchmark.json"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,7 +33,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--compile-once", action="store_true", help="skip the float64 check of compiled engines, which compiles once more"
     )
     parser.add_argument("--quick", action="store_true", help="smoke test: one round, and one size of each sweep")
-    parser.add_argument("--out", type=Path, default=OUT, help="results file; entries that are not remeasured are kept")
+    parser.add_argument(
+        "--out", type=Path, default=BENCHMARK, help="results file; entries that are not remeasured are kept"
+    )
     return parser.parse_args(arguments)
 
 

@@ -135,8 +135,7 @@ def evaluate(
                 check_fit(learner, theta, episodes, min(batch, test_tasks))
                 if device.type == "cpu":
                     chunk = _choose_chunk(episodes)
-                    chunks = math.ceil(len(episodes) / chunk)
-                    side_by_side = Workers(1 if learner.network.module else min(chunks, workers or chunks))
+                    side_by_side = Workers(1 if learner.network.module else math.ceil(len(episodes) / chunk), workers)
             parts += side_by_side.map(scores, in_chunks(episodes, chunk))
     return {step: torch.cat([part[step] for part in parts]).cpu() for step in parts[0]}
 

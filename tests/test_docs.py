@@ -10,7 +10,7 @@ from maml_core.docs import CONTENT, MARKER, ROOT, filling
 from maml_core.docs.content import AVX2
 from maml_core.results import load_shipped, load_study, load_study_weights
 from maml_core.results.comparisons import speed_rows
-from maml_core.results.shipped import SHIPPED, load_benchmark, load_gpu_check
+from maml_core.results.shipped import load_benchmark, load_gpu_check
 from maml_core.results.tables import accuracy_rows
 from tests.small import read_page
 
@@ -345,7 +345,7 @@ def learning_is_missing_at_20_ways() -> bool:
 
 
 def without_avx512_the_order_is_the_same() -> bool:
-    lines = speed_rows(load_benchmark(SHIPPED / AVX2)["rows"])
+    lines = speed_rows(load_benchmark(AVX2)["rows"])
     ours, jax, torchopt = (float(lines[line]["O"].replace(",", "")) for line in ("maml_core compiled", "jax", "torchopt"))
     return ours < jax < torchopt
 

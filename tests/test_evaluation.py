@@ -1,4 +1,4 @@
-"""Batch norm's statistics for the queries, against batches assembled by hand."""
+"""Meta-test: batch norm's statistics for the queries, against batches assembled by hand, and chunks side by side."""
 
 import threading
 from dataclasses import replace

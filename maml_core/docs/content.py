@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from ..results.comparisons import (
     families_table,
@@ -15,7 +16,7 @@ from ..results.comparisons import (
     speed_table,
     variants_table,
 )  # fmt: skip
-from ..results.shipped import SHIPPED, load_benchmark, load_cpu_record, load_gpu_check
+from ..results.shipped import BENCHMARK, SHIPPED, load_benchmark, load_cpu_record, load_gpu_check
 from ..results.tables import accuracy_table, as_cell, error_table, literature_table, percent
 from ..studies.multitask_training import TO_THE_MEAN
 from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, flat, minutes, reported, standing, verdict
@@ -42,17 +43,17 @@ from .studies import (
     zero_error,
 )
 
-AVX2 = "benchmark-avx2.json"  # of a processor without AVX-512
+AVX2 = SHIPPED / "benchmark-avx2.json"  # of a processor without AVX-512
 
 
-def speed(line: str, workload: str, file: str = "benchmark.json") -> str:
+def speed(line: str, workload: str, benchmark: Path) -> str:
     """A cell of the speed table."""
-    return f"{speed_rows(load_benchmark(SHIPPED / file)['rows'])[line][workload]} ms"
+    return f"{speed_rows(load_benchmark(benchmark)['rows'])[line][workload]} ms"
 
 
-def machine(file: str = "benchmark.json") -> str:
+def machine(benchmark: Path) -> str:
     """Where the times were measured."""
-    about = load_benchmark(SHIPPED / file)["machine"]
+    about = load_benchmark(benchmark)["machine"]
     name = re.sub(r"\((R|TM)\)| Processor$", "", about["cpu"])
     return f"{about['cores']} cores ({name})"
 
@@ -75,15 +76,13 @@ CONTENT: dict[str, Callable[[], str]] = {
     "seen-table": seen_table,
     "seen-maml-difference": lost_on_new,
     "speed-table": speed_table,
-    "speed-machine": machine,
+    "speed-machine": partial(machine, BENCHMARK),
+    "speed-avx2-machine": partial(machine, AVX2),
     "gpu-table": gpu_table,
     "gpu-machine": lambda: f"an {load_gpu_check()['gpu']} with torch {load_gpu_check()['torch'].partition('+')[0]}",
     "gpu-float64": gpu_float64,
-    "speed-ours": partial(speed, "maml_core compiled", "O"),
-    "speed-jax": partial(speed, "jax", "O"),
-    "speed-torchopt": partial(speed, "torchopt", "O"),
-    "speed-avx2-machine": partial(machine, AVX2),
-    **{f"speed-avx2-{name}": partial(speed, line, "O", AVX2)
+    **{f"speed-{on}{name}": partial(speed, line, "O", benchmark)
+       for on, benchmark in (("", BENCHMARK), ("avx2-", AVX2))
        for name, line in (("ours", "maml_core compiled"), ("jax", "jax"), ("torchopt", "torchopt"))},
     "maml-5way-accuracy": partial(accuracy, MEAN),
     "maml-5way-reported": partial(reported, MEAN),

@@ -183,7 +183,7 @@ class MetaTrainer:
         # the same, or a module, into which torch puts the weights at each call (a compiled graph no longer has a module).
         network = learner.network
         shared = network.draws_random or (network.module is not None and engine == "eager")
-        self._workers = Workers(1 if self._on_gpu or shared else min(chunks, self._most_workers or chunks))
+        self._workers = Workers(1 if self._on_gpu or shared else chunks, self._most_workers)
         if engine == "compiled" and self.chunk is None and self.shard.world == 1:
             iterations = block_of_iterations(learner, self.tasks, self.meta_batch, self.update)
             self.block, self._compiled_block = block, compile_whole(iterations, device)

@@ -22,11 +22,11 @@ Result = TypeVar("Result")
 class Workers:
     """Threads that each apply a function to one chunk at a time; torch lets go of Python's lock while it computes.
 
-    chunks: of a meta-batch; there are as many workers, but no more than torch uses threads
+    chunks: of a meta-batch; there are as many workers, but no more than torch uses threads, and no more than `most`
     """
 
-    def __init__(self, chunks: int) -> None:
-        self.count = min(chunks, torch.get_num_threads())
+    def __init__(self, chunks: int, most: int | None = None) -> None:
+        self.count = min(chunks, most or chunks, torch.get_num_threads())
         self.threads_each = torch.get_num_threads() // self.count
         self._pool: ThreadPoolExecutor | None = None
 

@@ -1,6 +1,5 @@
 """Markdown tables beyond the paper's own: variants, three families, navigation policies, records, speed."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from ..recipes import find_recipe
 from ..training.record import TrainingRecord
 from .literature import reported
-from .shipped import SHIPPED, is_shipped, load_cpu_record, load_gpu_check, load_shipped, load_study
+from .shipped import is_shipped, load_benchmark, load_cpu_record, load_gpu_check, load_shipped, load_study
 from .tables import as_cell, as_printed, in_words, markdown, percent
 
 # A variant's name in the table of the literature, if its own paper reports 5-way 1-shot.
@@ -161,7 +160,7 @@ def speed_rows(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "c
 
     rows: results of `make bench` (default: the shipped benchmark)
     """
-    rows = list(json.loads((SHIPPED / "benchmark.json").read_text())["rows"] if rows is None else rows)
+    rows = list(load_benchmark()["rows"] if rows is None else rows)
     lines = {}
     for start in SPEED_LINES:
         precision, cells = "bf16" if start.endswith("bf16") else "float32", {}

@@ -15,6 +15,7 @@ from .protocol import measure
 from .study_result import StudyResult
 
 SHIPPED = Path(__file__).parent.parent / "trained"
+BENCHMARK = SHIPPED / "benchmark.json"
 STUDY_FOLDER = SHIPPED / "studies"
 POLICY_FOLDER = SHIPPED / "navigation"
 NOT_WRITABLE = "publish from a writable checkout of the package"
@@ -142,6 +143,6 @@ def load_gpu_check() -> dict[str, Any]:
     return json.loads((SHIPPED / "gpu_check.json").read_text())
 
 
-def load_benchmark(path: Path = SHIPPED / "benchmark.json") -> dict[str, Any]:
+def load_benchmark(path: Path = BENCHMARK) -> dict[str, Any]:
     """What `make bench` wrote."""
     return json.loads(path.read_text())

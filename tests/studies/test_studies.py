@@ -176,8 +176,7 @@ def test_shipped_studies_compare_runs_of_equal_length():
         assert {row["condition"] for row in shipped.rows} == set(conditions)
         ran, settings = {row["condition"]: row["history"][-1]["iteration"] for row in shipped.rows}, shipped.settings
         assert settings["iterations"] == study.answer.iterations
-        of = {label: settings["iterations"] or one.build().meta_iterations
-              for label, one in conditions.items()}  # fmt: skip
+        of = {label: settings["iterations"] or one.build().meta_iterations for label, one in conditions.items()}
         assert ran == of
         by_condition = {c: sorted(r["seed"] for r in shipped.rows if r["condition"] == c) for c in conditions}
         assert len({tuple(seeds) for seeds in by_condition.values()}) == 1, "the same seeds on both sides"
