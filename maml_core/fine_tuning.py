@@ -1,5 +1,6 @@
 """What to take home: theta adapted to a task of your own as an ordinary module, and theta on disk as a state dict."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,31 @@ def fine_tune(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int
 
 
 def _set_running_statistics(module: nn.Module, x: Tensor) -> None:
-    """Make batch norm's running statistics those of the batch x, by one forward without momentum."""
+    """Make batch norm's running statistics those of the batch x, by one forward without momentum.
+
+    torch keeps the unbiased variance, n / (n - 1) times the one that it normalizes by, which a support set of five points
+    would show: here it is the latter, so that the support set gets the outputs that it got in adaptation.
+    """
     norms: list[Any] = [part for part in module.modules() if getattr(part, "track_running_stats", False)]
-    momenta = [norm.momentum for norm in norms]
+    momenta, counts = [norm.momentum for norm in norms], [0] * len(norms)
+
+    def count(i: int) -> Callable[..., None]:
+        def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            counts[i] = inputs[0].numel() // inputs[0].shape[1]  # values of a channel
+
+        return hook
+
+    hooks = [norm.register_forward_pre_hook(count(i)) for i, norm in enumerate(norms)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain average of all batches, here of one
         norm.train()
     if norms:
         module(x)
-    for norm, momentum in zip(norms, momenta):
+    for norm, momentum, hook, n in zip(norms, momenta, hooks, counts):
+        hook.remove()
         norm.momentum = momentum
+        norm.running_var *= (n - 1) / n if n else 1  # 0 where the forward does not call it
 
 
 def save_weights(network: Network, theta: Weights, path: Path | str) -> None:

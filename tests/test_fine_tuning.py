@@ -95,20 +95,22 @@ def test_every_variant_fine_tunes(variant):
 
 
 def test_running_statistics_become_the_support_sets():
-    """Its mean and unbiased variance at the adapted weights; the outputs are then normalized by them, one by one."""
+    """Its mean and variance at the adapted weights, by which each point is then normalized alone, as it was together."""
     learner = learner_of(seeded_module(ConvNet), batch_norm="batch")
     task = classes((1, 6, 6), tasks=1)
     x, y = task.support_x[0], task.support_y[0]
     tuned = fine_tune(learner, learner.network.init(seeded(0)), x, y)
     h = tuned.conv(x)
     torch.testing.assert_close(tuned.norm.running_mean, h.mean((0, 2, 3)), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(tuned.norm.running_var, h.var((0, 2, 3), correction=1), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(tuned.norm.running_var, h.var((0, 2, 3), correction=0), rtol=1e-10, atol=1e-12)
     assert tuned.norm.momentum == 0.1 and not tuned.norm.training
     torch.testing.assert_close(tuned(x[:1]), tuned(x)[:1], rtol=1e-10, atol=1e-12)
     ConvNet().double().load_state_dict(tuned.state_dict(), strict=True)
     phi = adapt(learner, learner.network.init(seeded(0)), x[None], y[None])
-    tuned.norm.train()  # normalized by the batch, as in the inner loop
-    torch.testing.assert_close(tuned(x), learner.network.forward(phi, x[None])[0], rtol=1e-10, atol=1e-12)
+    in_the_inner_loop = learner.network.forward(phi, x[None])[0]
+    torch.testing.assert_close(tuned(x), in_the_inner_loop, rtol=1e-10, atol=1e-12)
+    tuned.norm.train()
+    torch.testing.assert_close(tuned(x), in_the_inner_loop, rtol=1e-10, atol=1e-12)
 
 
 def test_fine_tuning_a_function_of_weights_is_refused():

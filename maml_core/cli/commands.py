@@ -50,7 +50,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"--tasks must be at least 2 for an interval, not {options.tasks}.")
     characters = _load_data_or_glyphs(recipe, options.data or "auto", options)
     theta = {name: w.to(options.device) for name, w in theta.items()}
-    result = measure(recipe, theta, characters, options.seed or 0, options.tasks, options.part)
+    result = measure(recipe, theta, characters, options.seed or 0, options.tasks, options.part, options.queries)
     result["iterations"] = iteration
     print(checkpoints.as_json(result) if options.json else _as_text(recipe, result))
 
@@ -154,6 +154,8 @@ def _as_text(recipe: Recipe, result: dict[str, Any]) -> str:
 def _apply_changes(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     """The recipe with the changes from the command line."""
     given = {f.name: getattr(options, f.name, None) for f in fields(Recipe) if f.name != "name"}
+    if recipe.test_queries == recipe.shots:  # K, which may change
+        given["test_queries"] = options.shots
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 

@@ -167,10 +167,11 @@ def test_train_and_evaluate_end_to_end(tree, tmp_path, monkeypatch, capsys):
     assert "on mini-imagenet into" in capsys.readouterr().out
     assert checkpoints.load(out / "weights.pt")["data"] == "mini-imagenet"
     judge = ["evaluate", "mini-imagenet-5way-1shot", "--weights", str(out / "weights.pt"), "--tasks", "2", "--json"]
-    assert cli.main(judge) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["data"] == "mini-imagenet" and result["queries"] == 1 and result["steps"] == 10
-    assert 0 <= result["accuracy"] <= 1
+    for more, queries in ([], 1), (["--queries", "4"], 4), (["--shots", "2"], 2), (["--shots", "2", "--queries", "3"], 3):
+        assert cli.main([*judge, *more]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert result["data"] == "mini-imagenet" and result["queries"] == queries and result["steps"] == 10
+        assert 0 <= result["accuracy"] <= 1
 
 
 def refused(arguments: list[str], capsys) -> str:
