@@ -46,14 +46,17 @@ def halved(alpha: float, steps: int) -> list[float]:
 
 def evaluate_policy(
     policy: Policy, theta: Weights, alpha: float, seed: int = 0, steps: int = STEPS, goals: int = TEST_GOALS,
-    trajectories: int = TEST_TRAJECTORIES,
+    trajectories: int = TEST_TRAJECTORIES, reward: str = "squared distance",
 ) -> Scores:  # fmt: skip
-    """Adapt to new goals. The seed determines goals and noise, so that policies are compared on the same ones."""
+    """Adapt to new goals. The seed determines goals and noise, so that policies are compared on the same ones.
+
+    reward: what the policy adapts to and is judged by (`navigation.REWARDS`)
+    """
     at_least(2, goals=goals, trajectories=trajectories)
     generator = seeded_generator(seed, next(iter(theta.values())).device)
     places = draw_goals(goals, generator)
     noises = [draw_noise(goals, trajectories, generator) for _ in range(steps + 1)]
-    seen, _ = adapt(policy, stack(policy, theta, goals), places, noises, halved(alpha, steps))
+    seen, _ = adapt(policy, stack(policy, theta, goals), places, noises, halved(alpha, steps), reward)
     returns = torch.stack([trajectories.returns().mean(1) for trajectories in seen])
     distances = torch.stack([final_distances(trajectories, places).mean(1) for trajectories in seen])
     return Scores(returns.cpu(), distances.cpu())

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ..networks import Weights
-from ..util.checks import at_least
+from ..util.checks import at_least, one_of
 from .policy import Policy
 
 HORIZON = 100
 MAX_VELOCITY = 0.1  # per step and axis; that of an action of 1, as in rllab's normalized environment
 GOAL_RADIUS = 0.01
+REWARDS = ("squared distance", "distance")  # minus that to the goal: the paper's text, and its code
 SIDE = 0.5  # half the side of the unit square of goals, centred at the origin, where the robot starts
 
 
@@ -54,13 +55,15 @@ def draw_noise(tasks: int, trajectories: int, generator: torch.Generator, horizo
 
 
 @torch.no_grad()
-def roll_out(policy: Policy, weights: Weights, goals: Tensor, noise: Tensor) -> Trajectories:
+def roll_out(
+    policy: Policy, weights: Weights, goals: Tensor, noise: Tensor, reward: str = "squared distance"
+) -> Trajectories:
     """Roll out every task's policy: weights shared or [T, ...], goals [T, 2], noise [T, B, H, 2].
 
-    The reward is the negative squared distance to the goal after the step. Once within GOAL_RADIUS of the goal, a robot
-    stops.
+    The reward is minus the squared distance to the goal after the step, or minus the distance (`REWARDS`). Once within
+    GOAL_RADIUS of the goal, a robot stops.
     """
-    return with_goals(*wander(policy, weights, noise), goals)
+    return with_goals(*wander(policy, weights, noise), goals, reward)
 
 
 @torch.no_grad()
@@ -74,18 +77,20 @@ def wander(policy: Policy, weights: Weights, noise: Tensor) -> tuple[Tensor, Ten
     return torch.stack(positions, 2), torch.stack(actions, 2)
 
 
-def with_goals(positions: Tensor, actions: Tensor, goals: Tensor) -> Trajectories:
+def with_goals(positions: Tensor, actions: Tensor, goals: Tensor, reward: str = "squared distance") -> Trajectories:
     """What robots that wander so do with goals [T, 2]: the rewards that they see, and where they stop.
 
     Their actions after that, which nothing uses, are those of a robot that goes on.
     """
+    one_of(REWARDS, reward=reward)
     squared = (positions[:, :, 1:] - goals[:, None, None]).square().sum(-1)
     going_on = (squared >= GOAL_RADIUS**2).to(squared).cumprod(-1)
     alive = torch.cat([torch.ones_like(going_on[..., :1]), going_on[..., :-1]], -1)
     last = alive.sum(-1, keepdim=True).long()  # the index of a robot's last position
     steps = torch.arange(positions.shape[2], device=last.device).minimum(last)
     places = positions.gather(2, steps[..., None].expand_as(positions))
-    return Trajectories(places[:, :, :-1], actions, -squared * alive, alive, places[:, :, -1])
+    rewards = -(squared if reward == "squared distance" else squared.sqrt()) * alive
+    return Trajectories(places[:, :, :-1], actions, rewards, alive, places[:, :, -1])
 
 
 def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:
@@ -93,8 +98,10 @@ def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:
     return (trajectories.ends - goals[:, None]).norm(dim=-1)
 
 
-def best_returns(goals: Tensor, horizon: int = HORIZON) -> Tensor:
+def best_returns(goals: Tensor, horizon: int = HORIZON, reward: str = "squared distance") -> Tensor:
     """The return of a robot that knows the goal and moves there at full speed, [T, 2] -> [T]."""
+    one_of(REWARDS, reward=reward)
     covered = MAX_VELOCITY * torch.arange(1, horizon + 1, device=goals.device)
     remaining = (goals.abs()[:, None] - covered[:, None]).clamp(min=0)
-    return -(remaining**2).sum((1, 2))
+    squared = (remaining**2).sum(-1)
+    return -(squared if reward == "squared distance" else squared.sqrt()).sum(-1)

@@ -62,14 +62,19 @@ def policy_step(policy: Policy, phi: Weights, batch: Batch, alpha: float, first_
 
 
 def adapt(
-    policy: Policy, phi: Weights, goals: Tensor, noises: Sequence[Tensor], alphas: Sequence[float]
+    policy: Policy,
+    phi: Weights,
+    goals: Tensor,
+    noises: Sequence[Tensor],
+    alphas: Sequence[float],
+    reward: str = "squared distance",
 ) -> tuple[list[Trajectories], Weights]:
     """Alternate rollouts and inner steps (lines 5 to 8): the trajectories before and after each step, and the last phi.
 
-    noises: [T, B, H, 2] each, one more than there are steps; alphas: the size of each step.
+    noises: [T, B, H, 2] each, one more than there are steps; alphas: the size of each step; reward: as in `roll_out`.
     """
-    seen = [roll_out(policy, phi, goals, noises[0])]
+    seen = [roll_out(policy, phi, goals, noises[0], reward)]
     for noise, alpha in zip(noises[1:], alphas, strict=True):
         phi = policy_step(policy, phi, as_batch(seen[-1]), alpha)
-        seen.append(roll_out(policy, phi, goals, noise))
+        seen.append(roll_out(policy, phi, goals, noise, reward))
     return seen, phi

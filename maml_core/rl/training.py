@@ -13,10 +13,10 @@ from ..maml import stack
 from ..networks import Weights
 from ..training import checkpoints
 from ..util.atomic_files import check_writable
-from ..util.checks import at_least, positive
+from ..util.checks import at_least, one_of, positive
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
-from .navigation import Trajectories, draw_goals, draw_noise, final_distances
+from .navigation import REWARDS, Trajectories, draw_goals, draw_noise, final_distances
 from .policy import Policy, navigation_policy
 from .reinforce import adapt, as_batch
 from .trpo import Objective, Report, trpo_step
@@ -35,6 +35,7 @@ class PolicyRecipe:
     meta_batch:       T, goals per meta-iteration
     meta_iterations:  length of training: 100 in the authors' script, "up to 500" in the paper
     first_order:      treat the inner gradient as a constant
+    reward:           minus the "squared distance" to the goal, as in the paper's text, or the "distance", as in its code
     """
 
     name: str
@@ -44,9 +45,11 @@ class PolicyRecipe:
     meta_batch: int = 20
     meta_iterations: int = 100
     first_order: bool = False
+    reward: str = "squared distance"
 
     def __post_init__(self) -> None:
         positive(alpha=self.alpha)
+        one_of(REWARDS, reward=self.reward)
         at_least(0, inner_steps=self.inner_steps)
         at_least(1, meta_batch=self.meta_batch, meta_iterations=self.meta_iterations)
         at_least(2, trajectories=self.trajectories)
@@ -58,6 +61,7 @@ POLICIES = {
         PolicyRecipe("maml"),
         PolicyRecipe("pretrained", inner_steps=0),
         PolicyRecipe("first-order", first_order=True),
+        PolicyRecipe("maml-distance", reward="distance"),
     )
 }
 
@@ -69,7 +73,7 @@ def sample(
     tasks, steps = recipe.meta_batch, recipe.inner_steps
     goals = draw_goals(tasks, generator)
     noises = [draw_noise(tasks, recipe.trajectories, generator) for _ in range(steps + 1)]
-    return adapt(policy, stack(policy, theta, tasks), goals, noises, [recipe.alpha] * steps)[0], goals
+    return adapt(policy, stack(policy, theta, tasks), goals, noises, [recipe.alpha] * steps, recipe.reward)[0], goals
 
 
 def meta_iteration(
@@ -112,7 +116,7 @@ def train_policy(
               "torch": str(torch.__version__), "wall_seconds": 0.0, "history": []} | (metadata or {})  # fmt: skip
     if path.exists():
         saved = checkpoints.load(path)
-        if (saved["recipe"], saved.get("seed")) != (record["recipe"], seed):
+        if (PolicyRecipe(**saved["recipe"]), saved.get("seed")) != (recipe, seed):
             raise ValueError(f"{path} belongs to another recipe or seed: choose another --out, or move it away.")
         if saved["iteration"] > iterations:
             raise ValueError(

@@ -1,6 +1,6 @@
 """The 2-D navigation study: train policies, evaluate them on new goals, and publish them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from ..evaluation import mean_and_ci95
 from ..networks import Weights
 from ..results.shipped import NOT_WRITABLE, POLICY_FOLDER
 from ..rl.evaluation import ALPHAS, TEST_GOALS, TEST_TRAJECTORIES, evaluate_policy, tuned_alpha
-from ..rl.navigation import best_returns, draw_goals
+from ..rl.navigation import REWARDS, best_returns, draw_goals
 from ..rl.policy import navigation_policy
 from ..rl.training import FILE, POLICIES, PolicyRecipe, train_policy
 from ..training import checkpoints
@@ -18,19 +18,21 @@ from ..util.seeding import seeded_generator
 from .study import Findings, StudyContext
 
 CONDITIONS = {"MAML": "maml", "first-order MAML": "first-order", "pretrained": "pretrained", "random": None}
+AS_IN_CODE = {"MAML": "maml-distance"}
 TEST_SEED, TUNING_SEED = 1_000, 1_001
 
 
-def navigation_study(context: StudyContext) -> Findings:
+def navigation_study(context: StudyContext, conditions: Mapping[str, str | None] = CONDITIONS) -> Findings:
     """Train every condition with every seed, for a fifth of the meta-iterations and for all, and evaluate the policies.
 
+    conditions: {how to call it: one of POLICIES, or None for a random policy}; all of them with one reward
     There is a row per policy and step size; "trainings" has the training runs with their learning curves.
     """
     iterations = PolicyRecipe("any").meta_iterations if context.iterations is None else context.iterations
     at_least(1, iterations=iterations)
     stages = sorted({max(1, iterations // 5), iterations})
     rows, trainings = [], []
-    for condition, name in CONDITIONS.items():
+    for condition, name in conditions.items():
         for stage in stages if name else (0,):
             for seed in context.seeds:
                 context.log(f"{condition}, {stage} meta-iterations, seed {seed}")
@@ -45,13 +47,14 @@ def navigation_study(context: StudyContext) -> Findings:
                     trainings.append(about | _summary(run))
                 rows += (about | row for row in evaluate_by_alpha(theta, name))
     goals = draw_goals(TEST_GOALS, seeded_generator(TEST_SEED))
-    best, best_ci95 = mean_and_ci95(best_returns(goals))
-    settings = {"iterations": iterations, "goals": TEST_GOALS, "trajectories": TEST_TRAJECTORIES}
+    (reward,) = {POLICIES[name].reward for name in conditions.values() if name}
+    best, best_ci95 = mean_and_ci95(best_returns(goals, reward=reward))
+    settings = {"iterations": iterations, "goals": TEST_GOALS, "trajectories": TEST_TRAJECTORIES, "reward": reward}
     return Findings(rows, settings, {"best": round(best, 4), "best_ci95": round(best_ci95, 4), "trainings": trainings})
 
 
 def evaluate_by_alpha(theta: Weights, name: str | None) -> Iterator[dict[str, Any]]:
-    """Evaluate a policy on the test goals, by step size (first-order MAML only with its own).
+    """Evaluate a policy on the test goals, by step size (variants of MAML only with their own).
 
     The row to report is `chosen`: for a policy trained to adapt, with the alpha of training; for any other, with the best
     alpha on separate goals.
@@ -60,8 +63,9 @@ def evaluate_by_alpha(theta: Weights, name: str | None) -> Iterator[dict[str, An
     adapts = recipe is not None and recipe.inner_steps > 0
     chosen = recipe.alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
     std = round(theta["log_std"].exp().mean().item(), 4)
-    for alpha in (chosen,) if adapts and recipe.first_order else ALPHAS:
-        result = evaluate_policy(policy, theta, alpha, TEST_SEED).summary()
+    reward = recipe.reward if recipe else REWARDS[0]
+    for alpha in (chosen,) if adapts and name != "maml" else ALPHAS:
+        result = evaluate_policy(policy, theta, alpha, TEST_SEED, reward=reward).summary()
         yield {"alpha": alpha, "chosen": alpha == chosen, "std": std} | result
 
 

@@ -3,6 +3,7 @@
 `python -m maml_core study NAME` runs one and writes its results as JSON, which chapters and figures are made from.
 """
 
+from functools import partial
 from typing import Any
 
 from ..learners.adapting import CHOICES as ADAPTING
@@ -11,7 +12,7 @@ from .families_cost import families_cost
 from .measurements import alpha_at_test, error_against_steps, query_batches, seen_and_new
 from .multitask import multi_task
 from .multitask_training import METHODS
-from .navigation import navigation_study
+from .navigation import AS_IN_CODE, navigation_study
 from .study import Study
 from .trainings import Condition, Protocol, Trainings
 
@@ -113,4 +114,6 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
           ships=METHODS),
     Study("navigation", "2-D navigation: how does the return rise with policy gradient steps on a new goal?",
           navigation_study, trains=True),
+    Study("navigation-distance", "2-D navigation with the reward of the paper's code: does MAML reach the paper's Table 4?",
+          partial(navigation_study, conditions=AS_IN_CODE), trains=True),
 )}  # fmt: skip

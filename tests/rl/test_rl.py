@@ -78,9 +78,13 @@ def test_an_episode_ends_within_a_hundredth_of_the_goal():
     torch.testing.assert_close(seen.ends[:, 0], torch.tensor([[0.2, 0.0], [0.5, 0.0]]))
 
 
-def test_rollouts_match_a_plain_loop(theta, goals, noises):
+REWARDS = {"squared distance": lambda squared: -squared, "distance": lambda squared: -(squared**0.5)}
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+def test_rollouts_match_a_plain_loop(theta, goals, noises, reward):
     phi = {name: w + 0.1 * torch.arange(T, dtype=w.dtype).view(T, *[1] * w.dim()) for name, w in theta.items()}
-    seen = roll_out(SMALL, phi, goals, noises[0])
+    seen = roll_out(SMALL, phi, goals, noises[0], reward)
     for i in range(T):
         for b in range(B):
             position, total = torch.zeros(2, dtype=torch.float64), 0.0
@@ -91,18 +95,19 @@ def test_rollouts_match_a_plain_loop(theta, goals, noises):
                 action = mean + phi["log_std"][i].exp() * noises[0][i, b, t]
                 torch.testing.assert_close(seen.actions[i, b, t], action)
                 position = position + (0.1 * action).clamp(-0.1, 0.1)
-                total -= ((position - goals[i]) ** 2).sum().item()
+                total += REWARDS[reward](((position - goals[i]) ** 2).sum()).item()
             torch.testing.assert_close(seen.ends[i, b], position)
             assert seen.returns()[i, b].item() == pytest.approx(total)
 
 
-def test_robots_stop_where_a_step_by_step_loop_stops_them(generator):
+@pytest.mark.parametrize("reward", REWARDS)
+def test_robots_stop_where_a_step_by_step_loop_stops_them(generator, reward):
     """Some robots of the first two tasks stop at their goal; those of the third never do."""
     network = policy.navigation_policy()
     theta = to_double(network.init(generator))
     goals = torch.tensor([[0.0, 0.11], [-0.05, 0.02], [9.0, 9.0]]).double()
     noise = draw_noise(T, 40, generator).double()
-    seen = roll_out(network, theta, goals, noise)
+    seen = roll_out(network, theta, goals, noise, reward)
     assert not seen.alive[0].all() and not seen.alive[1].all() and seen.alive[2].all()
     position, alive = torch.zeros_like(noise[:, :, 0]), torch.ones_like(noise[:, :, 0, 0])
     for t in range(noise.shape[2]):
@@ -113,7 +118,7 @@ def test_robots_stop_where_a_step_by_step_loop_stops_them(generator):
         torch.testing.assert_close(seen.actions[:, :, t] * alive[..., None], action * alive[..., None])
         position = position + alive[..., None] * (MAX_VELOCITY * action).clamp(-MAX_VELOCITY, MAX_VELOCITY)
         squared = ((position - goals[:, None]) ** 2).sum(-1)
-        torch.testing.assert_close(seen.rewards[:, :, t], -squared * alive)
+        torch.testing.assert_close(seen.rewards[:, :, t], REWARDS[reward](squared) * alive)
         alive = alive * (squared >= GOAL_RADIUS**2)
     torch.testing.assert_close(seen.ends, position)
 
@@ -129,6 +134,8 @@ def test_the_best_return_is_an_upper_bound():
     assert navigation.best_returns(goals).tolist() == pytest.approx([by_hand, 0.0])
     seen = roll_out(always((1.0, -0.4)), NO_NOISE, goals[:1], torch.zeros(1, 1, 100, 2))
     assert seen.returns().item() < by_hand
+    by_hand = -sum(math.hypot(0.5 - 0.1 * t, max(0.2 - 0.1 * t, 0)) for t in range(1, 6))
+    assert navigation.best_returns(goals, reward="distance").tolist() == pytest.approx([by_hand, 0.0])
 
 
 # The policy.
@@ -353,6 +360,7 @@ def test_an_interrupted_run_ends_the_same(tmp_path):
         ({"meta_batch": 0}, "meta_batch must be at least 1"),
         ({"trajectories": 1}, "trajectories must be at least 2"),
         ({"meta_iterations": 0}, "meta_iterations must be at least 1"),
+        ({"reward": "sparse"}, "reward"),
     ],
 )
 def test_invalid_settings_are_refused(changes, sentence):
@@ -397,7 +405,7 @@ def test_the_study_runs_end_to_end(tmp_path, monkeypatch, capsys):
     for name in POLICIES:
         monkeypatch.setitem(POLICIES, name, replace(POLICIES[name], meta_batch=2, trajectories=2))
     small = {"goals": 3, "trajectories": 2}
-    monkeypatch.setattr(study, "evaluate_policy", lambda *arguments: evaluation.evaluate_policy(*arguments, **small))
+    monkeypatch.setattr(study, "evaluate_policy", lambda *given, **how: evaluation.evaluate_policy(*given, **how, **small))
     monkeypatch.setattr(study, "tuned_alpha", lambda *arguments: 0.4)
     monkeypatch.setattr(study, "ALPHAS", (0.1, 0.4))
     for module in (shipped, study):
@@ -407,9 +415,14 @@ def test_the_study_runs_end_to_end(tmp_path, monkeypatch, capsys):
     assert cli.main(["study", "navigation", *arguments]) == 0
     found = json.loads(results.read_text())
     assert found["study"] == "navigation" and len(found["rows"]) == 2 * 5 + 2
-    assert [row["iteration"] for row in found["extra"]["trainings"]] == [1, 2] * len(POLICIES)
+    assert [row["iteration"] for row in found["extra"]["trainings"]] == [1, 2] * 3
     chosen = [(row["condition"], row["alpha"]) for row in found["rows"] if row["chosen"]]
     assert chosen == [("MAML", 0.1)] * 2 + [("first-order MAML", 0.1)] * 2 + [("pretrained", 0.4)] * 2 + [("random", 0.4)]
+    best = found["extra"]["best"]
+    assert cli.main(["study", "navigation-distance", *arguments]) == 0
+    found = json.loads(results.read_text())
+    assert [(row["condition"], row["alpha"]) for row in found["rows"]] == [("MAML", 0.1)] * 2
+    assert found["settings"]["reward"] == "distance" and found["extra"]["best"] < best
     assert cli.main(["publish", str(out / "navigation-maml,iterations=2,seed=4")]) == 0
     assert "maml on 2-D navigation" in capsys.readouterr().out
     theta, record = shipped.load_policy("maml-2")
