@@ -146,7 +146,7 @@ def first_order_is_flat_and_overlaps() -> bool:
 
 def batch_norm_decides() -> bool:
     seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches").rows}
-    return seen["query batch", 1] > seen["query batch", 15] > seen["support", 15] + 0.01
+    return seen["query batch", 1] > seen["query batch", 15] > seen["support", 1] + 0.01
 
 
 def last_block_is_ahead() -> bool:
@@ -158,7 +158,8 @@ def last_block_is_ahead() -> bool:
 def only_the_fourth_moves() -> bool:
     theta, _ = load_study_weights("what-adapts", "everything")
     *first, fourth = (theta[f"alpha.conv{layer}"].item() for layer in (1, 2, 3, 4))
-    return max(abs(alpha) for alpha in first) < 0.1 and fourth > 1
+    head = [theta[f"alpha.{name}"].item() for name in ("w5", "b5")]
+    return max(abs(alpha) for alpha in first) < 0.1 and fourth > 1.5 and max(abs(alpha - 1) for alpha in head) < 0.15
 
 
 def pretraining_keeps_up() -> bool:
@@ -192,9 +193,11 @@ def rotations_make_no_difference() -> bool:
     return abs(first["accuracy"] - second["accuracy"]) < first["ci95"] + second["ci95"]
 
 
-def turned_ones_are_easier() -> bool:
-    turned, upright = (study_accuracies("rotations", protocol=f"{how} characters") for how in ("turned", "upright"))
-    return all(turned[condition] > upright[condition] for condition in turned)
+def turned_ones_look_easier() -> bool:
+    turned, upright = ([row["judged"][f"{how} characters"] for row in load_study("rotations").rows]
+                       for how in ("turned", "upright"))  # fmt: skip
+    gaps = [(a["accuracy"] - b["accuracy"], a["ci95"] + b["ci95"]) for a, b in zip(turned, upright)]
+    return all(0.0075 < gap < 0.0125 and gap < chance for gap, chance in gaps)
 
 
 def alpha_of_training_is_best() -> bool:
@@ -240,6 +243,18 @@ def maml_catches_up() -> bool:
     return all(abs(a[key] - b[key]) < a["ci95"] + b["ci95"] for a, b, key in pairs)
 
 
+def prototypes_stay_ahead_on_15_queries() -> bool:
+    rows = {row["condition"]: row["judged"]["15 queries"] for row in load_study("families-5way").rows}
+    maml, prototypes = rows["MAML"], rows["prototypes"]
+    return prototypes["accuracy"] - prototypes["ci95"] > maml["accuracy"] + maml["ci95"]
+
+
+def rounded_gradients_point_downhill() -> bool:
+    """An error of less than the gradient's length leaves a positive cosine with it."""
+    errors = load_gpu_check()["gradients: omniglot-20way-1shot"]
+    return 0.5 < errors["tf32"] < errors["bf16"] < 1 and errors["bf16"] > 0.9
+
+
 def shift(axis: str, value: float) -> dict[str, float]:
     """{learner: accuracy} when the test differs from training in this way."""
     rows = load_study("families-shift").rows
@@ -250,7 +265,9 @@ def shift(axis: str, value: float) -> dict[str, float]:
 def shots_help_and_turning_hurts() -> bool:
     one, ten, upright, turned = shift("shots", 1), shift("shots", 10), shift("turned", 0), shift("turned", 45)
     lost = {name: upright[name] - turned[name] for name in one}
-    return len(one) == 4 and all(one[name] < ten[name] for name in one) and 0 < lost["MAML"] == min(lost.values())
+    chance = 2 * 1.96 * (0.01 * 0.99 / 5 / 600) ** 0.5  # of two accuracies of 99%, each on 3,000 pictures
+    all_gain = len(one) == 4 and all(one[name] < ten[name] for name in one)
+    return all_gain and 0 < lost["MAML"] == min(lost.values()) < chance
 
 
 def only_comparing_has_more_answers() -> bool:
@@ -309,7 +326,13 @@ def modules_run_on_a_gpu() -> bool:
     )
 
 
-def either_remedy_is_better_than_neither() -> bool:
+def seeds_differ_by_more_than_remedies() -> bool:
+    rows = {row["condition"]: row["judged"]["paper"]["accuracy"] for row in load_study("overfitting").rows}
+    without = seeds("20-way 1-shot, without jitter")
+    return max(without) - min(without) > max(rows.values()) - rows["neither"]
+
+
+def either_remedy_is_ahead_of_neither() -> bool:
     rows = {row["condition"]: row for row in load_study("overfitting").rows}
     neither = rows.pop("neither")["judged"]["paper"]
     test = {name: row["judged"]["paper"] for name, row in rows.items()}
@@ -374,7 +397,8 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         "though the two intervals overlap. More training is not what is missing",
         first_order_is_flat_and_overlaps,
     ),
-    ("docs/results.md", "Either remedy alone is clearly better than neither", either_remedy_is_better_than_neither),
+    ("docs/results.md", "either remedy alone is ahead of neither", either_remedy_is_ahead_of_neither),
+    ("docs/results.md", "Seeds of the fast recipe differ by more", seeds_differ_by_more_than_remedies),
     ("docs/results.md", "Equally long, it is level with MAML", first_order_keeps_up),
     ("docs/speed.md", "A processor without AVX-512 keeps the order", without_avx512_the_order_is_the_same),
     ("docs/results.md", "It does not overfit; it has not learned its training tasks", learning_is_missing_at_20_ways),
@@ -395,7 +419,11 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("docs/results.md", "Shorter steps learn faster, and more so at 20 ways", the_mean_is_faster),
     ("docs/results.md", "At 5 ways the sum has caught up after 8,000", the_sum_catches_up),
     ("docs/results.md", "makes no difference that 600 tasks could show", rotations_make_no_difference),
-    ("docs/results.md", "turned characters are easier to tell apart at test", turned_ones_are_easier),
+    (
+        "docs/results.md",
+        "look easier at test, by about a point in both runs, though the intervals",
+        turned_ones_look_easier,
+    ),
     ("docs/results.md", "Accuracy peaks at the alpha of training", alpha_of_training_is_best),
     ("docs/results.md", "We do not find the paper's gap between the two", pretraining_keeps_up),
     ("docs/results.md", "The best alpha falls with the policy's standard deviation", best_alpha_falls),
@@ -406,7 +434,15 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("docs/results.md", "Comparing learns sooner", comparing_learns_sooner),
     ("docs/results.md", "But at 5 ways MAML catches up", maml_catches_up),
     ("docs/results.md", "prototypes trained on five ways can tell twenty classes apart", only_comparing_has_more_answers),
-    ("docs/results.md", "All gain from more shots, and all lose accuracy on classes turned", shots_help_and_turning_hurts),
+    (
+        "docs/results.md",
+        "All gain from more shots. On classes turned by 45 degrees they lose",
+        shots_help_and_turning_hurts,
+    ),
+    ("docs/results.md", "prototypes are still ahead", prototypes_stay_ahead_on_15_queries),
+    ("docs/results.md", "the head's stay near 1", only_the_fourth_moves),
+    ("docs/speed.md", "at 20 ways by more than half of their length", rounded_gradients_point_downhill),
+    ("docs/results.md", "the first meta-gradients are off by almost their own length", rounded_gradients_point_downhill),
     ("docs/results.md", "Both seeds agree on four groups", four_groups),
     ("docs/results.md", "the second order is ahead of the first", second_order_is_ahead),
     ("docs/results.md", "Memory need not grow with the inner steps", memory_stays),

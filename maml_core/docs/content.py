@@ -17,10 +17,11 @@ from ..results.comparisons import (
     variants_table,
 )  # fmt: skip
 from ..results.shipped import BENCHMARK, SHIPPED, load_benchmark, load_cpu_record, load_gpu_check
-from ..results.tables import accuracy_table, as_cell, error_table, literature_table, percent
+from ..results.tables import ONE_THETA, accuracy_table, as_cell, error_table, literature_table, percent
 from ..studies.multitask_training import TO_THE_MEAN
 from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, flat, minutes, reported, standing, verdict
 from .studies import (
+    after_ten_steps,
     at_alpha,
     average_return,
     batch_norm,
@@ -39,6 +40,7 @@ from .studies import (
     prototypes_time,
     readers_20way,
     regressors,
+    remedies_ahead,
     study_accuracy,
     zero_error,
 )
@@ -113,8 +115,8 @@ CONTENT: dict[str, Callable[[], str]] = {
     "best-5way-standing": partial(standing, "omniglot-5way-1shot-best"),
     "batch-norm-one": partial(batch_norm, ("query batch", 1)),
     "batch-norm-fifteen": partial(batch_norm, ("query batch", 15)),
-    "batch-norm-alone": partial(batch_norm, ("support", 15)),
-    "batch-norm-difference": partial(batch_norm, ("query batch", 1), ("support", 15)),
+    "batch-norm-alone": partial(batch_norm, ("support", 1)),
+    "batch-norm-difference": partial(batch_norm, ("query batch", 1), ("support", 1)),
     **{f"loss-scale-{ways}way-{name}": partial(study_accuracy, f"loss-scale-{ways}way", condition)
        for ways in (5, 20) for name, condition in (("mean", "mean"), ("sum", "sum / K"))},
     "loss-scale-20way-ahead-first": partial(mean_ahead, min),
@@ -141,6 +143,7 @@ CONTENT: dict[str, Callable[[], str]] = {
        for what in ("everything", "body", "head", "last block")},
     "adapts-length": partial(length, "what-adapts"),
     "last-block-time": last_block_time,
+    "remedies-ahead": remedies_ahead,
     "families-5way-length": partial(length, "families-5way"),
     "families-20way-length": partial(length, "families-20way"),
     "families-20way-maml": partial(study_accuracy, "families-20way", "MAML"),
@@ -157,4 +160,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "regressors-one": partial(generations, 1),
     "regressors-many": partial(generations, 25),
     "zero-error": zero_error,
+    "one-theta-lost": partial(after_ten_steps, ONE_THETA, "lost"),
+    "one-theta-median": partial(after_ten_steps, ONE_THETA, "median"),
+    "own-theta-median": partial(after_ten_steps, "MAML", "median"),
 }  # fmt: skip

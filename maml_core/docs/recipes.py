@@ -48,7 +48,7 @@ def standing(recipe: str) -> str:
     if not is_shipped(recipe):
         return "has not been trained yet"
     row, best = row_of(recipe), load_shipped(recipe)[1].best_iteration
-    rising = best == row.iterations < row.of and RECIPES[recipe].schedule == "constant"
+    rising = best == row.iterations < row.of and not row.flat_for and RECIPES[recipe].schedule == "constant"
     still = ", with its validation accuracy still rising" if rising else ""
     return f"reaches {accuracy(recipe)} after {run_of(row)} meta-iterations, {verdict(recipe)}{still}"
 

@@ -117,6 +117,13 @@ def lost_by_turning() -> str:
     return f"{min(lost):.1f} to {max(lost):.1f}"
 
 
+def remedies_ahead() -> str:
+    """Percentage points at test by which turned classes alone, and jitter alone, are ahead of neither."""
+    test = {row["condition"]: row["judged"]["paper"]["accuracy"] for row in load_study("overfitting").rows}
+    alone = ("turned characters as classes", "jitter")
+    return listed(f"{100 * (test[remedy] - test['neither']):.1f}" for remedy in alone)
+
+
 def lost_on_new() -> str:
     """Percentage points by which MAML's 20-way recipes, paper and mean, are at most better on training characters."""
     mean = {(row["recipe"], row["characters"]): row["mean"] for row in load_study("seen-and-new").rows}
@@ -134,6 +141,13 @@ def regressors(condition: str) -> str:
     """Error of the average of 500 regressors after ten steps on five points, for both seeds."""
     rows = {(r["method"], r["seed"], r["shots"], r["steps"]): r["mean"] for r in load_study("multi-task").rows}
     return listed(f"{rows[condition, seed, 5, 10]:.2f}" for seed in SEEDS)
+
+
+def after_ten_steps(method: str, key: str) -> str:
+    """How many of 600 waves are "lost" after ten steps on five points, or their "median" error."""
+    rows = load_study("error-against-steps").rows
+    (row,) = (row for row in rows if (row["method"], row["shots"], row["steps"]) == (method, 5, 10))
+    return f"{row[key]}" if key == "lost" else f"{row[key]:.2f}"
 
 
 def generations(size: int) -> str:

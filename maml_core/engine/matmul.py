@@ -3,7 +3,7 @@
 On a CPU, torch can compute float32 products with MKL or oneDNN. It defaults to MKL, which is slow on processors that are
 not Intel's; `torch.set_float32_matmul_precision("medium")` lets it use oneDNN. That setting also permits bfloat16: on
 processors with AMX, oneDNN then rounds the factors, and on all others it still computes in float32. So neither the vendor
-nor the name of the setting tells which backend is right. A benchmark of a few milliseconds does:
+nor the name of the setting tells which backend is right. A benchmark of a tenth of a second does:
 
     speed   of one thread, on products of the shapes in a meta-iteration of 5-way 1-shot
     error   against float64: a backend is used for float32 only if it is as accurate as float32

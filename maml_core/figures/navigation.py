@@ -80,7 +80,7 @@ def navigation() -> "Figure":
 
     figure, axes = plt.subplots(1, 3, figsize=(8, 3.7), width_ratios=[1.3, 1, 1])
     draw_returns(axes[0], load_study("navigation"), EARLY, ALPHA)
-    found = "one takes MAML to the goal, and pretraining a little nearer"
+    found = "one takes MAML most of the way, pretraining a little"
     figure.suptitle(f"{EARLY} meta-iterations, steps of alpha = {ALPHA}: {found}", x=0.01, ha="left", fontsize=11)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=5, fontsize=9, handlelength=1.5)
     goals, policy = torch.tensor(FOUR_GOALS), navigation_policy()

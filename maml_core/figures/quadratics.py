@@ -33,7 +33,7 @@ def draw_plane(ax: "Axes", tasks: Episodes, optima: Tensor, path: Tensor, phi: T
 
 
 def theta_between_tasks() -> "Figure":
-    """The paper's Figure 1, computed: where one step helps most is not where the loss is lowest."""
+    """The paper's Figure 1, computed: the loss after a step is lowest elsewhere than the loss before it."""
     import matplotlib.pyplot as plt
 
     optima = torch.tensor([[-1.9, 1.2], [2.0, 1.6], [0.6, -2.2]])

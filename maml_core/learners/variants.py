@@ -107,10 +107,11 @@ def _all_points(episodes: Episodes) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Reptile(Learner):
-    """theta moves towards phi: the "gradient" is (theta - phi) / (alpha * steps), their section 2.
+    """theta moves towards phi: the "gradient" is (theta - phi) / alpha, their section 3.
 
-    Reptile has no query set, so it adapts to a task's support and query points together. The reported losses, however, are
-    query losses after adapting to the support points alone, for comparison with MAML.
+    It is divided by the number of steps as well, a factor that Adam cancels. Reptile has no query set, so it adapts to a
+    task's support and query points together. The reported losses, however, are query losses after adapting to the support
+    points alone, for comparison with MAML.
     """
 
     def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:

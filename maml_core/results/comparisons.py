@@ -12,7 +12,7 @@ from .tables import as_cell, as_printed, in_words, markdown, percent
 
 # A variant's name in the table of the literature, if its own paper reports 5-way 1-shot.
 REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Reptile, transductive", "MAML++": "MAML++",
-               "iMAML": "iMAML"}  # fmt: skip
+               "iMAML": "iMAML, gradient descent"}  # fmt: skip
 
 
 def variants_table() -> str:

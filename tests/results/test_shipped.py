@@ -141,7 +141,7 @@ def test_results_page_has_the_numbers_of_the_studies():
     test = {what: f"{100 * row['judged']['paper']['accuracy']:.1f}%" for what, row in adapts.items()}
     theta, _ = load_study_weights("what-adapts", "everything")
     c1, c2, c3, c4 = (f"{theta[f'alpha.conv{i}'].item():.2f}".replace("-0.00", "0.00") for i in range(1, 5))
-    assert f"first three convolutions are at {c1}, {c2} and {c3}, and the fourth's is at {c4}." in RESULTS
+    assert f"first three convolutions are at {c1}, {c2} and {c3}, and the fourth's is at {c4};" in RESULTS
     share = 100 * adapts["last block"]["cpu_seconds"] / adapts["everything"]["cpu_seconds"]
     assert f"takes {share:.0f}% of the time" in RESULTS
     body, head = f"{test['body']} with the body alone", f"{test['head']} with the head alone"
@@ -154,7 +154,7 @@ def test_results_page_has_the_numbers_of_the_studies():
     seen = {(row["sees"], row["queries"]): row["mean"] for row in load_study("query-batches").rows}
     at = {(row["recipe"], row["multiple"], row["steps"]): row["mean"] for row in load_study("alpha-at-test").rows}
     mean, sums = "omniglot-5way-1shot", "omniglot-5way-1shot-sum"
-    printed = [seen["query batch", 1], seen["query batch", 15], seen["support", 15]]
+    printed = [seen["query batch", 1], seen["query batch", 15], seen["support", 1]]
     printed += [at[mean, 0.1, 3], at[mean, 1, 3], at[mean, 2, 1], at[sums, 2, 1]]
     for name, protocols in (("loss-scale-5way", ["paper"]), ("loss-scale-20way", ["paper"]), ("order", ["paper"]),
                             ("rotations", ["turned characters", "upright characters"])):  # fmt: skip
@@ -172,7 +172,7 @@ def test_results_page_has_the_numbers_of_the_three_families():
     assert f"takes {shares[0]} of MAML's time at 5 ways and {shares[1]} at 20" in RESULTS
     mean = {(row["axis"], row["value"], row["learner"]): row["mean"] for row in load_study("families-shift").rows}
     lost = [mean["turned", 0, name] - mean["turned", 45, name] for name in ("MAML", "prototypes", "matching", "memory")]
-    assert f"turned by 45 degrees: {100 * min(lost):.1f} to {100 * max(lost):.1f} points" in RESULTS
+    assert f"turned by 45 degrees they lose {100 * min(lost):.1f} to {100 * max(lost):.1f} points" in RESULTS
     validation = {row["condition"]: row["history"][0]["validation"] for row in load_study("families-5way").rows}
     behind = 100 * (validation["prototypes"] - validation["MAML"])
     assert f"after 1,000 meta-iterations it is {behind:.0f} points behind prototypes on validation tasks" in RESULTS

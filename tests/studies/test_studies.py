@@ -17,6 +17,7 @@ from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped, load_study, load_study_weights, protocol
 from maml_core.results import shipped as results
 from maml_core.results.study_result import StudyResult
+from maml_core.results.tables import ONE_THETA, error_table
 from maml_core.studies import STUDIES, Condition, Study, StudyContext, Trainings, measurements, trainings
 from maml_core.tasks import Characters, SinusoidTasks
 from maml_core.tasks.glyphs import draw_glyphs
@@ -204,6 +205,16 @@ def test_error_against_steps_matches_a_plain_loop():
     rows = load_study("error-against-steps").rows
     (row,) = (r for r in rows if (r["method"], r["shots"], r["steps"]) == ("MAML", 5, 1))
     assert sum(errors) / len(errors) == pytest.approx(row["mean"], rel=1e-3)
+
+
+def test_one_theta_for_all_k_is_measured_beside_one_for_each():
+    """On the same waves; those that its steps throw off are counted, and leave no number where the mean is infinite."""
+    rows = {(r["method"], r["shots"], r["steps"]): r for r in load_study("error-against-steps").rows}
+    own, one = ({n: rows[method, 5, n] for n in range(11)} for method in ("MAML", ONE_THETA))
+    assert (ONE_THETA, 10, 1) not in rows and rows[ONE_THETA, 20, 10]["mean"] > rows["MAML", 20, 10]["mean"]
+    assert all(row["recipe"] == "sinusoid-10shot" for row in one.values()) and own[10]["lost"] == 0
+    assert one[10]["mean"] is None and one[10]["lost"] == 2 and own[10]["median"] < one[10]["median"] < 0.3
+    assert "| here, 100 query points, theta trained with K = 10 | 0.74 ± 0.07 | 1.16 ± 1.18 | diverged" in error_table()
 
 
 def test_pretrained_network_gets_a_tuned_alpha():
