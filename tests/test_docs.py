@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from maml_core.docs import CONTENT, MARKER, ROOT, filling
 from maml_core.docs.content import AVX2
 from maml_core.results import load_shipped, load_study, load_study_weights
 from maml_core.results.comparisons import speed_rows
+from maml_core.results.literature import NAVIGATION
 from maml_core.results.shipped import load_benchmark, load_gpu_check
 from maml_core.results.tables import accuracy_rows
 from tests.small import read_page
@@ -171,6 +173,20 @@ def best_alpha_falls() -> bool:
     rows = [row for row in load_study("navigation").rows if row["condition"] == "pretrained" and row["chosen"]]
     alpha = {(row["iterations"], row["seed"]): row["alpha"] for row in rows}
     return all(alpha[100, seed] < alpha[20, seed] for seed in (0, 1))
+
+
+def a_robot_that_stays_tells_the_rewards_apart() -> bool:
+    """The mean distance from the centre of the unit square, and the mean of its square, over 100 steps."""
+    grid = (torch.arange(1000) + 0.5) / 1000 - 0.5
+    squared = grid[:, None] ** 2 + grid**2
+    return round(100 * squared.mean().item()) == 17 and round(100 * squared.sqrt().mean().item()) == 38
+
+
+def table_4_is_of_that_size() -> bool:
+    """Before the first step the paper's return lies in our intervals, and after the last it is ahead of ours."""
+    paper, rows = NAVIGATION["MAML"], load_study("navigation-distance").rows
+    start = all(abs(row["return"][0] - paper[0]) < row["return_ci95"][0] for row in rows)
+    return start and all(row["return"][3] + row["return_ci95"][3] < paper[3] for row in rows)
 
 
 def the_mean_is_faster() -> bool:
@@ -426,6 +442,12 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ),
     ("docs/results.md", "Accuracy peaks at the alpha of training", alpha_of_training_is_best),
     ("docs/results.md", "We do not find the paper's gap between the two", pretraining_keeps_up),
+    (
+        "docs/results.md",
+        "has a return of about -17 here, and of -38 if the reward is",
+        a_robot_that_stays_tells_the_rewards_apart,
+    ),
+    ("docs/results.md", "MAML starts where the paper's does and ends short of it", table_4_is_of_that_size),
     ("docs/results.md", "The best alpha falls with the policy's standard deviation", best_alpha_falls),
     ("docs/results.md", "of the time and learns more", last_block_is_ahead),
     ("docs/results.md", "but up to two points at 20 ways", a_seed_decides_at_20_ways),

@@ -12,7 +12,7 @@ import torch
 from ..learners.registry import READERS
 from ..networks import Weights
 from ..recipes import RECIPES, Recipe, find_recipe
-from ..results.comparisons import families_table, navigation_table, records_table, variants_table
+from ..results.comparisons import families_table, navigation_table, pointmass_table, records_table, variants_table
 from ..results.protocol import measure
 from ..results.shipped import STUDY_FOLDER, is_shipped, load_shipped, publish, unfinished_file, weights_name
 from ..results.tables import accuracy_rows, accuracy_table, error_table, literature_table
@@ -109,8 +109,10 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(variants_table())
     print("\n20-way 1-shot: minutes of one CPU core until a validation accuracy is reached\n")
     print(records_table())
-    print("\n2-D navigation, average return by gradient steps (the paper's Figure 4, which prints no numbers)\n")
+    print("\n2-D navigation, average return by gradient steps (the paper's Figure 4)\n")
     print(navigation_table())
+    print("\nThe same with the reward of the paper's code (its Table 4)\n")
+    print(pointmass_table())
 
 
 def _study(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..recipes import find_recipe
 from ..training.record import TrainingRecord
-from .literature import reported
+from .literature import NAVIGATION, reported
 from .shipped import is_shipped, load_benchmark, load_cpu_record, load_gpu_check, load_shipped, load_study
 from .tables import as_cell, as_printed, in_words, markdown, percent
 
@@ -45,6 +45,15 @@ def navigation_table() -> str:
     body.append(["straight to the goal, known in advance", "", "", "", best, "", "", "", ""])
     head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
     return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
+
+
+def pointmass_table() -> str:
+    """The paper's Table 4 beside MAML trained and judged with the reward of the paper's code, minus the distance."""
+    body = [[method, "the paper", "", "", *(f"{mean:.2f}" for mean in means)] for method, means in NAVIGATION.items()]
+    for row in load_study("navigation-distance").rows:
+        returns = [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
+        body.append([row["condition"], "here", str(row["iterations"]), str(row["seed"]), *returns])
+    return markdown(["policy", "from", "meta-iterations", "seed", "no step", "1 step", "2 steps", "3 steps"], body)
 
 
 # The method of the literature that each learner of the three families is compared with.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 SETTINGS = ("5way-1shot", "5way-5shot", "20way-1shot", "20way-5shot")
 
 MAML = "Finn, Abbeel, Levine 2017, Table 1"
+CONTEXT = "Finn, Abbeel, Levine 2017, Table 3"
 REPTILE = "Nichol, Achiam, Schulman 2018 (arXiv 1803.02999)"
 IMAML = "Rajeswaran, Finn, Kakade, Levine 2019 (arXiv 1909.04630)"
 PROTOTYPES = "Snell, Swersky, Zemel 2017 (arXiv 1703.05175)"
@@ -49,6 +50,7 @@ OMNIGLOT = (
     _row("neural statistician", MAML, 98.1, 99.5, 93.2, 98.1),
     _row("memory modules", MAML, 98.4, 99.6, 95.0, 98.6),
     _row("MAML", MAML, (98.7, 0.4), (99.9, 0.1), (95.8, 0.3), (98.9, 0.2)),
+    _row("context vector", CONTEXT, (94.9, 0.9), (97.7, 0.3), None, None),
     _row("first-order MAML", REPTILE, (98.3, 0.5), (99.2, 0.2), (89.4, 0.5), (97.9, 0.1)),
     _row("Reptile, transductive", REPTILE, (97.68, 0.04), (99.48, 0.06), (89.43, 0.14), (97.12, 0.32)),
     _row("iMAML, gradient descent", IMAML, (99.16, 0.35), (99.67, 0.12), (94.46, 0.42), (98.69, 0.1)),
@@ -70,6 +72,10 @@ SINUSOID = {
     "multi-task, L2": {1: 7.18, 5: 5.69, 10: 5.60},
     "multi-task, regularized to the mean theta": {1: 2.91, 5: 2.72, 10: 2.71},
 }
+
+
+# The paper's Table 4: average return on 2-D navigation after 0 to 3 policy gradient steps.
+NAVIGATION = {"context vector": (-42.42, -13.90, -5.17, -3.18), "MAML": (-40.41, -11.68, -3.33, -3.23)}
 
 
 def reported(method: str, setting: str) -> Cell:

@@ -13,7 +13,7 @@ from maml_core import __main__ as cli
 from maml_core.figures import navigation as pictures
 from maml_core.maml import stack
 from maml_core.results import load_study, shipped
-from maml_core.results.comparisons import navigation_table
+from maml_core.results.comparisons import navigation_table, pointmass_table
 from maml_core.rl import baseline, evaluation, navigation, policy, reinforce, training, trpo
 from maml_core.rl.navigation import GOAL_RADIUS, MAX_VELOCITY, Trajectories, draw_goals, draw_noise, roll_out
 from maml_core.rl.training import POLICIES, PolicyRecipe
@@ -500,7 +500,7 @@ def test_first_order_maml_is_evaluated_only_at_its_training_alpha():
 
 def test_results_page_has_the_table_and_the_finding():
     page = read_page("docs/results.md")
-    assert navigation_table() in page
+    assert navigation_table() in page and pointmass_table() in page
     found = page[page.index("### With an alpha of its own") : page.index("### The last block alone")]
     printed = [study_row("MAML", 20, seed, 0.1)["return"][steps] for seed in (0, 1) for steps in (0, 1)]
     printed += [study_row("pretrained", 20, seed, alpha)["return"][1] for seed in (0, 1) for alpha in (0.1, 0.4)]
