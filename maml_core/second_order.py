@@ -25,12 +25,12 @@ LossOfVector = Callable[[Tensor], Tensor]
 
 
 def flatten(weights: Weights) -> tuple[Tensor, Callable[[Tensor], Weights]]:
-    """All weights as one vector [n], and the inverse function."""
+    """All weights as one vector [n], and the inverse function, which also takes a vector for each task, [T, n]."""
     shapes = {name: w.shape for name, w in weights.items()}
 
     def unflatten(vector: Tensor) -> Weights:
-        parts = vector.split([shape.numel() for shape in shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts)}
+        parts = vector.split([shape.numel() for shape in shapes.values()], -1)
+        return {name: part.reshape(*vector.shape[:-1], *shape) for (name, shape), part in zip(shapes.items(), parts)}
 
     return torch.cat([w.flatten() for w in weights.values()]), unflatten
 
@@ -62,6 +62,21 @@ def hvp_central_difference(loss: LossOfVector, theta: Tensor, v: Tensor, epsilon
         raise ValueError(f"epsilon must be greater than 0, not {epsilon}.")
     gradient = torch.func.grad(loss)
     return (gradient(theta + epsilon * v) - gradient(theta - epsilon * v)) / (2 * epsilon)
+
+
+def largest_eigenvalues(losses: LossOfVector, thetas: Tensor, generator: torch.Generator, iterations: int = 100) -> Tensor:
+    """The eigenvalue of each task's Hessian that is largest in size, by power iteration on all tasks at once: [T].
+
+    losses: weights [T, n] -> each task's loss [T]. The Hessian of their sum is block-diagonal, one block for each task, so
+    that a single product serves all of them.
+    thetas: [T, n], such as theta.expand(T, -1). generator: of the random directions to start from.
+    """
+    v, thetas = torch.randn(thetas.shape, generator=generator, dtype=thetas.dtype), thetas.contiguous()
+    for _ in range(iterations):
+        v = v / v.norm(dim=-1, keepdim=True)
+        image = hvp_forward_over_reverse(lambda w: losses(w).sum(), thetas, v)
+        eigenvalues, v = (v * image).sum(-1), image
+    return eigenvalues
 
 
 def inner_path(loss: LossOfVector, theta: Tensor, alpha: float, steps: int) -> list[Tensor]:

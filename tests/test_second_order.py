@@ -78,3 +78,20 @@ def test_invalid_epsilon_is_refused(problem):
     _, _, theta, _, support, _ = problem
     with pytest.raises(ValueError, match="epsilon must be greater than 0"):
         second_order.hvp_central_difference(support, theta, theta, 0.0)
+
+
+def test_power_iteration_finds_the_largest_eigenvalue_of_every_task():
+    """Against the explicit Hessian of one task after the other; the last one's largest eigenvalue is negative."""
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(3, 6, 6, generator=generator, dtype=torch.float64)
+    matrices = matrices @ matrices.mT * torch.tensor([1.0, 4.0, -1.0], dtype=torch.float64)[:, None, None]
+
+    def losses(w):
+        return 0.5 * (w * (matrices @ w[..., None]).squeeze(-1)).sum(-1) + w.sum(-1)
+
+    thetas = torch.randn(6, generator=generator, dtype=torch.float64).expand(3, -1)
+    found = second_order.largest_eigenvalues(losses, thetas, generator, iterations=300)
+    for i, matrix in enumerate(matrices):
+        hessian = second_order.explicit_hessian(lambda v, m=matrix: 0.5 * v @ m @ v + v.sum(), thetas[i])
+        spectrum = torch.linalg.eigvalsh(hessian).tolist()
+        assert found[i].item() == pytest.approx(max(spectrum, key=abs), rel=1e-6)

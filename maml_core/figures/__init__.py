@@ -1,6 +1,6 @@
 """Figures in one style: every function draws on an axes, with one colour per concept in all chapters."""
 
-from .hessian import draw_agreement, draw_error_against_epsilon
+from .hessian import draw_agreement, draw_error_against_epsilon, draw_sharpness
 from .navigation import draw_paths, draw_returns
 from .notebook import Source, data_banner, shipped_picture
 from .omniglot import draw_characters, draw_episode, draw_predictions, picture_sheet
@@ -27,6 +27,7 @@ __all__ = [
     "draw_plane",
     "draw_predictions",
     "draw_returns",
+    "draw_sharpness",
     "picture_sheet",
     "shipped_picture",
     "use_style",

@@ -1,7 +1,10 @@
 """Pictures of second derivatives: the V of a finite difference, and what first-order MAML drops."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from .style import COLOURS
 
@@ -33,3 +36,16 @@ def draw_agreement(
         ax.annotate("training alpha ", (training_alpha, 0.03), xycoords=("data", "axes fraction"), ha="right",
                     fontsize=9, color="#555555")  # fmt: skip
         ax.set(xlabel=r"$\alpha$", ylabel=label)
+
+
+def draw_sharpness(ax: "Axes", eigenvalues: Mapping[str, Tensor], alpha: float) -> None:
+    """How many tasks have a largest eigenvalue of what size: one outline for each [T], with 1 / alpha and 2 / alpha."""
+    last = 20 * math.ceil(max(values.max().item() for values in eigenvalues.values()) / 20)
+    for name, values in eigenvalues.items():
+        colour, line = COLOURS["maml" if name.startswith("MAML") else "baseline"], ":" if "after" in name else "-"
+        ax.hist(values, range(0, last + 20, 20), histtype="step", lw=2, ls=line, color=colour, label=name)
+    for level, label in ((2 / alpha, " edge of stability, 2/alpha"), (1 / alpha, " 1/alpha")):
+        ax.axvline(level, color=COLOURS["before"], lw=1, ls="--")
+        ax.annotate(label, (level, 0.93), xycoords=("data", "axes fraction"), fontsize=9)
+    ax.set(xlabel=r"largest $\lambda$", ylabel="tasks")
+    ax.legend(loc="right")
