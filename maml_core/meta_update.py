@@ -18,7 +18,10 @@ from .util.checks import at_least, fraction, positive
 
 @dataclass(frozen=True)
 class Moments:
-    """Adam's state: running means of the gradient and of its square, and the number of steps taken (a scalar)."""
+    """Adam's state: running means of the gradient and of its square, and the number of steps taken.
+
+    steps: a scalar of float32 or float64, whatever the weights are: bfloat16 could not count beyond 256
+    """
 
     first: Weights
     second: Weights
@@ -95,7 +98,8 @@ def no_moments(theta: Weights) -> Moments:
     """Adam's state before its first step."""
     first, second = ({name: torch.zeros_like(w) for name, w in theta.items()} for _ in range(2))
     some = next(iter(theta.values()))
-    return Moments(first, second, torch.zeros((), dtype=some.dtype, device=some.device))
+    counting = torch.promote_types(some.dtype, torch.float32)
+    return Moments(first, second, torch.zeros((), dtype=counting, device=some.device))
 
 
 def adam(

@@ -130,6 +130,21 @@ def test_adam_with_the_schedule_matches_torch():
         torch.testing.assert_close(theta["w"], theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_steps_are_counted_in_every_dtype(dtype):
+    """1,000 of them, as a plain counter does, and half a cosine that ends at a learning rate of 0."""
+    update, gradient = MetaUpdate(0.5, horizon=1000), {"w": torch.ones(2, dtype=dtype)}
+    state = update.start({"w": torch.zeros(2, dtype=dtype)})
+    for number in range(1000):
+        assert state.moments.steps.item() == number
+        rate = scheduled(0.5, state.moments.steps, 1000)
+        assert float(rate) == pytest.approx(0.25 * (1 + math.cos(math.pi * number / 1000)), abs=1e-6)
+        state = update.move(state, gradient)
+    assert state.moments.steps.item() == 1000 and scheduled(0.5, state.moments.steps, 1000) == 0
+    assert state.theta["w"].dtype == state.moments.first["w"].dtype == dtype
+    assert torch.equal(update.move(state, gradient).theta["w"], state.theta["w"])
+
+
 def test_a_resumed_run_continues_the_cosine(tmp_path):
     recipe = replace(SMALL, schedule="cosine", meta_iterations=20)
     straight = small_train(tmp_path / "straight", 20, recipe=recipe)
