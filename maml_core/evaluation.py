@@ -115,7 +115,8 @@ def evaluate(
     matmul_backend: for its matrix products on a CPU (`engine.matmul`); they are float32 on every device.
     workers: chunks of tasks that a CPU computes side by side (`engine.workers`), by default one per core. They call the
     network's functions from several threads at a time; a module's are called from one.
-    Raises ValueError if network, loss and task distribution do not fit together (`contract`).
+    Raises ValueError if network, loss and task distribution do not fit together (`contract`), and under
+    `torch.inference_mode` if the learner takes gradients.
     """
     if test_tasks < 2:
         raise ValueError(f"test_tasks must be at least 2 for a confidence interval, not {test_tasks}.")

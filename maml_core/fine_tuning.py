@@ -19,7 +19,8 @@ def fine_tune(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int
 
     x [B, ...], y [B]: the support set, without a task axis. steps: inner steps (default: the learner's).
     Where the class keeps running statistics of batch norm, they become those of the support set.
-    Raises ValueError for a network that no module was made into: `adapt` returns its weights.
+    Raises ValueError for a network that no module was made into, whose weights `adapt` returns, and under
+    `torch.inference_mode`.
     """
     network = learner.network.at_test()
     if network.module is None:

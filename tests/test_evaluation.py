@@ -118,3 +118,19 @@ def test_a_module_is_called_from_one_thread_and_functions_from_several(tasks):
         assert threads_of(of_module, module=function) == 1
         assert threads_of(mlp_network(20), workers=1) == 1
         assert threads_of(mlp_network(20)) > 1
+
+
+@pytest.mark.parametrize("made", ["before", "within", "within, used later"])
+def test_inference_mode_is_refused(tasks, made):
+    """It rules out the inner step's gradient, for weights made there even later; under `torch.no_grad` nothing changes."""
+    learner = Learner(conv_network(20, filters=2), 0.1)
+    theta = learner.network.init(seeded(0))
+    message = "torch.inference_mode.* rules out, for weights made within it even later: use torch.no_grad.. instead.$"
+    if made == "before":
+        with torch.no_grad():
+            quiet = evaluate(learner, theta, tasks, [1], seeded(1), 2)[1]
+        assert torch.equal(quiet, evaluate(learner, theta, tasks, [1], seeded(1), 2)[1])
+    with torch.inference_mode():
+        theta = {name: w.clone() for name, w in theta.items()} if "within" in made else theta
+    with torch.inference_mode("later" not in made), pytest.raises(ValueError, match=message):
+        evaluate(learner, theta, tasks, [1], seeded(1), 2)

@@ -120,6 +120,16 @@ def test_fine_tuning_a_function_of_weights_is_refused():
     assert "\n" not in str(refusal.value)
 
 
+def test_fine_tuning_in_inference_mode_is_refused():
+    learner = learner_of(seeded_module(Net))
+    theta = learner.network.init(seeded(0))
+    with pytest.raises(ValueError, match="use torch.no_grad.. instead") as refusal, torch.inference_mode():
+        fine_tune(learner, theta, X, Y)
+    assert "\n" not in str(refusal.value)
+    with torch.no_grad():
+        assert torch.equal(fine_tune(learner, theta, X, Y)(X), fine_tune(learner, theta, X, Y)(X))
+
+
 # Weights on disk.
 
 
