@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ..episodes import Episodes, TaskDistribution, TasksFromNumbers
 from ..maml import Learner, in_chunks, mean_over_tasks
-from ..meta_update import MetaUpdate, Moments, State, meta_iteration
+from ..meta_update import MetaUpdate, State, meta_iteration
 from ..networks import Weights
 from ..util.checks import at_least
 from ..util.seeding import set_generator_state, torch_seeded_by
@@ -29,6 +30,7 @@ from .contract import check_training, initial_weights
 from .execution import Execution
 from .matmul import choose_backend
 from .precision import check_precision, in_bf16, in_precision
+from .snapshot import check_snapshot, restore, snapshot
 from .workers import Workers
 
 
@@ -134,29 +136,19 @@ class MetaTrainer:
 
     def state(self) -> dict[str, Any]:
         """A copy of everything needed to continue exactly where training stands."""
-        moments = self._state.moments
-        copied = {
-            "theta": self.theta, "first_moment": moments.first, "second_moment": moments.second,
-            "average": self._state.average,
-        }  # fmt: skip
-        state: dict[str, Any] = {key: {name: w.clone() for name, w in value.items()} for key, value in copied.items()}
-        return state | {
-            "adam_steps": moments.steps.clone(),
-            "generator": self.generator.get_state(),
-            "iteration": self.iteration,
-            "products": self.matmul_backend,
-        }
+        return snapshot(self._state) | {"generator": self.generator.get_state(), "products": self.matmul_backend}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned. Copies in place, since a CUDA graph refers to tensors by address."""
-        moments = Moments(state["first_moment"], state["second_moment"], state["adam_steps"])
-        saved = State(state["theta"], moments, state.get("average", {}), state["iteration"])
-        for ours, theirs in zip(self._state.tensors(), saved.tensors(), strict=True):
-            ours.copy_(theirs)
-        set_generator_state(self.generator, state["generator"], saved.iteration)
+    def load_state(self, state: dict[str, Any], source: Path | str = "The state") -> None:
+        """Continue from what `state` returned. Copies in place, since a CUDA graph refers to tensors by address.
+
+        source: of the state, for messages. Raises ValueError, and loads nothing, if weights, Adam's moments or the running
+        average differ from this trainer's in names or shapes, or if something is missing.
+        """
+        check_snapshot(self._state, state, source)
         requested = state.get("products", "mkl")  # checkpoints without the key are older than the choice
-        self.matmul_backend = choose_backend(self.generator.device.type, requested)
-        self._state = replace(self._state, iteration=saved.iteration)
+        backend = choose_backend(self.generator.device.type, requested)
+        set_generator_state(self.generator, state["generator"], state["iteration"])
+        self.matmul_backend, self._state = backend, restore(self._state, state)
 
     # Choosing and running an engine.
 

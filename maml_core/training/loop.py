@@ -221,7 +221,7 @@ class Training:
         saved, record = TrainingRecord.from_json(state, path), self.record
         saved.check_settings(record.settings(), path, device=record.device)
         check_weights(state["theta"], self.trainer.learner.network, path)
-        self.trainer.load_state(state)
+        self.trainer.load_state(state, path)
         record.wall_seconds, record.iterations_run = saved.wall_seconds, self.trainer.iteration
         record.history, record.best = saved.history, saved.best
         if saved.cpu_seconds is not None:

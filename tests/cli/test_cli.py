@@ -387,6 +387,17 @@ def test_non_finite_weights_are_rejected(trained, capsys, monkeypatch, bad):
     assert_rejected(["evaluate", "sinusoid-5shot"], message, capsys)
 
 
+def test_damaged_training_states_are_not_resumed(trained, capsys):
+    """One has no count of Adam's steps, the other a single row of a moment."""
+    path, resume = trained / "checkpoint.pt", ["train", "sinusoid-5shot", "--resume", "--iterations", "6"]
+    state = checkpoints.load(path)
+    checkpoints.save({key: value for key, value in state.items() if key != "adam_steps"}, path)
+    assert_rejected(resume, f"{path.relative_to(Path.cwd())} has no adam_steps, without which training cannot", capsys)
+    moment = state["first_moment"]
+    checkpoints.save(state | {"first_moment": moment | {"w2": moment["w2"][:1]}}, path)
+    assert_rejected(resume, "w2 in first_moment is [1, 40] there and [40, 40] here: it is damaged, use another", capsys)
+
+
 def test_publish_checks_the_folder_before_it_measures(trained, monkeypatch, capsys):
     monkeypatch.setattr(results, "measure", lambda *arguments, **settings: pytest.fail("checked too late"))
     (trained / "a file").write_text("")
