@@ -9,23 +9,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..meta_update import State
 from ..networks import Weights
 from ..util.checks import at_least
+from ..util.seeding import set_generator_state
 
 NEEDED = ("theta", "first_moment", "second_moment", "adam_steps", "generator", "iteration")
 
 
-def snapshot(state: State) -> dict[str, Any]:
-    """A copy of the state, under the names that checkpoints have."""
+def snapshot(state: State, generator: torch.Generator) -> dict[str, Any]:
+    """A copy of both, under the names that checkpoints have."""
     copied = {part: {name: w.clone() for name, w in weights.items()} for part, weights in _parts(state).items()}
-    return {**copied, "adam_steps": state.moments.steps.clone(), "iteration": state.iteration}
+    steps, drawn = state.moments.steps.clone(), generator.get_state()
+    return {**copied, "adam_steps": steps, "generator": drawn, "iteration": state.iteration}
 
 
-def restore(state: State, saved: Mapping[str, Any]) -> State:
-    """What was saved in the tensors of `state`, which keep their addresses; `check_snapshot` has to come first."""
+def restore(state: State, generator: torch.Generator, saved: Mapping[str, Any], source: Path | str) -> State:
+    """What was saved, in the tensors of `state`, which keep their addresses, and in the generator.
+
+    source: of what was saved, for messages. Raises ValueError, and changes nothing, if it does not fit.
+    """
+    _check(state, saved, source)
+    set_generator_state(generator, saved["generator"], saved["iteration"])
     for part, weights in _parts(state).items():
         for name, w in weights.items():
             w.copy_(saved[part][name])
@@ -33,11 +41,8 @@ def restore(state: State, saved: Mapping[str, Any]) -> State:
     return replace(state, iteration=saved["iteration"])
 
 
-def check_snapshot(state: State, saved: Mapping[str, Any], source: Path | str) -> None:
-    """Raise ValueError, naming the first mismatch, if what was saved does not have the names and shapes of `state`.
-
-    source: of what was saved, for the message
-    """
+def _check(state: State, saved: Mapping[str, Any], source: Path | str) -> None:
+    """Raise ValueError, naming the first mismatch, if what was saved does not have the names and shapes of `state`."""
     for key in NEEDED:
         if key not in saved:
             raise ValueError(

@@ -23,14 +23,15 @@ from ..maml import Learner, in_chunks, mean_over_tasks
 from ..meta_update import MetaUpdate, State, meta_iteration
 from ..networks import Weights
 from ..util.checks import at_least
-from ..util.seeding import set_generator_state, torch_seeded_by
+from ..util.seeding import torch_seeded_by
 from .block import block_of_iterations
 from .compiling import NO_COMPILER, CompilationFailed, capture, compile_whole, first_line, has_compiler
 from .contract import check_training, initial_weights
+from .divergence import check_finite
 from .execution import Execution
 from .matmul import choose_backend
-from .precision import check_precision, in_bf16, in_precision
-from .snapshot import check_snapshot, restore, snapshot
+from .precision import in_bf16, in_precision
+from .snapshot import restore, snapshot
 from .workers import Workers
 
 
@@ -56,10 +57,8 @@ class MetaTrainer:
         update: MetaUpdate = MetaUpdate(),
         execution: Execution = Execution(),
     ) -> None:
-        at_least(1, meta_batch=meta_batch)
+        execution.check(generator.device.type, meta_batch)
         engine, shard, chunk = execution.engine, execution.shard, execution.chunk
-        shard.check(meta_batch)
-        check_precision(execution.precision, generator.device.type)
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
         self.update, self.precision, self.shard = update, execution.precision, shard
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
@@ -89,14 +88,18 @@ class MetaTrainer:
         """One meta-iteration; returns the mean query loss after adaptation, a scalar on the device."""
         return self.run(1)[0]
 
-    def run(self, iterations: int) -> Tensor:
-        """Run this many meta-iterations; returns their mean query losses [iterations], still on the device."""
+    def run(self, iterations: int, *, check: bool = True) -> Tensor:
+        """Run this many meta-iterations; returns their mean query losses [iterations], still on the device.
+
+        check: on a CPU, raise Diverged at the first loss or meta-gradient that is not finite, and leave the trainer as it
+        was before that meta-iteration. A GPU, which each look at a number would hold up, is not checked
+        """
         at_least(1, iterations=iterations)
         losses, left = [], iterations
         while left:
             size = self.block if left >= self.block else 1
             try:
-                losses.append(self._advance(size))
+                losses.append(self._advance(size, check and not self._on_gpu))
             except CompilationFailed as error:  # nothing has been drawn; an error in the learner is raised again by eager
                 if self.engine != "compiled":
                     raise
@@ -136,7 +139,7 @@ class MetaTrainer:
 
     def state(self) -> dict[str, Any]:
         """A copy of everything needed to continue exactly where training stands."""
-        return snapshot(self._state) | {"generator": self.generator.get_state(), "products": self.matmul_backend}
+        return snapshot(self._state, self.generator) | {"products": self.matmul_backend}
 
     def load_state(self, state: dict[str, Any], source: Path | str = "The state") -> None:
         """Continue from what `state` returned. Copies in place, since a CUDA graph refers to tensors by address.
@@ -144,11 +147,10 @@ class MetaTrainer:
         source: of the state, for messages. Raises ValueError, and loads nothing, if weights, Adam's moments or the running
         average differ from this trainer's in names or shapes, or if something is missing.
         """
-        check_snapshot(self._state, state, source)
         requested = state.get("products", "mkl")  # checkpoints without the key are older than the choice
         backend = choose_backend(self.generator.device.type, requested)
-        set_generator_state(self.generator, state["generator"], state["iteration"])
-        self.matmul_backend, self._state = backend, restore(self._state, state)
+        self._state = restore(self._state, self.generator, state, source)
+        self.matmul_backend = backend
 
     # Choosing and running an engine.
 
@@ -182,8 +184,11 @@ class MetaTrainer:
         elif engine in ("compiled", "graph"):
             self._gradient_of_sum = compile_whole(gradient, device, self._workers.threads_each)
 
-    def _advance(self, size: int) -> Tensor:
-        """Run `size` meta-iterations atomically: an interrupt restores the generator, so resuming draws the same tasks."""
+    def _advance(self, size: int, check: bool = False) -> Tensor:
+        """Run `size` meta-iterations atomically: an interrupt restores the generator, so resuming draws the same tasks.
+
+        check: raise Diverged if losses or theta are not finite
+        """
         old, drawn = self._state, self.generator.get_state()
         try:
             with torch_seeded_by(self.generator, self.shard.rank, self.learner.network.draws_random):
@@ -192,11 +197,15 @@ class MetaTrainer:
                 if self._compiled_block and size == self.block:
                     with self._in_precision():  # always from iteration 0: any other number would trigger a recompilation
                         state, losses = self._compiled_block(replace(old, iteration=0), self._draw(size))
-                    self._state = replace(state, iteration=old.iteration + size)
-                    return losses
-                episodes = self._check_first(self.tasks.sample(self.meta_batch, self.generator))
-                self._state, loss = meta_iteration(self.gradient, self.update, old, episodes)
-                return loss[None]
+                    state = replace(state, iteration=old.iteration + size)
+                else:
+                    episodes = self._check_first(self.tasks.sample(self.meta_batch, self.generator))
+                    state, loss = meta_iteration(self.gradient, self.update, old, episodes)
+                    losses = loss[None]
+            if check:
+                check_finite(losses, state.theta, state.iteration, self.learner.alpha)
+            self._state = state
+            return losses
         except BaseException:
             if self._state is old:
                 self.generator.set_state(drawn)

@@ -4,11 +4,12 @@ import os
 
 import torch
 
+from ..engine import execution
 from ..engine.compiling import NO_COMPILER, has_compiler
 from ..recipes import Recipe
 from ..util.checks import one_of
 
-ENGINES = ("auto", "eager", "compiled", "graph")
+ENGINES = ("auto", *execution.ENGINES)
 
 # Break-even for compilation, in meta-iterations. On 2 cores a compiled step saves 160 of 235 ms on 5-way 1-shot and
 # takes 45 s to compile; on the sinusoid it saves 3 ms and takes 25 s.

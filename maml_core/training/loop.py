@@ -164,7 +164,7 @@ class Training:
             until_validation = validate_every - trainer.iteration % validate_every
             size = min(trainer.block, until_validation, iterations - trainer.iteration)
             before = time.process_time()
-            self._losses.append(trainer.run(size))
+            self._losses.append(trainer.run(size, check=False))
             self.record.cpu_seconds += time.process_time() - before
             check_finite(self.recipe, trainer, self._losses[-1], self.writer.last_saved, self.out)
             bar.update(size)

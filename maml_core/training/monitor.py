@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..engine.divergence import Diverged, find_divergence
 from ..engine.trainer import MetaTrainer
 from ..episodes import TaskDistribution
 from ..evaluation import evaluate, mean_and_ci95
@@ -54,10 +55,6 @@ def describe(recipe: Recipe, row: dict[str, Any]) -> str:
 GPU_CHECK_INTERVAL = 100
 
 
-class Diverged(ValueError):
-    """The loss or the meta-gradient became infinite or NaN."""
-
-
 def check_finite(recipe: Recipe, trainer: MetaTrainer, losses: Tensor, saved: int | None, out: Path) -> None:
     """Raise Diverged if one of the last losses, or theta after them, is not finite.
 
@@ -65,14 +62,10 @@ def check_finite(recipe: Recipe, trainer: MetaTrainer, losses: Tensor, saved: in
     """
     if losses.is_cuda and trainer.iteration % GPU_CHECK_INTERVAL >= len(losses):
         return
-    # A sum is finite only if every term is, so one check is usually enough, and cheap even for a fast meta-iteration.
-    if (losses.sum() + sum(w.sum() for w in trainer.theta.values())).isfinite():
+    found = find_divergence(losses, trainer.theta, trainer.iteration)
+    if found is None:
         return
-    bad = (~losses.isfinite()).nonzero().flatten()
-    if not len(bad) and all(bool(w.isfinite().all()) for w in trainer.theta.values()):
-        return
-    at = trainer.iteration - (len(losses) - int(bad[0]) - 1 if len(bad) else 0)
-    what = "loss" if len(bad) else "meta-gradient"
+    what, at = found
     checkpoint = (
         f"The last good checkpoint, from meta-iteration {saved:,}, is in {out}." if saved else "There is no checkpoint yet."
     )

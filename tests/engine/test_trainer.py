@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from maml_core import layers, maml, networks, reference
 from maml_core.engine import Execution, MetaTrainer, compiling
 from maml_core.engine.distributed import Shard
+from maml_core.engine.divergence import Diverged
 from maml_core.engine.precision import in_precision
 from maml_core.episodes import Episodes
 from maml_core.evaluation import scores_by_step
@@ -295,6 +296,7 @@ def test_step_in_place_equals_the_eager_step(recipe, characters):
 def test_graph_engine_replays_and_counts(monkeypatch):
     """With capture faked: the right step is captured, and capturing leaves the state unchanged."""
     monkeypatch.setattr("maml_core.engine.trainer.compile_whole", lambda function, device, threads: function)
+    monkeypatch.setattr(Execution, "check", lambda self, device, meta_batch: None)  # it needs a GPU
 
     def fake(step, generator):
         step(), step()  # the warm-up changes theta, and must not count
@@ -347,6 +349,72 @@ def test_invalid_engines_are_refused():
         choose_engine(SINUSOID, 10, "fast")
     with pytest.raises(ValueError, match="--engine graph records a CUDA graph: add --device cuda"):
         choose_engine(SINUSOID, 10, "graph")
+
+
+@pytest.mark.parametrize("engine", ["Compiled", "jit", "auto", None])
+def test_unknown_engines_do_not_run_eagerly(engine):
+    with pytest.raises(ValueError, match=f"engine must be one of eager, compiled, graph, not {engine!r}"):
+        Execution(engine=engine)
+
+
+def test_a_cuda_graph_needs_a_generator_on_a_gpu():
+    with pytest.raises(
+        ValueError, match='generator is on cpu: pass one on a GPU, .*, or take engine="compiled"'
+    ) as refusal:
+        trainer_of(engine="graph")
+    assert "\n" not in str(refusal.value)
+
+
+# Divergence.
+
+
+class PoisonedOnce(SinusoidTasks):
+    """Sine waves whose n-th meta-batch has a NaN target."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(5)
+        self.left = at
+
+    def sample(self, tasks, generator):
+        self.left -= 1
+        episodes = super().sample(tasks, generator)
+        if self.left == 0:
+            episodes.query_y[0, 0] = float("nan")
+        return episodes
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_changes_nothing():
+    """The trainer is as it was before that meta-iteration, and goes on from there as if nothing had happened."""
+    clean, poisoned = trainer_of(tasks=SinusoidTasks(5)), trainer_of(tasks=PoisonedOnce(3))
+    first = clean.run(2)
+    with pytest.raises(
+        ValueError, match="The loss is no longer finite at meta-iteration 3: lower alpha, which is 0.01, or"
+    ):
+        poisoned.run(5)
+    assert poisoned.iteration == 2 and torch.equal(poisoned.generator.get_state(), clean.generator.get_state())
+    for ours, theirs in zip(poisoned._state.tensors(), clean._state.tensors(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(poisoned.run(3), clean.run(3)) and first.isfinite().all()
+    unchecked = trainer_of(tasks=PoisonedOnce(3)).run(5, check=False)  # the training loop's, which has its own message
+    assert unchecked.isfinite().tolist() == [True, True, False, False, False]
+
+
+def test_a_meta_gradient_that_is_not_finite_is_an_error(monkeypatch):
+    """The loss is finite, but not its derivative: that of a square root at 0. In blocks, too."""
+
+    def kinked(weights, x):
+        return plain(weights, x) + (0 * weights["b3"]).sum(-1, keepdim=True).sqrt()
+
+    monkeypatch.setattr("maml_core.engine.trainer.has_compiler", lambda: True)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    plain = networks.sinusoid_network().forward
+    learner = Learner(replace(networks.sinusoid_network(), forward=kinked), 0.01, steps=0)
+    for settings, found in (({}, "meta-gradient .* meta-iteration 1:"), (dict(engine="compiled", block=2), "loss .* 2:")):
+        trainer = make_trainer(learner, SinusoidTasks(5), seeded(0), **settings)
+        before = {name: w.clone() for name, w in trainer.theta.items()}
+        with pytest.raises(Diverged, match=f"The {found}"):
+            trainer.run(2)
+        assert trainer.iteration == 0 and all(torch.equal(trainer.theta[name], w) for name, w in before.items())
 
 
 def test_chunks_divide_the_meta_batch_and_fit_the_caches(monkeypatch):
