@@ -5,12 +5,18 @@ import signal
 import sys
 from collections.abc import Callable
 
+import torch
+
 from .cli.arguments import build_parser
 from .cli.commands import _evaluate, _publish, _recipes, _reproduce, _study
 from .cli.consoles import safe_consoles
 from .cli.training import _train
 
 OUT_OF_MEMORY = "There is not enough memory: lower --shots, --queries or --meta-batch, or add --chunk-tasks 1."
+
+# What torch says of it, besides raising torch.OutOfMemoryError: its allocators on Linux, on Windows and macOS, and CUDA's
+# libraries. Other errors speak of memory, too, such as one of writing to a tensor whose elements share it.
+MEMORY_ERRORS = ("can't allocate memory", "not enough memory", "out of memory", "STATUS_ALLOC_FAILED")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,12 +42,17 @@ def _run(arguments: list[str] | None) -> int:
         print(f"maml_core: {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if not _is_out_of_memory(error):
             raise
         print(f"maml_core: {OUT_OF_MEMORY}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         return 128 + getattr(stop, "signal", signal.SIGINT)
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or any(text in str(error) for text in MEMORY_ERRORS)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {

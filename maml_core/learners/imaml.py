@@ -10,6 +10,7 @@ from ..maml import Learner, adapt, support_gradient
 from ..networks import Weights
 from ..second_order import conjugate_gradients
 from ..util.checks import at_least, positive
+from .variants import check_everything_adapts
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class IMAML(Learner):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(strength=self.strength)
-        at_least(1, solves=self.solves)
+        at_least(1, steps=self.steps, solves=self.solves)
+        check_everything_adapts(self.network, "iMAML")
 
     def step(self, phi: Weights, x: Tensor, y: Tensor, number: int = 0, start: Weights | None = None) -> Weights:
         if start is None:

@@ -33,6 +33,15 @@ def adapt_everything(network: Network) -> Network:
     return replace(network, frozen=frozenset())
 
 
+def check_everything_adapts(network: Network, learner: str) -> None:
+    """Raise ValueError, for a learner that learns from where the adapted weights end up, if a weight is frozen."""
+    if network.frozen:
+        raise ValueError(
+            f"{learner} learns from where the adapted weights end up, so every weight must adapt, and this network freezes "
+            f"{min(network.frozen)}: pass adapt_everything(network), of learners.variants."
+        )
+
+
 def with_alphas(network: Network, alpha: float, steps: int | None = None) -> Network:
     """The network with meta-learned alphas, all initialized to `alpha`.
 
@@ -113,6 +122,11 @@ class Reptile(Learner):
     task's support and query points together. The reported losses, however, are query losses after adapting to the support
     points alone, for comparison with MAML.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, steps=self.steps)
+        check_everything_adapts(self.network, "Reptile")
 
     def gradient_of_sum(self, theta: Weights, episodes: Episodes) -> tuple[Weights, Tensor]:
         phi = adapt(self, theta, *_all_points(episodes))

@@ -483,6 +483,9 @@ SINUSOID = "train sinusoid-5shot --iterations 1 "
         bad(SINUSOID + "--meta-batch 0", "meta_batch must be at least 1"),
         bad(SINUSOID + "--clip 0", "clip must be greater than 0"),
         bad(SINUSOID + "--clip nan", "clip must be greater than 0"),
+        bad(SINUSOID + "--variant imaml --inner-steps 0", "steps must be at least 1, not 0"),
+        bad(SINUSOID + "--variant reptile --inner-steps 0", "steps must be at least 1, not 0"),
+        bad("evaluate sinusoid-5shot --variant reptile --inner-steps 0", "steps must be at least 1, not 0"),
         bad(SINUSOID + "--shots 1000000", "points in a meta-iteration, and more than 1,000,000 would fill the memory"),
         bad("study order --iterations 0", "iterations must be at least 1"),
         bad("study order --seeds -1", "seed"),
@@ -499,6 +502,24 @@ SINUSOID = "train sinusoid-5shot --iterations 1 "
 )
 def test_bad_input_is_rejected_in_one_sentence(arguments, message, capsys):
     assert_rejected(arguments, message, capsys)
+
+
+@pytest.mark.parametrize("shortage", [
+    lambda: torch.empty(10**15), lambda: bytearray(10**15), lambda: raising(torch.OutOfMemoryError("CUDA out of memory.")),
+    lambda: raising(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")),
+])  # fmt: skip
+def test_only_a_lack_of_memory_is_called_that(shortage, monkeypatch, capsys):
+    """Real ones, as far as a machine without a GPU has them; a bug whose message speaks of memory keeps its traceback."""
+    monkeypatch.setattr(train_command, "train", lambda *arguments: shortage())
+    assert_rejected(SINUSOID.split(), "There is not enough memory: lower --shots", capsys)
+    shared = torch.zeros(1).expand(3)
+    monkeypatch.setattr(train_command, "train", lambda *arguments: shared.add_(1))
+    with pytest.raises(RuntimeError, match="single memory location"):
+        cli.main(SINUSOID.split())
+
+
+def raising(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from maml_core import reference
 from maml_core.engine import MetaTrainer
@@ -247,6 +248,20 @@ def test_conjugate_gradients_solve_each_tasks_own_system():
 def test_invalid_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         replace(IMAML(sinusoid_network(), ALPHA), **wrong)
+
+
+@pytest.mark.parametrize("learner", [Reptile, IMAML])
+def test_where_the_adapted_weights_end_up_takes_a_step_of_every_weight(learner):
+    """Reptile and iMAML refuse no step, and frozen weights: batch norm's betas, ANIL's body, a module's first layer."""
+    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+        learner(sinusoid_network(), ALPHA, steps=0)
+    of_module = Network.from_module(nn.Sequential(nn.Linear(1, 3), nn.Linear(3, 1)), nn.MSELoss(), frozen="0")
+    networks = {"0.bias": of_module, "beta1": mlp_network(5), "b1": adapt_head_only(sinusoid_network())}
+    for name, network in networks.items():
+        with pytest.raises(ValueError, match=f"every weight must adapt.* freezes {name}: pass adapt_everything") as refusal:
+            learner(network, ALPHA)
+        assert "\n" not in str(refusal.value)
+        assert learner(adapt_everything(network), ALPHA).network.frozen == frozenset()
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
