@@ -169,6 +169,12 @@ def changes(page: Page, what: Any, action: Callable[[], None]) -> str:
     return what.inner_text()
 
 
+def ink(panel: Any) -> float:
+    """How light a panel's text is, from 0 to 1."""
+    colour = panel.evaluate("e => getComputedStyle(e).color")  # "rgb(26, 26, 26)" or "color(srgb 0.1 0.1 0.1)"
+    return float(re.search(r"[\d.]+", colour)[0]) / (255 if colour.startswith("rgb") else 1)
+
+
 @pytest.mark.parametrize("width, dark", [(400, False), (900, True), (1600, False)])
 def test_fragments_work_on_a_plain_page(
     open_folder: Open, tmp_path: Path, screenshots: Path, width: int, dark: bool
@@ -185,9 +191,10 @@ def test_fragments_work_on_a_plain_page(
     assert [roots.nth(i).locator("figure").count() for i in range(4)] == [2, 0, 0, 2]
     assert roots.nth(0).locator(".handle:visible").count() == 20 and roots.nth(3).locator(".handle:visible").count() == 6
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    ink = roots.first.evaluate("e => getComputedStyle(e).color")  # "rgb(26, 26, 26)" or "color(srgb 0.1 0.1 0.1)"
-    red = float(re.search(r"[\d.]+", ink)[0]) / (255 if ink.startswith("rgb") else 1)
-    assert (red > 0.5) == dark
+    assert (ink(roots.first) > 0.5) == dark
+    for theme, light_ink in (("light", False), ("dark", True), ("auto", dark)):  # the site's button
+        page.evaluate("theme => { document.body.dataset.theme = theme }", theme)
+        assert (ink(roots.first) > 0.5) == light_ink
 
     wave, plane = roots.nth(0), roots.nth(1)
     told, point = wave.locator("figcaption").first, wave.locator(".handle").nth(3)
