@@ -97,9 +97,10 @@ def fragment(widget: Live) -> str:
     kind, png = type(widget).__name__, base64.b64encode(widget.picture()).decode()
     state = json.dumps(widget.state()).replace("<", "\\u003c")  # nothing in it can end the script
     page = bundle("page")
+    size = " ".join(f'{name}="{100 * inches:.0f}"' for name, inches in zip(("width", "height"), widget.SIZE))
     # A page's modules run in its order: each one takes the first place that is still free.
     return f"""<div class="maml-live-page" data-panel="{kind}">
-<noscript><img src="data:image/png;base64,{png}" alt="{widget.ALT}" style="max-width: 100%"></noscript>
+<noscript><img src="data:image/png;base64,{png}" alt="{widget.ALT}" {size} style="max-width: 100%; height: auto"></noscript>
 </div>
 <style>
 {widget._css}</style>

@@ -16,6 +16,7 @@ from tests.browser import lab as labs
 pytest.importorskip("sphinx", reason="make site installs Sphinx")
 from tools.site.__main__ import build  # noqa: E402
 from tools.site.finish import mathml  # noqa: E402
+from tools.site.live import FRAGMENTS  # noqa: E402
 
 LARGEST = 3_000_000  # bytes of a page with all that it loads
 STUB = '<p id="stub">no script</p>\n\n<script>document.getElementById("stub").textContent = "works";</script>'
@@ -54,12 +55,12 @@ class Html(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, with one panel that works; it is served below a path, as on GitHub Pages."""
+    """The site, with one more panel that works; it is served below a path, as on GitHub Pages."""
     folder = tmp_path_factory.mktemp("server") / "review"
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GITHUB_REPOSITORY", "GITHUB_REF_NAME"):
             patch.delenv(name, raising=False)
-        build(folder, {"SinusoidPanel": lambda: STUB})
+        build(folder, {**FRAGMENTS, "SinusoidPanel": lambda: STUB})
     return folder
 
 
@@ -132,8 +133,9 @@ def test_links_to_sources_lead_to_files_of_the_repository(pages: dict[str, Html]
 
 def test_pages_load_nothing_from_elsewhere_and_little_from_here(pages: dict[str, Html], site: Path) -> None:
     for name, page in pages.items():
-        assert not [load for load in page.loads if urlsplit(load).scheme or load.startswith("//")], name
-        files = {site / name, *(site / urlsplit(urljoin(name, load)).path for load in page.loads)}
+        loads = [load for load in page.loads if not load.startswith("data:image/png")]  # within the page
+        assert not [load for load in loads if urlsplit(load).scheme or load.startswith("//")], name
+        files = {site / name, *(site / urlsplit(urljoin(name, load)).path for load in loads)}
         assert sum(file.stat().st_size for file in files) < LARGEST, name
 
 
@@ -217,6 +219,7 @@ def test_a_wide_box_can_be_scrolled_with_the_keyboard(page: Page, address: str) 
 def test_a_panel_that_works_takes_the_place_of_its_picture(page: Page, address: str) -> None:
     page.goto(address + "notebooks/01_sinusoid.html")
     assert page.locator("#stub").all_inner_texts() == ["works"] and page.locator("div.panel").count() == 0
+    assert page.locator(".maml-live-page").count() == page.locator(".maml-live").count() == 1
     page.goto(address + "notebooks/02_hessian_vector_product.html")
     assert page.locator("#stub").count() == 0 and page.locator("div.panel img").count() == 3
 

@@ -9,7 +9,7 @@ import pytest
 from maml_core import FewShotTasks, Learner, MetaTrainer, TaskDistribution, adapt
 from maml_core.learners.variants import MetaSGD
 from tools.site import api, chapters, pages
-from tools.site.live import fragment
+from tools.site.live import FRAGMENTS, fragment
 
 
 @pytest.fixture(autouse=True)
@@ -58,16 +58,30 @@ def test_the_address_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ada/maml" in pages.relink('pip install "git+https://github.com/YOUR/FORK"', "README.md", pages.find_pages())
 
 
-def cell(source: str, *tags: str) -> nbformat.NotebookNode:
-    return nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
+def cell(source: str, shown: str = "", tags: tuple[str, ...] = ()) -> nbformat.NotebookNode:
+    outputs = [nbformat.v4.new_output("stream", text="-"), nbformat.v4.new_output("execute_result", {"text/plain": shown})]
+    return nbformat.v4.new_code_cell(source, outputs=outputs, metadata={"tags": list(tags)})
 
 
 def test_which_cells_get_a_fragment() -> None:
-    fragments = {"WavePanel": lambda: "<p>wave</p>", "live": lambda: "<p>tagged</p>"}
-    assert fragment(cell("from maml_core.panels import WavePanel\n\nWavePanel(theta)"), fragments) == "<p>wave</p>"
-    assert fragment(cell("panel", "live"), fragments) == "<p>tagged</p>"
-    assert fragment(cell("from maml_core.panels import WavePanel"), fragments) is None
-    assert fragment(cell("MyWavePanel()"), fragments) is None
+    fragments = {"WavePanel": lambda: "<p>wave</p>", "LiveWave": lambda: "<p>live</p>", "live": lambda: "<p>tagged</p>"}
+    assert fragment(cell("panel", "WavePanel: run this cell in JupyterLab"), fragments) == "<p>wave</p>"
+    assert fragment(cell("LiveWave()", "LiveWave: run this cell in JupyterLab or Colab"), fragments) == "<p>live</p>"
+    assert fragment(cell("panel", tags=("live",)), fragments) == "<p>tagged</p>"
+    assert fragment(cell("WavePanel(theta).errors()", "0.5"), fragments) is None  # it shows none
+    assert fragment(cell("MyWavePanel()", "MyWavePanel: run this cell in JupyterLab"), fragments) is None
+
+
+@pytest.mark.parametrize("name", ["00_start_here", "01_sinusoid"])
+def test_a_live_panel_is_on_its_page_once(name: str, tmp_path: Path) -> None:
+    """And its picture, which is saved in the notebook, is not."""
+    file = f"notebooks/{name}.ipynb"
+    (tmp_path / "notebooks").mkdir()
+    text = chapters.Chapter(file, tmp_path, pages.find_pages(), FRAGMENTS).markdown()
+    outputs = [o for c in nbformat.read(pages.ROOT / file, as_version=4).cells for o in c.get("outputs", [])]
+    saved = sum("image/png" in output.get("data", {}) for output in outputs)
+    assert text.count('class="maml-live-page"') == 1
+    assert text.count("![") == len(list((tmp_path / "notebooks").glob("*.png"))) == saved - 1
 
 
 @pytest.mark.parametrize(

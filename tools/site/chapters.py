@@ -9,12 +9,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from maml_core import figures, panels
+from maml_core import figures, live, panels
 
-from .live import Fragments, fragment
+from .live import PANEL, Fragments, fragment
 from .pages import ROOT, colab, relink
 
-PANEL = re.compile(r"(\w+Panel): run this cell in JupyterLab")
 LABELS = r"""(?:set_{0}\(|\b{0}=)r?"([^"]+)\""""
 
 
@@ -91,7 +90,7 @@ class Chapter:
         return fenced(f":class: output\n\n{data['text/plain']}", "{code-block} text")
 
     def _panel(self, name: str, picture: str) -> str:
-        what = (getdoc(getattr(panels, name)) or name).splitlines()[0].rstrip(".")
+        what = (getdoc(getattr(live if name.startswith("Live") else panels, name)) or name).splitlines()[0].rstrip(".")
         picture = f"![The panel as it opens: {what}]({picture})"
         hint = f"This is a picture of a panel. To use it, [open the page in Colab]({colab(self.file)}) or run `make lab`."
         return fenced(f"{picture}\n\n{hint}", "{container} panel")
