@@ -5,7 +5,7 @@ import { Plot, set, svg } from "./plot.js";
 import { adaptedLoss, directions, ellipse, length, ownEllipse, path, rise } from "./quadratics.js";
 
 const SIDE = [-2.5, 2.5];
-const LONGEST = 3; // a bar ends there
+const LONGEST = 8; // times MAML's length: a longer bar ends there, with a mark
 const REACH = 1.2; // arrows show directions only, so that a short one is visible, too; the bars compare lengths
 const METHODS = { maml: "MAML", firstOrder: "first order", reptile: "Reptile" };
 const COLOUR = { maml: "maml", firstOrder: "first-order", reptile: "reptile" };
@@ -166,6 +166,7 @@ function render({ model, el }) {
       row.share = length(found[row.method]) / Math.max(length(found.maml), 1e-9);
       row.turn = degrees(found[row.method], found.maml);
       row.bar.style.setProperty("--share", Math.min(1, row.share / LONGEST));
+      row.bar.classList.toggle("cut", row.share > LONGEST);
       row.ratio.textContent = row.share < 100 ? row.share.toFixed(2) : "> 100";
       row.angle.textContent = `${row.turn.toFixed(0)}°`;
     }

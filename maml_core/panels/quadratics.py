@@ -15,7 +15,7 @@ from .controls import float_slider, int_slider
 OPTIMA = torch.tensor([[-1.6, 1.0], [1.8, 0.6]])
 ANGLES = torch.tensor([0.5, -0.9])
 SIDE = 2.5
-LONGEST = 3.0  # a bar ends there
+LONGEST = 8.0  # times MAML's length: a longer bar ends there, with a mark
 METHODS = {"MAML": COLOURS["maml"], "first order": COLOURS["first order"], "Reptile": COLOURS["reptile"]}
 
 
@@ -58,8 +58,10 @@ class PlanePanel(Panel):
         self._theta = self.moves(plane.plot([], [], "o", color="#000000", ms=7, mec="white", zorder=9)[0])
         self._plane_title = self.moving_title(plane)
         self._bars = [self.moves(bar) for bar in bars.barh(list(METHODS), [0, 0, 0], color=list(METHODS.values()))]
+        self._ratios = [self.moves(bars.text(0, place, " ", va="center", in_layout=False)) for place in range(len(METHODS))]
         bars.invert_yaxis()
-        bars.set(xlim=(0, LONGEST), xlabel="length of the step, MAML's is 1")
+        bars.grid(axis="y", visible=False)
+        bars.set(xlim=(0, 1.25 * LONGEST), xticks=range(0, 9, 2), xlabel="length of the step, MAML's is 1")
         self._bars_title = self.moving_title(bars)
 
     def directions(self) -> tuple[dict[str, Tensor], Tensor]:
@@ -86,12 +88,14 @@ class PlanePanel(Panel):
             cos, sin = ANGLES[i].cos(), ANGLES[i].sin()
             turn = torch.stack([cos, sin, -sin, cos]).view(2, 2)
             line.set_data(*(self._circle * radii @ turn + OPTIMA[i]).T)
-        for bar, method in zip(self._bars, METHODS):
-            bar.set_width(min(lengths[method] / max(lengths["MAML"], 1e-9), LONGEST))
+        ratios = {method: length / max(lengths["MAML"], 1e-9) for method, length in lengths.items()}
+        for bar, text, ratio in zip(self._bars, self._ratios, ratios.values()):
+            bar.set_width(min(ratio, LONGEST))
+            text.set_x(min(ratio, LONGEST) + 0.15)
+            text.set_text(("▸ " if ratio > LONGEST else "") + (f"{ratio:.2f}" if ratio < 100 else "> 100"))
         angle = torch.tensor(cosines["first order"]).clamp(-1, 1).arccos().rad2deg().item()
         self._plane_title.set_text(f"MAML and first order part by {angle:.0f} degrees")
-        ratio = lengths["first order"] / max(lengths["MAML"], 1e-9)
-        self._bars_title.set_text(f"first order is {ratio:.2f} times as long")
+        self._bars_title.set_text(f"first order is {ratios['first order']:.2f} times as long")
         told = ", ".join(f"{method} {cosines[method]:.3f}" for method in ("first order", "Reptile"))
         sharpest = self.alpha.value * max(curvatures)
         return f"cosine to MAML's meta-gradient: {told}; alpha times the largest curvature: {sharpest:.2f}"

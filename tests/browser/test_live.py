@@ -175,6 +175,22 @@ def ink(panel: Any) -> float:
     return float(re.search(r"[\d.]+", colour)[0]) / (255 if colour.startswith("rgb") else 1)
 
 
+def bars_are_true(page: Page, plane: Any) -> None:
+    """The bars are as long as the numbers beside them say; one that is longer than there is room for has a mark."""
+    measure = "e => [e.offsetWidth / (e.parentElement.clientWidth - 12), getComputedStyle(e, '::after').content]"
+    cut = []
+    for name, value in (("alpha", "0.6"), ("steps", "2"), ("steps", "5")):
+        field = plane.get_by_label(f"{name}, as a number")
+        changes(page, plane.locator("tbody"), lambda field=field, value=value: (field.fill(value), field.press("Enter")))
+        for row in plane.locator("tbody tr").all():
+            share, mark = row.locator(".bar").evaluate(measure)
+            ratio = float(row.locator(".number").first.inner_text().strip("> "))
+            assert share == pytest.approx(min(1, ratio / 8), abs=0.01)
+            cut.append(ratio > 8)
+            assert (mark != "none") == cut[-1]
+    assert not any(cut[:3]) and any(cut)  # as the panel opens, all fit
+
+
 @pytest.mark.parametrize("width, dark", [(400, False), (900, True), (1600, False)])
 def test_fragments_work_on_a_plain_page(
     open_folder: Open, tmp_path: Path, screenshots: Path, width: int, dark: bool
@@ -215,6 +231,7 @@ def test_fragments_work_on_a_plain_page(
     told = plane.locator("tbody")
     changes(page, told, lambda: drag(page, plane.locator(".handle").nth(3), (-40, -30)))
     changes(page, told, lambda: drag(page, plane.locator(".handle").nth(0), (10, 60)))
+    bars_are_true(page, roots.nth(2))
     flat = changes(page, told, lambda: plane.get_by_role("button", name="flatten the tasks").click())
     assert [int(angle) < 5 for angle in re.findall(r"(\d+)°", flat)] == [True] * 3  # the arrows fall together
     page.wait_for_timeout(600)

@@ -195,6 +195,21 @@ def test_panels_do_not_influence_each_other(images):
         assert (panel.image.value, panel.text.value) == was
 
 
+def test_the_planes_bars_are_as_long_as_they_say():
+    """Also where they differ by a lot; what is longer than the axis carries a mark."""
+    panel, cut = PlanePanel(), []
+    for steps in (1, 2, 5):
+        panel.steps.value = steps
+        found, _ = panel.directions()
+        for bar, text, direction in zip(panel._bars, panel._ratios, found.values()):
+            ratio = (direction.norm() / found["MAML"].norm()).item()
+            assert bar.get_width() == pytest.approx(min(ratio, plane_panels.LONGEST), rel=1e-4)
+            assert text.get_text().endswith(f"{ratio:.2f}" if ratio < 100 else "> 100")
+            assert ("▸" in text.get_text()) == (ratio > plane_panels.LONGEST)
+            cut.append(ratio > plane_panels.LONGEST)
+    assert not any(cut[:3]) and any(cut)  # as the panel opens, all fit
+
+
 def test_seed_decides_the_points():
     assert sinusoid_panel(0).text.value != sinusoid_panel(1).text.value
 
