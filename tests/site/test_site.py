@@ -20,7 +20,7 @@ from tools.site.live import FRAGMENTS  # noqa: E402
 
 LARGEST = 3_000_000  # bytes of a page with all that it loads
 STUB = '<p id="stub">no script</p>\n\n<script>document.getElementById("stub").textContent = "works";</script>'
-WIDTHS = (400, 800, 1400)
+WIDTHS = (400, 800, 1400, 1920)
 WIDE = "[...document.querySelectorAll('pre, .table-wrapper, .math')].filter(box => box.scrollWidth > box.clientWidth)"
 # Highlighted code and formulas have thousands of elements, over which axe takes seconds
 PLAIN = "document.querySelectorAll('pre, math').forEach(box => box.textContent = box.textContent)"
@@ -169,12 +169,15 @@ def test_formulas_that_docutils_would_draw_otherwise() -> None:
 
 
 def test_every_page_opens_in_peace(page: Page, pages: dict[str, Html], address: str) -> None:
-    """At three widths; axe finds nothing serious. Colours take it seconds a page and are for the next test."""
+    """At four widths, where what was printed needs no scrolling; axe finds nothing serious.
+
+    Colours take it seconds a page and are for the next test.
+    """
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="make site installs axe").Axe()
     options = {"resultTypes": ["violations"], "rules": {"color-contrast": {"enabled": False}}}
     slowest = 0
     for name in pages:
-        page.set_viewport_size({"width": WIDTHS[-1], "height": 900})
+        page.set_viewport_size({"width": 1400, "height": 900})
         page.goto(address + name)
         slowest = max(slowest, page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive"))
         page.evaluate(PLAIN)
@@ -184,6 +187,8 @@ def test_every_page_opens_in_peace(page: Page, pages: dict[str, Html], address: 
             page.set_viewport_size({"width": width, "height": 900})
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 page.problems.append(f"{name} is wider than {width} px")
+            if page.evaluate(f"{WIDE}.filter(box => box.matches('div.output pre')).length"):
+                page.problems.append(f"{name} cuts printed results off at {width} px")
     print(f"the slowest page was interactive after {slowest:.0f} ms")
     assert not page.problems and slowest < 10_000  # 0.2 s where nothing else runs
 
