@@ -105,9 +105,9 @@ def omniglot_predictions(characters: Characters) -> "Figure":
     learner = record.recipe.build_learner()
     tasks = CharacterTasks(characters.split("test").images, ways=5, shots=1, queries=6)
     task = tasks.sample(1, torch.Generator().manual_seed(11))
-    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1.6, 6, 6])
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3.2), width_ratios=[1, 6, 6])  # of columns, so that rows line up
     draw_predictions(axes[0], task.support_x[0], task.support_y[0], task.support_y[0], 5, framed=False)
-    axes[0].set_title("support")
+    axes[0].set_title("support", loc="right")
     figure.suptitle("Omniglot: five new characters, learned from one picture each", x=0.01, ha="left", fontsize=11)
     for ax, steps in zip(axes[1:], (0, 3)):
         phi = adapt(learner, theta, task.support_x, task.support_y, steps)

@@ -3,12 +3,14 @@
 import re
 from pathlib import Path
 
+import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
 from maml_core.figures import reported
 from maml_core.figures.notebook import FOLDER
 from maml_core.figures.registry import FIGURES, OMNIGLOT_FIGURES
+from maml_core.figures.style import STYLE
 
 
 @pytest.mark.parametrize("name", reported.__all__)
@@ -18,6 +20,18 @@ def test_every_reported_figure_draws_itself(name):
     for ax in figure.axes:
         assert ax.has_data()
         assert name == "benchmark" or (ax.get_xlabel() and (ax.get_title() or figure.get_suptitle()))
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("name", ["families_predictions", "omniglot_predictions"])
+def test_pictures_stand_beside_their_labels(name, characters):
+    """The sheets have as many rows each, which are at the same places, to a pixel."""
+    with matplotlib.style.context(STYLE):
+        figure = OMNIGLOT_FIGURES[name](characters)
+        figure.canvas.draw()
+    first, *others = (ax.get_window_extent() for ax in figure.axes)
+    for sheet in others:
+        assert (sheet.y0, sheet.y1) == pytest.approx((first.y0, first.y1), abs=1)
     plt.close(figure)
 
 

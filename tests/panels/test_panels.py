@@ -210,6 +210,14 @@ def test_the_planes_bars_are_as_long_as_they_say():
     assert not any(cut[:3]) and any(cut)  # as the panel opens, all fit
 
 
+def test_pictures_stand_beside_their_labels(images):
+    """The rows of all sheets of a task are at the same places, to a pixel."""
+    for panel in (episode_panel(images), families_panel(images)):
+        first, *others = (sheet.axes.get_window_extent() for sheet in panel._sheets)
+        for sheet in others:
+            assert (sheet.y0, sheet.y1) == pytest.approx((first.y0, first.y1), abs=1)
+
+
 def test_seed_decides_the_points():
     assert sinusoid_panel(0).text.value != sinusoid_panel(1).text.value
 

@@ -123,9 +123,9 @@ def families_predictions(characters: Characters) -> "Figure":
 
     tasks = CharacterTasks(characters.split("test").images, ways=5, shots=1, queries=4)
     task = tasks.sample(1, torch.Generator().manual_seed(9))
-    figure, axes = plt.subplots(1, 5, figsize=(8, 2.9), width_ratios=[1.2, 4, 4, 4, 4])
+    figure, axes = plt.subplots(1, 5, figsize=(8, 2.7), width_ratios=[1, 4, 4, 4, 4])  # of columns, so that rows line up
     draw_predictions(axes[0], task.support_x[0], task.support_y[0], task.support_y[0], 5, framed=False)
-    axes[0].set_title("support", fontsize=10)
+    axes[0].set_title("support", fontsize=10, loc="right")
     for ax, name in zip(axes[1:], SHIPPED_AS):
         learner, theta, recipe = load_family(name)
         phi = adapt(learner, theta, task.support_x, task.support_y, recipe.test_steps[-1])
