@@ -11,7 +11,7 @@ from ..results.study_result import StudyResult
 from ..rl.navigation import SIDE, Trajectories, draw_noise
 from ..rl.policy import navigation_policy
 from ..rl.reinforce import adapt
-from .style import COLOURS, draw_band
+from .style import COLOURS, draw_band, explain_dashes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +35,7 @@ def draw_returns(ax: "Axes", study: StudyResult, iterations: int | None = None, 
                 label, line = (condition, "-") if row["seed"] == first else (None, "--")
                 steps = range(len(row["return"]))
                 draw_band(ax, steps, row["return"], row["return_ci95"], COLOURS[concept], label, ls=line)
+    explain_dashes(ax)
     ax.axhline(study.extra["best"], color=COLOURS["target"], lw=1, ls=":", label="straight to the goal")
     ax.set_yscale("symlog", linthresh=0.1)
     ax.set(xlabel="gradient steps", ylabel="average return", xticks=range(4), ylim=(-150, -0.1))
@@ -50,6 +51,7 @@ def draw_returns_against_alpha(ax: "Axes", study: StudyResult, iterations: int) 
             mean, half = ([row[key][1] for row in rows] for key in ("return", "return_ci95"))
             label, line = (condition, "-") if seed == seeds[0] else (None, "--")
             draw_band(ax, [row["alpha"] for row in rows], mean, half, COLOURS[CONCEPTS[condition]], label, ls=line)
+    explain_dashes(ax)
     ax.set(xscale="log", xlabel="alpha at test", ylabel="average return after one step")
     ax.set_yscale("symlog", linthresh=0.1)
     ax.set_ylim(-150, -1)

@@ -50,6 +50,11 @@ def use_style() -> None:
     matplotlib.style.use(STYLE)
 
 
+def explain_dashes(ax: "Axes") -> None:
+    """A line of the legend for what is drawn twice: with another seed, it is dashed."""
+    ax.plot([], [], color="#666666", lw=1.5, ls="--", label="dashed: second seed")
+
+
 def draw_band(
     ax: "Axes", x: Sequence[float], mean: Sequence[float], ci95: Sequence[float], colour: str,
     label: str | None = None, **line: Any,

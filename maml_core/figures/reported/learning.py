@@ -8,7 +8,8 @@ from ...recipes import RECIPES
 from ...results.shipped import is_shipped, load_shipped, load_study
 from ...results.study_result import StudyResult
 from ...training.record import TrainingRecord
-from ..style import COLOURS, draw_band
+from ..style import COLOURS, draw_band, explain_dashes
+from .benchmark import plain_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,27 +25,43 @@ def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = Non
     ax.set(xlabel="meta-iterations", ylabel="validation accuracy, %", xlim=(0, None))
 
 
-# By what a recipe's name ends in; 5-shot is dashed, the best recipe dotted, the mean at 20 ways dash-dotted.
+# {what a recipe's name ends in: (what it is, its colour)}; 5-shot is dashed, the best recipe dotted.
 VARIANTS = {
-    "-mean": COLOURS["maml"],
-    "-sum": COLOURS["inner sum"], "-first-order": COLOURS["first order"], "-mlp": COLOURS["mlp"],
-    "-alphabets": COLOURS["alphabets"], "-fast": COLOURS["last block"],
-    "-best": COLOURS["last block"], "shot": COLOURS["maml"],
-}  # fmt: skip
-LINES = {"-best": ":", "-mean": "-."}
-OTHER = COLOURS["before"]
+    "-mean": ("MAML", COLOURS["maml"]),
+    "-sum": ("MAML", COLOURS["maml"]),
+    "-first-order": ("first-order MAML", COLOURS["first order"]),
+    "-mlp": ("MAML, no conv", COLOURS["mlp"]),
+    "-alphabets": ("MAML, alphabets apart", COLOURS["alphabets"]),
+    "-fast": ("last block", COLOURS["last block"]),
+    "-best": ("last block, best recipe", COLOURS["last block"]),
+    "shot": ("MAML", COLOURS["maml"]),
+}
+SHORTEST = 1000  # meta-iterations: what was trained for less shows no curve
 
 
-def draw_learning_curves(ax: "Axes", records: Mapping[str, TrainingRecord]) -> None:
-    """Several training runs in one picture, on a logarithmic axis: {label: the record from `load_shipped`}."""
-    for label, record in records.items():
+def draw_learning_curves(ax: "Axes", records: Iterable[TrainingRecord]) -> None:
+    """Training runs on Omniglot, the records from `load_shipped`, in one picture: error in %, both axes logarithmic.
+
+    A run of fewer than `SHORTEST` meta-iterations is left out. Intervals would hide most of the other lines: they are a
+    third to a half of the error at its end.
+    """
+    for record in records:
         name = record.recipe.name
-        colour = next((colour for ending, colour in VARIANTS.items() if name.endswith(ending)), OTHER)
-        ls = "--" if "5shot" in name else next((ls for ending, ls in LINES.items() if name.endswith(ending)), "-")
-        draw_history(ax, record.history, colour, label, ls=ls)
-    ax.set_xlim(60, 70_000)
-    ax.set_xscale("log")
-    ax.legend(loc="lower right", fontsize=8)
+        if record.history[-1]["iteration"] < SHORTEST:
+            continue
+        what, colour = next(look for ending, look in VARIANTS.items() if name.endswith(ending))
+        if what == "MAML" and record.recipe.inner_loss == "sum":
+            what, colour = "MAML, sum / K", COLOURS["inner sum"]
+        shots = record.recipe.shots
+        x, error = ([row["iteration"] for row in record.history], [100 - 100 * row["validation"] for row in record.history])
+        ls = ":" if name.endswith("-best") else "-" if shots == 1 else (0, (4, 1.5))
+        ax.plot(x, error, color=colour, lw=1.5, ls=ls, label=f"{what}, {shots}-shot")
+    ax.set(
+        xlabel="meta-iterations", ylabel="error on validation tasks, %", xscale="log", yscale="log", xlim=(SHORTEST, None)
+    )
+    plain_numbers(ax.xaxis, (1.0, 3.0))
+    plain_numbers(ax.yaxis, (1.0, 2.0, 5.0))
+    ax.legend(fontsize=8, handlelength=3.2)
 
 
 def draw_comparison(ax: "Axes", study: StudyResult, colours: Mapping[str, str]) -> None:
@@ -56,6 +73,8 @@ def draw_comparison(ax: "Axes", study: StudyResult, colours: Mapping[str, str]) 
         first = row["seed"] == min(r["seed"] for r in study.rows)
         label = row["condition"] if first else None
         draw_history(ax, row["history"], colours[row["condition"]], label, ls="-" if first else "--")
+    if len({row["seed"] for row in study.rows}) > 1:
+        explain_dashes(ax)
     ax.legend(loc="lower right")
 
 
@@ -74,7 +93,7 @@ def draw_rotations(ax: "Axes", study: StudyResult) -> None:
                 judged = row["judged"][test]
                 ax.errorbar(100 * judged["accuracy"], place + offset, xerr=100 * judged["ci95"], fmt=marker, ms=6,
                             capsize=3,
-                            color=COLOURS["maml" if test == tests[0] else "baseline"],
+                            color="#000000" if test == tests[0] else "#999999",
                             label=f"test on {test}" if place == 0 and row["seed"] == 0 else None)  # fmt: skip
     ax.set(yticks=range(len(conditions)), ylim=(len(conditions) - 0.5, -0.5), xlabel="accuracy, %")
     ax.set_yticklabels(conditions)
@@ -82,17 +101,20 @@ def draw_rotations(ax: "Axes", study: StudyResult) -> None:
 
 
 def learning_curves() -> "Figure":
-    """Validation accuracy of every shipped training run on Omniglot, 5-way and 20-way."""
+    """Error on validation tasks in the course of every shipped training run on Omniglot, 5-way and 20-way."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
-    titles = ("5-way: near the top", "20-way: the last block is ahead")
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4.4))
+    titles = ("5-way: without convolutions, errors are larger", "20-way: the last block is ahead")
     for ax, ways, title in zip(axes, ("5way", "20way"), titles):
         names = [name for name, recipe in RECIPES.items()
                  if name.startswith(f"omniglot-{ways}") and is_shipped(name) and recipe.variant not in READERS]  # fmt: skip
-        draw_learning_curves(ax, {name.removeprefix(f"omniglot-{ways}-"): load_shipped(name)[1] for name in names})
+        draw_learning_curves(ax, (load_shipped(name)[1] for name in names))
         ax.set_title(title)
+        ax.get_legend().remove()
     axes[1].set_ylabel("")
+    lines = {line.get_label(): line for ax in axes for line in ax.get_lines()}
+    figure.legend(lines.values(), lines, loc="outside lower left", fontsize=8, ncols=4, handlelength=3.2, columnspacing=1.2)
     return figure
 
 
@@ -108,10 +130,9 @@ def loss_scale() -> "Figure":
         draw_history(axes[2], load_shipped(name)[1].history, colour)
     axes[2].autoscale(axis="x")  # to the longer of the two
     axes[2].set_xlim(left=0)
+    axes[2].set_xticks((0, 15_000, 30_000))
     axes[2].set_title("20-way, trained for longer", fontsize=10)
     axes[1].get_legend().remove()
-    for ax in axes[1:]:
-        ax.set_ylabel("")
     return figure
 
 
