@@ -62,10 +62,11 @@ def draw_paths(ax: "Axes", trajectories: Trajectories, goals: Tensor, concept: s
     for goal, ways in zip(goals, paths(trajectories)):
         for way in ways:
             ax.plot(*way.T, color=COLOURS[concept], lw=0.9, alpha=0.6)
-        ax.plot(*goal, "*", color=COLOURS["target"], ms=12, mec="white", zorder=4)
-    ax.plot(0, 0, "o", color=COLOURS["before"], ms=6, mec="white", zorder=4)
-    ax.set(aspect="equal", xlim=(-1.5 * SIDE, 1.5 * SIDE), ylim=(-1.5 * SIDE, 1.5 * SIDE), xticks=(-SIDE, 0, SIDE),
-           yticks=(-SIDE, 0, SIDE))  # fmt: skip
+        (star,) = ax.plot(*goal, "*", color=COLOURS["target"], ms=12, mec="white", zorder=4)
+    star.set_label("goal")
+    ax.plot(0, 0, "o", color=COLOURS["before"], ms=6, mec="white", zorder=4, label="start")
+    ends, ticks = (-1.5 * SIDE, 1.5 * SIDE), (-SIDE, 0, SIDE)
+    ax.set(xlabel="x", ylabel="y", aspect="equal", xlim=ends, ylim=ends, xticks=ticks, yticks=ticks)
 
 
 def paths(trajectories: Trajectories) -> Tensor:
@@ -84,7 +85,6 @@ def navigation() -> "Figure":
     draw_returns(axes[0], load_study("navigation"), EARLY, ALPHA)
     found = "one takes MAML most of the way, pretraining a little"
     figure.suptitle(f"{EARLY} meta-iterations, steps of alpha = {ALPHA}: {found}", x=0.01, ha="left", fontsize=11)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=5, fontsize=9, handlelength=1.5)
     goals, policy = torch.tensor(FOUR_GOALS), navigation_policy()
     generator = torch.Generator().manual_seed(0)
     noises = [draw_noise(len(goals), 20, generator) for _ in range(2)]
@@ -92,9 +92,11 @@ def navigation() -> "Figure":
         theta, _ = load_policy(f"{name}-{EARLY}")
         seen, _ = adapt(policy, stack(policy, theta, len(goals)), goals, noises, [ALPHA])
         draw_paths(ax, seen[-1], goals, concept)
-    axes[1].set_title("MAML, after one step")
-    axes[2].set_title("pretrained, after one step")
-    axes[2].set_yticklabels([])
+    axes[1].set_title("MAML, after one step", fontsize=10)
+    axes[2].set_title("pretrained, after one step", fontsize=10)
+    axes[2].set(yticklabels=[], ylabel="")
+    keys, names = (sum(parts, []) for parts in zip(*(ax.get_legend_handles_labels() for ax in axes[:2])))
+    figure.legend(keys, names, loc="outside lower left", ncols=4, fontsize=9, handlelength=1.5)
     return figure
 
 

@@ -59,7 +59,8 @@ def draw_error_against_steps(
             ax.plot([0, last], [*mean, *mean], color=COLOURS[concept], label=names[concept])
         else:
             draw_band(ax, steps, mean, ci95, COLOURS[concept], names[concept])
-    ax.set(xlabel="inner steps at test", ylabel="mean squared error", ylim=(0, None))
+    ax.set(xlabel="inner steps at test", ylabel="mean squared error")
+    ax.set_ylim(bottom=-0.025 * ax.get_ylim()[1])  # the oracle's line is at 0
     ax.legend()
 
 

@@ -3,16 +3,11 @@
 from typing import Any
 
 from ...results.shipped import load_benchmark
+from ..style import COLOURS
 
-# One colour per family of implementations: blue is ours everywhere.
-FAMILIES = {
-    "maml_core": "#0072B2",
-    "jax": "#E69F00",
-    "torchopt": "#D55E00",
-    "learn2learn": "#CC79A7",
-    "higher": "#009E73",
-    "plain": "#999999",
-}
+# As in Table 1, ours are blue and others grey; a marker for each library.
+OURS = "maml_core"
+MARKERS = {OURS: "o", "jax": "s", "torchopt": "^", "learn2learn": "D", "higher": "v", "plain": "P"}
 TITLES = {
     "S": "Sinusoid, 10-shot",
     "O": "Omniglot, 5-way 1-shot",
@@ -23,8 +18,10 @@ SWEEPS = {"steps": "inner steps (32 tasks)", "tasks": "tasks (1 inner step)"}
 MEASURES = {"median_ms": "ms per meta-step", "peak_mb": "peak memory in MB"}
 
 
-def colour(row: dict[str, Any]) -> str:
-    return FAMILIES[row["implementation"].split()[0]]
+def look(implementation: str) -> dict[str, str]:
+    """The colour and the marker of an implementation, by the library that it is of."""
+    library = implementation.split()[0]
+    return {"color": COLOURS["maml"] if library == OURS else "#555555", "marker": MARKERS[library]}
 
 
 def plain_numbers(axis: Any, digits: tuple[float, ...]) -> None:
@@ -37,38 +34,37 @@ def plain_numbers(axis: Any, digits: tuple[float, ...]) -> None:
 
 
 def draw_times(ax: Any, rows: list[dict[str, Any]], title: str) -> None:
-    """One workload: a bar per implementation, the fastest on top; its line spans the middle half of the samples."""
+    """One workload: a dot per implementation, the fastest on top; its line spans the middle half of the samples."""
     rows = sorted(rows, key=lambda row: row["median_ms"], reverse=True)
     places, times = range(len(rows)), [row["median_ms"] for row in rows]
-    spread = [[abs(row["median_ms"] - row["quartiles_ms"][i]) for row in rows] for i in (0, 1)]
-    ax.barh(places, times, xerr=spread, color=[colour(row) for row in rows], height=0.75, error_kw={"elinewidth": 1})
     for place, row in zip(places, rows):
+        spread = [[abs(row["median_ms"] - quartile)] for quartile in row["quartiles_ms"]]
+        ax.errorbar(row["median_ms"], place, xerr=spread, ms=6, ls="none", elinewidth=1.5, **look(row["implementation"]))
         ax.annotate(
             f"{row['median_ms']:,.0f}" if row["median_ms"] >= 100 else f"{row['median_ms']:.3g}",
             (row["quartiles_ms"][1], place),
-            xytext=(4, 0),
+            xytext=(6, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
         )
     ax.set_xscale("log")
-    ax.set_xlim(min(times) / 2.5, max(times) * 2.5)
+    ax.set_xlim(min(times) / 2.5, max(times) * 3)
     plain_numbers(ax.xaxis, (1.0,) if max(times) > 10 * min(times) else (1.0, 2.0, 5.0))
     ax.set_yticks(places, [row["implementation"] for row in rows], fontsize=8)
     for label, row in zip(ax.get_yticklabels(), rows):
-        label.set_fontweight("bold" if row["implementation"].startswith("maml_core") else "normal")
-    ax.grid(axis="y", visible=False)
+        label.set_fontweight("bold" if row["implementation"].startswith(OURS) else "normal")
+    ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.set_xlabel("ms per meta-step")
     ax.set_title(title)
 
 
 def draw_sweep(ax: Any, points: list[dict[str, Any]], sweep: str, measure: str) -> None:
     """Time or peak memory against inner steps or tasks, a line per implementation."""
-    markers = iter("osD^")
     for name in dict.fromkeys(point["implementation"] for point in points):
         mine = [point for point in points if point["implementation"] == name and point["sweep"] == sweep]
         x, y = [point[sweep] for point in mine], [point[measure] for point in mine]
-        ax.plot(x, y, marker=next(markers), markersize=5, color=colour({"implementation": name}), label=name)
+        ax.plot(x, y, markersize=5, label=name, **look(name))
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ticks = sorted({point[sweep] for point in points if point["sweep"] == sweep})
@@ -80,7 +76,7 @@ def draw_sweep(ax: Any, points: list[dict[str, Any]], sweep: str, measure: str) 
 
 
 def benchmark(result: dict[str, Any] | None = None, device: str = "cpu") -> Any:
-    """The whole figure: a panel of bars per workload, below them time and memory against steps and tasks.
+    """The whole figure: a panel of dots per workload, below them time and memory against steps and tasks.
 
     result: what `make bench` wrote; by default what is shipped.
     """

@@ -16,7 +16,7 @@ def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
     """Table 1 as dots with intervals, an axes for each setting: the literature's rows in grey, ours in blue.
 
     rows: `tables.accuracy_rows()`. Ours are hollow where the training has not come to its end (`Row.is_done`),
-    and a number at the left edge where they lie outside the picture.
+    and a number at the left edge where they lie outside the picture, with a word on those.
     """
     here = {
         "MAML": {"MAML, here": "", "last block, here": "-fast"},
@@ -40,8 +40,9 @@ def draw_table_1(axes: "Sequence[Axes]", rows: Sequence[Row]) -> None:
             colour = COLOURS["maml"] if row else "#555555"
             face = "white" if row and not row.is_done else colour
             if 100 * cell[0] < left:  # far off: the number instead of a dot, so that the others stay apart
-                ax.annotate(f"\u25c2 {100 * cell[0]:.1f}", (left, place), (3, 0), textcoords="offset points", va="center",
-                            color=colour, fontsize=9)  # fmt: skip
+                unfinished = ", unfinished" if row and not row.is_done else ""
+                ax.annotate(f"\u25c2 {100 * cell[0]:.1f}{unfinished}", (left, place), (3, 0), va="center",
+                            textcoords="offset points", color=colour, fontsize=9)  # fmt: skip
                 continue
             half = 100 * (cell[1] or 0)
             ax.errorbar(100 * cell[0], place, xerr=half, fmt="o", ms=5.5, capsize=2.5, color=colour, mfc=face)
