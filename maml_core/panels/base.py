@@ -30,7 +30,7 @@ from ..figures.style import STYLE
 from ..networks import Weights
 from ..util.threads import threads
 from .controls import button, choices
-from .look import sliders_grid, style, wrapping_row
+from .look import picture_layout, sliders_grid, style, wrapping_row
 from .pixels import as_png, with_texts
 
 # Of a picture 8 inches wide, 1200 pixels: one and a half for each of the page's in a usual cell, and no fewer than one in
@@ -80,7 +80,7 @@ class Panel(widgets.VBox):
         self.copy_state = button("copy state", "a line of Python that makes this panel again, as it is now")
         self.line = widgets.Text(layout={"display": "none", "width": "100%"}, tooltip=self.copy_state.tooltip)
         what = (type(self).__doc__ or "").partition("\n")[0]
-        self.image = widgets.Image(format="png", layout={"width": "100%", "height": "auto"})
+        self.image = widgets.Image(format="png", layout=picture_layout(*size))
         self.text, self._style = widgets.HTML(), widgets.HTML(style(sliders, what), layout={"display": "none"})
         for widget, name in ((self, "panel"), (self.line, "code"), (self.image, "picture"), (self.text, "text")):
             widget.add_class(f"maml-{name}")

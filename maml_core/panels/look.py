@@ -11,7 +11,9 @@ import ipywidgets as widgets
 
 from .controls import FloatSlider
 
-WIDEST = "clamp(1100px, 150vh, 1400px)"  # then all controls and the picture still fit on the screen
+WIDEST = "clamp(1100px, 150vh, 1400px)"  # of a panel
+AROUND = 330  # pixels of the screen's height that are not the picture's: the page's bars, a line of code, controls, numbers
+SMALLEST = 640  # of a picture, where a page is low or, in a frame of its own, has no height to go by
 NARROWEST = 340  # of a column of sliders: 200 and more are left for the track
 
 _CSS = """
@@ -62,6 +64,12 @@ if (!panel.dataset.named) {
   });
 }
 """
+
+
+def picture_layout(width: float, height: float) -> dict[str, str]:
+    """The layout of a picture of these proportions: as wide as the panel, but not too high to be seen with its controls."""
+    most = f"max({SMALLEST}px, calc((100vh - {AROUND}px) * {width / height:.3f}))"
+    return {"width": "100%", "height": "auto", "max_width": most}
 
 
 def sliders_grid(sliders: Sequence[widgets.Widget]) -> widgets.GridBox:

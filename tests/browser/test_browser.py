@@ -197,3 +197,25 @@ def test_a_panel_is_used_from_the_keyboard_and_says_what_it_is(
     panel.wait_until_settled()
     assert panel.pictures_since() == 1
     assert opened.errors == opened.cell_errors() == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1280, 720)])
+def test_a_panel_fits_on_a_small_screen(
+    scratch: Callable[[list[str]], NotebookPage], screenshots: Path, width: int, height: int
+) -> None:
+    """With the highest picture: below its cell, controls, axes and numbers are visible at once."""
+    opened = scratch(["from maml_core.panels import PlanePanel\nPlanePanel()"])
+    page = opened.page
+    page.set_viewport_size({"width": width, "height": height})
+    opened.run_all()
+    opened.wait_for_counts(1)
+    panel = opened.panel(0)
+    page.locator(".maml-text[role=status]", has_text="cosine").wait_for()
+    page.screenshot(path=screenshots / f"fits-{width}.png")
+    picture, text = panel.image.bounding_box(), page.locator(".maml-text").bounding_box()
+    controls = [control.bounding_box() for control in panel.controls().values()]
+    bar = page.locator("#jp-main-statusbar").bounding_box()
+    assert min(box["y"] for box in controls) > 0 and text["y"] + text["height"] < bar["y"]
+    inside = [picture[side] - 12 for side in ("width", "height")]  # without the card's edge
+    assert inside[0] / inside[1] == pytest.approx(8 / 4.2, abs=0.01) and picture["width"] > 600
+    assert opened.errors == []
