@@ -5,17 +5,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import ipywidgets as widgets
 import torch
-from PIL import Image, ImageColor
+from matplotlib.font_manager import findfont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from ..figures.notebook import FOLDER
 from ..figures.style import COLOURS
 from .base import Panel
 from .registry import PANELS
 
-SIZE = (800, 420)
+SIZE, STRIP = (800, 450), 30  # above the picture, a strip says what moves
 NO_IMAGES = torch.empty(0)  # these panels show none of Omniglot's
 PAUSE, STILL = 90, 1100  # milliseconds that a frame lasts, and the last one of a scene
+REPEATS = 1  # then it rests on its last frame: who reads beside it is left in peace
 
 
 def scenes() -> Iterator[tuple[Image.Image, int]]:
@@ -32,13 +35,30 @@ def scenes() -> Iterator[tuple[Image.Image, int]]:
 
 def drag(panel: Panel, control: str, values: list[float] | range) -> Iterator[tuple[Image.Image, int]]:
     """The panel's picture at each value of a control; the last one is held."""
+    slider = getattr(panel, control)
     for i, value in enumerate(values, 1):
-        getattr(panel, control).value = value
+        slider.value = value
         frame = Image.new("RGB", SIZE, "white")
         picture = Image.open(io.BytesIO(panel.image.value))
         picture = picture.resize((SIZE[0], picture.height * SIZE[0] // picture.width), Image.Resampling.LANCZOS)
-        frame.paste(picture, (0, (SIZE[1] - picture.height) // 2))
+        frame.paste(picture, (0, STRIP + (SIZE[1] - STRIP - picture.height) // 2))
+        show_control(frame, slider)
         yield frame, STILL if i == len(values) else PAUSE
+
+
+def show_control(frame: Image.Image, control: widgets.Widget) -> None:
+    """A control's name and value in the strip, and where its slider is."""
+    pen = ImageDraw.Draw(frame)
+    pen.font = ImageFont.truetype(findfont("DejaVu Sans"), 17)
+    if isinstance(control, widgets.Dropdown):
+        pen.text((12, 16), f"{control.description}: {control.label}", "black", anchor="lm")
+        return
+    pen.text((12, 16), control.description, "black", anchor="lm")
+    pen.line([(140, 16), (380, 16)], "#999999", 4)
+    knob = 140 + 240 * (control.value - control.min) / (control.max - control.min)
+    pen.circle((knob, 16), 8, "white", "#333333", 2)
+    shown = f"{control.value:.2f}" if isinstance(control.value, float) else str(control.value)
+    pen.text((400, 16), shown, "black", anchor="lm")
 
 
 def main(folder: Path = FOLDER) -> None:
@@ -49,7 +69,9 @@ def main(folder: Path = FOLDER) -> None:
     palette = Image.new("P", (1, 1))
     palette.putpalette(choose_colours([frames[0], frames[30], frames[-1]]))
     first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
-    first.save(folder / "panels.gif", save_all=True, append_images=others, duration=list(pauses), loop=0, optimize=True)
+    first.save(
+        folder / "panels.gif", save_all=True, append_images=others, duration=list(pauses), loop=REPEATS, optimize=True
+    )
     print(f"{folder.name}/panels.gif")
 
 

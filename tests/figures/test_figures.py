@@ -6,11 +6,13 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
+from PIL import Image
 
 from maml_core.figures import reported
 from maml_core.figures.notebook import FOLDER
 from maml_core.figures.registry import FIGURES, OMNIGLOT_FIGURES
 from maml_core.figures.style import STYLE
+from maml_core.panels.__main__ import REPEATS
 
 
 @pytest.mark.parametrize("name", reported.__all__)
@@ -33,6 +35,11 @@ def test_pictures_stand_beside_their_labels(name, characters):
     for sheet in others:
         assert (sheet.y0, sheet.y1) == pytest.approx((first.y0, first.y1), abs=1)
     plt.close(figure)
+
+
+def test_the_animation_ends():
+    with Image.open(FOLDER / "panels.gif") as image:
+        assert image.info["loop"] == REPEATS == 1
 
 
 def test_the_folder_holds_the_registry_and_pages_show_it():

@@ -42,8 +42,7 @@ SHORTEST = 1000  # meta-iterations: what was trained for less shows no curve
 def draw_learning_curves(ax: "Axes", records: Iterable[TrainingRecord]) -> None:
     """Training runs on Omniglot, the records from `load_shipped`, in one picture: error in %, both axes logarithmic.
 
-    A run of fewer than `SHORTEST` meta-iterations is left out. Intervals would hide most of the other lines: they are a
-    third to a half of the error at its end.
+    A run of fewer than `SHORTEST` meta-iterations is left out, and so are the intervals, which would hide other lines.
     """
     for record in records:
         name = record.recipe.name
