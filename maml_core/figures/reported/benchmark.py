@@ -50,7 +50,7 @@ def draw_times(ax: Any, rows: list[dict[str, Any]], title: str) -> None:
         )
     ax.set_xscale("log")
     ax.set_xlim(min(times) / 2.5, max(times) * 3)
-    plain_numbers(ax.xaxis, (1.0,) if max(times) > 10 * min(times) else (1.0, 2.0, 5.0))
+    plain_numbers(ax.xaxis, (1.0,) if max(times) > 10 * min(times) else (1.0, 3.0))
     ax.set_yticks(places, [row["implementation"] for row in rows], fontsize=8)
     for label, row in zip(ax.get_yticklabels(), rows):
         label.set_fontweight("bold" if row["implementation"].startswith(OURS) else "normal")
