@@ -71,6 +71,8 @@ def _load_weights(recipe: Recipe, path: Path | None) -> tuple[Weights, Recipe, i
 
 def _publish(options: argparse.Namespace) -> None:
     if is_policy(options.folder):
+        if options.name is not None:
+            raise ValueError(f"{options.folder} holds a policy, which ships under its own name: leave --as out.")
         record = publish_policy(options.folder)
         returns = ", ".join(f"{mean:.2f}" for mean in record["evaluation"]["return"])
         print(f"{record['recipe']['name']} on 2-D navigation, average return by gradient steps: {returns}")

@@ -1,11 +1,12 @@
 """What ships with the package: trained weights, study results and policies; and publishing a training run."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from ..networks import Weights
-from ..recipes import Recipe
+from ..recipes import RECIPES, Recipe
 from ..tasks.registry import Data
 from ..training import checkpoints
 from ..training.checkpoints import load_training
@@ -18,6 +19,7 @@ SHIPPED = Path(__file__).parent.parent / "trained"
 BENCHMARK = SHIPPED / "benchmark.json"
 STUDY_FOLDER = SHIPPED / "studies"
 POLICY_FOLDER = SHIPPED / "navigation"
+FAMILIES = "families"  # a folder in SHIPPED, of weights that `studies.families` compares
 NOT_WRITABLE = "publish from a writable checkout of the package"
 
 
@@ -36,8 +38,21 @@ def load_shipped(name: str) -> tuple[Weights, TrainingRecord]:
 
 
 def load_record(path: Path) -> TrainingRecord:
-    """Load a TrainingRecord from JSON, such as a run's `history.json`. Raises ValueError for a newer schema."""
-    return TrainingRecord.from_json(json.loads(path.read_text()), path)
+    """Load a TrainingRecord from JSON, such as a run's `history.json`.
+
+    Raises FileNotFoundError, or ValueError for a newer schema and for a file that is damaged or no record.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}, the record of a training run: copy it there, or train again.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read as JSON ({type(error).__name__}), so it is damaged: use another copy, or train again."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("recipe"), dict):
+        raise ValueError(f"{path} is not the record of a training run: use the one that `train` wrote, or train again.")
+    return TrainingRecord.from_json(content, path)
 
 
 def load_cpu_record(name: str) -> TrainingRecord:
@@ -84,13 +99,15 @@ def publish(run: Path, characters: Data | None, name: str | None = None) -> Trai
     A run that is short of its recipe's meta-iterations ships with its checkpoint, for `copy_unfinished`, unless it has a
     name of its own; publishing a finished run removes that checkpoint.
 
-    run: a folder that `train` wrote. name: name to ship it under (default: the recipe's). Raises, before any evaluation,
-    OSError if the package's folder cannot be written, and, without a name, ValueError if the package ships more
-    meta-iterations of the same run.
+    run: a folder that `train` wrote. name: name to ship it under (default: the recipe's), which may be in families/.
+    Raises, before any evaluation, OSError if the package's folder cannot be written, and ValueError for a damaged run, for
+    a name that is a path or belongs to something else, and, without a name, if the package ships more of the same run.
     """
     best = checkpoints.load(run / "weights.pt")
     best_record = TrainingRecord.from_json(best, run / "weights.pt")
     recipe = best_record.recipe
+    if name is not None:
+        _check_name(name, recipe)
     weights_file, record_file = (SHIPPED / f"{name or recipe.name}.{ending}" for ending in ("pt", "json"))
     unfinished = unfinished_file(recipe.name) if name in (None, recipe.name) else None
     for path in (weights_file, record_file, unfinished):
@@ -113,6 +130,19 @@ def publish(run: Path, characters: Data | None, name: str | None = None) -> Trai
     elif unfinished:
         unfinished.unlink(missing_ok=True)
     return record
+
+
+def _check_name(name: str, recipe: Recipe) -> None:
+    """Raise ValueError for a name that is no plain file name, or under which the package ships something else."""
+    remedy = f"leave --as out, or choose another name, such as {recipe.name}-mine"
+    plain = re.fullmatch(rf"({FAMILIES}/)?(\w[\w.-]*)", name)
+    if plain is None:
+        raise ValueError(f"--as {name!r} is no name of letters, digits, dots, hyphens and underscores: {remedy}.")
+    file = plain[2].lower()  # not all file systems tell capitals from small letters
+    if file in RECIPES and file != recipe.name:
+        raise ValueError(f"--as {name} is the name of another recipe, and this is a run of {recipe.name}: {remedy}.")
+    if (SHIPPED / f"{name}.json").exists() and not is_shipped(name):
+        raise ValueError(f"--as {name} would replace {name}.json of the package, which is no training run: {remedy}.")
 
 
 def _check_not_behind(record: TrainingRecord, run: Path) -> None:

@@ -12,6 +12,7 @@ from maml_core.cli import training as train_command
 from maml_core.recipes import RECIPES, find_recipe
 from maml_core.results import shipped as results
 from maml_core.results import unfinished
+from maml_core.rl.training import FILE
 from maml_core.training import checkpoints, loop
 from maml_core.training.checkpoints import CHECKPOINT, PREVIOUS
 from maml_core.training.interrupts import Stopped
@@ -193,6 +194,49 @@ def test_shipped_run_is_not_replaced_by_a_shorter_one(tmp_path, shipped, capsys,
     publish(run=Path("further"))
     publish(run=Path("other seed"))  # a different run
     check_unfinished(NAME, tmp_path / "checked")
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [*((name, "is no name of letters, digits, dots, hyphens and underscores") for name in (
+        "", ".", "..", ".hidden", "a/b", "a/../../x", "../x", "/x", "a\\b", "families/", "families/../x", "families/.x",
+        "-x", "studies/order", "navigation/maml-20", "a b",
+     )),
+     ("sinusoid-10shot", f"--as sinusoid-10shot is the name of another recipe, and this is a run of {NAME}"),
+     ("families/omniglot-5way-1shot", "is the name of another recipe"),
+     ("Sinusoid-10shot", "is the name of another recipe"),
+     ("gpu_check", "--as gpu_check would replace gpu_check.json of the package, which is no training run")],
+)  # fmt: skip
+def test_names_that_would_replace_something_else_are_rejected(shipped, capsys, monkeypatch, name, message):
+    train("--iterations", "4")
+    publish()
+    (shipped / "gpu_check.json").write_text("{}")
+    before = contents(shipped.parent)
+    monkeypatch.setattr(results, "measure", lambda *arguments, **settings: pytest.fail("checked too late"))
+    capsys.readouterr()
+    assert_rejected(["publish", str(RUN), f"--as={name}"], message, capsys)
+    assert contents(shipped.parent) == before
+
+
+def test_a_policy_has_its_own_name(capsys):
+    Path("policy").mkdir()
+    (Path("policy") / FILE).touch()
+    assert_rejected(["publish", "policy", "--as", "mine"], "policy holds a policy, which ships under its own name", capsys)
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda text: text[: len(text) // 2], "cannot be read as JSON (JSONDecodeError), so it is damaged: use another copy"),
+    (lambda text: "", "cannot be read as JSON (JSONDecodeError), so it is damaged: use another copy, or train again"),
+    (lambda text: "[]", "is not the record of a training run: use the one that `train` wrote"),
+    (None, "the record of a training run: copy it there, or train again"),
+])  # fmt: skip
+def test_a_damaged_history_is_not_published(shipped, capsys, damage, message):
+    train("--iterations", "4")
+    history = RUN / "history.json"
+    history.write_text(damage(history.read_text())) if damage else history.unlink()
+    capsys.readouterr()
+    assert_rejected(["publish", str(RUN)], f"{history}{' ' if damage else ', '}{message}", capsys)
+    assert not shipped.exists()
 
 
 def test_run_without_a_validation_has_nothing_to_ship(shipped, capsys):
