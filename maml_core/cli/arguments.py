@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE, or runs/RECIPE-2 and so on)")
     train.add_argument("--resume", action="store_true",
                        help="continue the run in --out (default runs/RECIPE) with its own settings; if there is none, "
-                            "the unfinished run that ships with the package")  # fmt: skip
+                            "the unfinished run whose checkpoint ships with the package")  # fmt: skip
     train.add_argument("--engine", choices=ENGINES, default="auto",
                        help="auto: graph on a GPU; on a CPU compiled if the run is long enough, else eager")  # fmt: skip
     train.add_argument("--precision", choices=PRECISIONS,

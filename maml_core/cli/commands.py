@@ -32,11 +32,18 @@ from ..util.seeding import seeded_generator
 def _recipes(options: argparse.Namespace) -> None:
     print(f"{'recipe':34}{'network':>10}{'alpha':>7}{'inner steps':>13}{'meta-batch':>12}{'iterations':>12}  shipped")
     for r in RECIPES.values():
-        shipped = "yes" if is_shipped(r.name) else ""
-        if unfinished_file(r.name).exists():
-            shipped += f", {load_shipped(r.name)[1].iterations_run:,} of {r.meta_iterations:,}"
+        shipped = _progress(r) if is_shipped(r.name) else ""
         alpha = "-" if r.variant in READERS else r.alpha
         print(f"{r.name:34}{r.network:>10}{alpha:>7}{r.inner_steps:13}{r.meta_batch:12}{r.meta_iterations:12,}  {shipped}")
+
+
+def _progress(recipe: Recipe) -> str:
+    """How far the shipped run of a recipe is: "yes" if it is finished; and whether its checkpoint ships if not."""
+    at = load_shipped(recipe.name)[1].iterations_run
+    if at >= recipe.meta_iterations:
+        return "yes"
+    without = "" if unfinished_file(recipe.name).exists() else ", without checkpoint"
+    return f"yes, {at:,} of {recipe.meta_iterations:,}{without}"
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -80,7 +80,7 @@ def _load_run(name: str, out: Path, options: argparse.Namespace, shard: Shard) -
     shipped = find_unfinished(name, out)
     if not shipped and not out.exists():
         raise FileNotFoundError(
-            f"There is no training run in {out}, and the package ships no unfinished one of {name}: train first, "
+            f"There is no training run in {out}, and the package ships no checkpoint of {name}: train first, "
             "without --resume."
         )
     path = shipped or out / CHECKPOINT

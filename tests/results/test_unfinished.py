@@ -139,7 +139,7 @@ def test_contradicting_options_are_rejected_and_nothing_is_written(capsys, monke
 
 
 def test_resume_without_any_run_explains_how_to_start(capsys):
-    message = f"There is no training run in {RUN}, and the package ships no unfinished one of {NAME}: train first, without"
+    message = f"There is no training run in {RUN}, and the package ships no checkpoint of {NAME}: train first, without"
     assert_rejected([*TRAIN, "--resume"], message, capsys)
 
 
@@ -265,3 +265,23 @@ def test_recipes_lists_the_progress_of_unfinished_runs(capsys):
     assert cli.main(["recipes"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines[NAME].endswith("12  yes, 5 of 12") and lines["sinusoid-10shot"].endswith("70,000  ")
+
+
+def test_recipes_tells_an_unfinished_run_without_checkpoint_from_a_finished_one(tmp_path, monkeypatch, capsys):
+    """And `train --resume`, on another machine, says the same."""
+
+    def listed() -> str:
+        capsys.readouterr()
+        assert cli.main(["recipes"]) == 0
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{NAME} "))
+        return line.partition(" 12  ")[2]
+
+    train(stop=5)
+    publish()
+    results.unfinished_file(NAME).unlink()
+    assert listed() == "yes, 5 of 12, without checkpoint"
+    move(tmp_path, monkeypatch, "another machine")
+    assert_rejected([*TRAIN, "--resume"], f"the package ships no checkpoint of {NAME}", capsys)
+    train()
+    publish()
+    assert listed() == "yes"
