@@ -17,7 +17,7 @@ def meta_train(
 
     validate: called every `validate_every` meta-iterations; returns text to show beside the loss, such as the accuracy on
     held-out tasks. An interrupt (Jupyter's stop button, or Ctrl-C in a terminal) ends the run early without a traceback:
-    theta keeps its progress, and the losses so far are returned.
+    theta keeps its progress, and the losses so far are returned. Raises Diverged as `MetaTrainer.run` does.
     """
     at_least(1, iterations=iterations, validate_every=validate_every)
     losses: list[Tensor] = []
