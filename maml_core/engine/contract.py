@@ -114,7 +114,7 @@ def _check_labels(network: Network, episodes: Episodes) -> None:
         if network.ways > 1 and (y.is_floating_point() or y.ndim != 2):
             raise ValueError(
                 f"{name} is {y.dtype} {_shape(y)}, but the network classifies into {network.ways} classes: labels must be "
-                "integers [T, B]; convert one-hot labels with y.argmax(-1)."
+                "integers [T, B]; convert one-hot labels with y.argmax(-1), others with y.long()."
             )
 
 
@@ -166,7 +166,22 @@ def _checked_loss(network: Network, outputs: Tensor, y: Tensor) -> Tensor:
             f"The loss {arguments} is {_shape(losses) if losses.ndim else 'a scalar'}, expected one value per point, "
             f"{_shape(y, 2)}: {remedy}."
         )
+    if y.is_floating_point() and outputs.ndim != y.ndim:
+        _check_pairs(network, outputs, y)
     return losses
+
+
+def _check_pairs(network: Network, outputs: Tensor, y: Tensor) -> None:
+    """The first point's loss must not depend on other points: outputs [B, 1] and y [B] would broadcast to [B, B]."""
+    with torch.enable_grad():
+        both = [t.detach().requires_grad_() for t in (outputs, y)]
+        slopes = torch.autograd.grad(network.loss(*both)[:, 0].sum(), both, allow_unused=True)
+    if any(slope[:, 1:].any() for slope in slopes if slope is not None):
+        longer = "outputs" if outputs.ndim > y.ndim else "y"
+        raise ValueError(
+            f"Outputs {_shape(outputs)} and y {_shape(y)} broadcast in the loss, which compares each output with all "
+            f"targets: give them one shape, for example with {longer}.squeeze(-1)."
+        )
 
 
 def _shape(tensor: Tensor, axes: int | None = None) -> str:

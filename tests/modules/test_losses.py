@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maml_core import Learner, Network, meta_gradient
+from maml_core import Episodes, Learner, MetaTrainer, Network, fine_tune, meta_gradient
 from maml_core.modules import point_loss
 from tests.modules.oracle import classes, loop_over_tasks, mlp, relative_error, seeded_module
 
@@ -135,3 +135,57 @@ def test_losses_that_maml_would_scale_are_refused(name):
 def test_an_own_loss_that_returns_a_single_number_is_refused(loss):
     with pytest.raises(ValueError, match=f"loss <lambda> {NUMBER} points: return the loss of each point"):
         point_loss(loss)(*draw("vectors"))
+
+
+# Outputs [B, 1] and targets [B], which broadcast to [B, B].
+
+
+class Numbers:
+    """Points x [T, 6, 3] with a target each, [T, 6] or, with an axis for the only output, [T, 6, 1]."""
+
+    def __init__(self, axis: bool = False) -> None:
+        self.axis = axis
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        x = torch.randn(2, tasks, 6, 3, generator=generator)
+        y = x.sum(-1, keepdim=self.axis)
+        return Episodes(x[0], y[0], x[1], y[1])
+
+
+def variance(outputs: Tensor, y: Tensor) -> Tensor:
+    """A mean and a logarithm of the variance for each number."""
+    return (outputs[:, 0] - y) ** 2 * (-outputs[:, 1]).exp() + outputs[:, 1]
+
+
+BROADCAST = {
+    "own": lambda outputs, y: (outputs - y) ** 2,
+    "own mean": lambda outputs, y: ((outputs - y) ** 2).mean(-1),
+    "mse_loss": F.mse_loss,
+    "HuberLoss": nn.HuberLoss(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("name", BROADCAST)
+@pytest.mark.parametrize("axis", [False, True])
+def test_outputs_that_broadcast_with_the_targets_are_refused(name, axis):
+    module = mlp(outputs=1) if not axis else nn.Sequential(mlp(outputs=1), nn.Flatten(0))
+    learner = Learner(Network.from_module(module, BROADCAST[name]), 0.1)
+    remedy = f"give them one shape, for example with {'y' if axis else 'outputs'}.squeeze"
+    with pytest.raises(ValueError, match=rf"broadcast in the loss.*{remedy}") as refusal:
+        MetaTrainer(learner, Numbers(axis), torch.Generator().manual_seed(0), 4).run(1)
+    assert "\n" not in str(refusal.value)
+    task = Numbers(axis).sample(1, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="broadcast in the loss"):
+        fine_tune(learner, learner.network.init(torch.Generator()), task.support_x[0], task.support_y[0])
+
+
+@pytest.mark.parametrize("outputs, loss", [(1, lambda outputs, y: (outputs.squeeze(-1) - y) ** 2), (2, variance)])
+def test_a_loss_may_take_outputs_and_targets_of_two_shapes(outputs, loss):
+    """As long as it pairs them point by point: the first loss is the loop's."""
+    module, tasks = mlp(outputs=outputs), Numbers()
+    network = Network.from_module(module, loss)
+    found = MetaTrainer(Learner(network, 0.1), tasks, torch.Generator().manual_seed(0), 4).run(1)
+    episodes = tasks.sample(4, torch.Generator().manual_seed(0))
+    _, expected = loop_over_tasks(module, lambda outputs, y: loss(outputs, y).mean(), episodes, 0.1, 1)
+    torch.testing.assert_close(found[0], expected.mean())
