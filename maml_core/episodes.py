@@ -75,3 +75,20 @@ class TasksFromNumbers(TaskDistribution, Protocol):
 def query_points(shots: int, queries: int | None) -> int:
     """Q, query points per class; K by default, as in the paper's code."""
     return shots if queries is None else queries
+
+
+def check_tensors(x: Tensor, y: Tensor) -> None:
+    """Raise ValueError for points that are arrays or lists."""
+    for t in (x, y):
+        if not isinstance(t, Tensor):
+            raise ValueError(f"x and y must be tensors, not {type(t).__name__}: convert them with torch.as_tensor.")
+
+
+def check_points(x: Tensor, y: Tensor) -> None:
+    """Raise ValueError unless x and y are tensors that begin with the same [T, B]: only types and shapes are looked at."""
+    check_tensors(x, y)
+    if y.ndim < 2 or x.shape[:2] != y.shape[:2]:
+        raise ValueError(
+            f"x has shape {list(x.shape)} and y {list(y.shape)}, but both must begin with [T, B], for B points in each of "
+            "T tasks: a single task needs the task axis too, as in x[None] and y[None]."
+        )

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .engine.contract import check_fit
+from .episodes import Episodes, check_tensors
 from .maml import Learner, adapt
 from .networks import Network, Weights
 from .training.checkpoints import check_weights, read_tensors, save
@@ -19,8 +21,8 @@ def fine_tune(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int
 
     x [B, ...], y [B]: the support set, without a task axis. steps: inner steps (default: the learner's).
     Where the class keeps running statistics of batch norm, they become those of the support set.
-    Raises ValueError for a network that no module was made into, whose weights `adapt` returns, and under
-    `torch.inference_mode`.
+    Raises ValueError for a network that no module was made into, whose weights `adapt` returns; for x and y of no task or
+    of several; if network, loss and support set do not fit together (`contract`); and under `torch.inference_mode`.
     """
     network = learner.network.at_test()
     if network.module is None:
@@ -28,11 +30,27 @@ def fine_tune(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int
             "fine_tune returns an nn.Module, and this network is a function of weights: use adapt(learner, theta, x[None], "
             "y[None]), or build it with Network.from_module."
         )
-    phi = adapt(replace(learner, network=network), theta, x[None], y[None], steps)
+    learner, support = replace(learner, network=network), _one_task(x, y)
+    check_fit(learner, theta, Episodes(*support, *support), 1)
+    phi = adapt(learner, theta, *support, steps)
     module = network.module.module_with({name: w if name in network.frozen else w[0] for name, w in phi.items()})
     module.to(x.device)
     _set_running_statistics(module.eval(), x)
     return module.eval()
+
+
+def _one_task(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The support set with a task axis of 1."""
+    check_tensors(x, y)
+    remedy = None
+    if y.ndim > 1 and not y.is_floating_point():
+        remedy = "leave out the task axis, and convert one-hot labels with y.argmax(-1)"
+    elif not y.ndim or x.shape[:1] != y.shape[:1]:
+        remedy = "give a label or target for each point"
+    if remedy:
+        shapes = f"x {list(x.shape)} and y {list(y.shape)}"
+        raise ValueError(f"fine_tune takes the points of one task, x [B, ...] and y [B], not {shapes}: {remedy}.")
+    return x[None], y[None]
 
 
 def _set_running_statistics(module: nn.Module, x: Tensor) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .episodes import Episodes
+from .episodes import Episodes, check_points
 from .networks import Network, Weights
 from .util.checks import at_least, positive
 from .util.differentiate import differentiate
@@ -96,9 +96,11 @@ def inner_step(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
 def adapt(learner: Learner, theta: Weights, x: Tensor, y: Tensor, steps: int | None = None) -> Weights:
     """The inner loop: theta -> phi [T, ...] after `steps` (default: the learner's) steps on the support sets.
 
-    x: [T, N*K, ...], y: [T, N*K].
+    x: [T, N*K, ...], y: [T, N*K]. Raises ValueError where they do not begin with the same [T, B], and for negative steps.
     """
     last = learner.steps if steps is None else steps
+    at_least(0, steps=last)
+    check_points(x, y)
     for _, phi in zip(range(last + 1), inner_loop(learner, theta, x, y)):  # noqa: B007
         pass
     return phi

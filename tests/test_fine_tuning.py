@@ -1,5 +1,7 @@
 """theta taken home: as a module that `fine_tune` returns, and as a state dict on disk."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -128,6 +130,35 @@ def test_fine_tuning_in_inference_mode_is_refused():
     assert "\n" not in str(refusal.value)
     with torch.no_grad():
         assert torch.equal(fine_tune(learner, theta, X, Y)(X), fine_tune(learner, theta, X, Y)(X))
+
+
+SUPPORT_SETS = {
+    "a task axis": (X[None], Y[None], r"points of one task.*not x \[1, 4, 3\] and y \[1, 4\]: leave out the task axis"),
+    "several tasks": (X.expand(3, 4, 3), Y.expand(3, 4), "leave out the task axis"),
+    "one-hot labels": (X, F.one_hot(Y, 2), r"convert one-hot labels with y.argmax\(-1\)"),
+    "float labels": (X, Y.double(), r"labels must be integers.*y.long\(\)"),
+    "labels from 1": (X, Y + 1, "labels range from 1 to 2, but the network has 2 outputs"),
+    "fewer labels": (X, Y[1:], r"x \[4, 3\] and y \[3\]: give a label or target for each point"),
+    "a single point": (X[0], Y[0], "give a label or target for each point"),
+    "arrays": (X.numpy(), Y.numpy(), "x and y must be tensors, not ndarray: convert them with torch.as_tensor"),
+    "a list": (X, Y.tolist(), "must be tensors, not list"),
+}
+
+
+@pytest.mark.parametrize("name", SUPPORT_SETS)
+def test_what_is_no_support_set_of_one_task_is_refused(name):
+    x, y, sentence = SUPPORT_SETS[name]
+    learner = learner_of(mlp().double())
+    learner = replace(learner, network=replace(learner.network, ways=2))
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        fine_tune(learner, learner.network.init(seeded(0)), x, y)
+    assert "\n" not in str(refusal.value)
+
+
+def test_steps_that_cannot_be_are_refused():
+    learner = learner_of(mlp().double())
+    with pytest.raises(ValueError, match="steps must be at least 0, not -1"):
+        fine_tune(learner, learner.network.init(seeded(0)), X, Y, steps=-1)
 
 
 # Weights on disk.

@@ -193,3 +193,28 @@ def test_zero_inner_steps_are_plain_training(generator):
 def test_invalid_learners_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Learner(networks.sinusoid_network(), **arguments)
+
+
+@pytest.mark.parametrize(
+    "shapes, sentence",
+    [
+        (((5, 1), (5,)), r"x has shape \[5, 1\] and y \[5\], but both must begin with \[T, B\].*x\[None\] and y\[None\]"),
+        (((5,), (5,)), r"must begin with \[T, B\]"),
+        (((3, 5, 1), (3, 4)), r"y \[3, 4\], but both"),
+        (((3, 5, 1), (2, 5)), r"y \[2, 5\], but both"),
+    ],
+)
+def test_support_sets_without_a_task_axis_cannot_be_adapted_to(shapes, sentence):
+    network = networks.sinusoid_network()
+    x, y = (torch.zeros(shape) for shape in shapes)
+    with pytest.raises(ValueError, match=sentence):
+        maml.adapt(Learner(network, 0.01), network.init(torch.Generator()), x, y)
+
+
+def test_other_support_sets_and_steps_that_cannot_be_are_refused():
+    learner, x, y = Learner(networks.sinusoid_network(), 0.01), torch.zeros(3, 5, 1), torch.zeros(3, 5)
+    theta = learner.network.init(torch.Generator())
+    with pytest.raises(ValueError, match="steps must be at least 0, not -1"):
+        maml.adapt(learner, theta, x, y, steps=-1)
+    with pytest.raises(ValueError, match="x and y must be tensors, not ndarray: convert them with torch.as_tensor"):
+        maml.adapt(learner, theta, x.numpy(), y.numpy())
