@@ -44,15 +44,37 @@ def check_frozen(network: Network, theta: Weights) -> None:
 
 
 def check_training(learner: Learner, theta: Weights, episodes: Episodes, requested: int) -> None:
-    """`check_fit`, and for a module that its gradient can be differentiated, too.
+    """`check_fit`, that random numbers are drawn where it is known, and that a module's gradient can be differentiated.
 
     Torch's global randomness is left as it was: a resumed run, which checks once more, draws the same dropout.
     """
     device = next(iter(theta.values())).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        before = _global_randomness(device)
         check_fit(learner, theta, episodes, requested)
+        if not learner.network.draws_random and not torch.equal(_global_randomness(device), before):
+            raise ValueError(_undeclared_randomness(learner.network))
         if learner.network.module is not None:
             _check_differentiable(learner, theta, episodes)
+
+
+def _global_randomness(device: torch.device) -> Tensor:
+    """The state of the generators that dropout draws from."""
+    states = [torch.get_rng_state()]
+    return torch.cat(states + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []))
+
+
+def _undeclared_randomness(network: Network) -> str:
+    """What to do about random numbers that would not follow from the trainer's generator."""
+    if network.module is None:
+        who, remedy = "The network", "write it as an nn.Module for Network.from_module, whose random numbers do"
+    else:
+        who = type(network.module.original).__name__
+        remedy = f"set draws_random = True in the class {who} before from_module"
+    return (
+        f"{who} draws random numbers that would not follow from the trainer's generator, so that a resumed training would "
+        f"draw others: {remedy}."
+    )
 
 
 def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: int) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .over_tasks import OverTasks
-from .prepare import draws_random, in_eval_mode, prepare
+from .prepare import in_eval_mode, prepare
+from .randomness import draws_random
 
 Weights = dict[str, Tensor]
 

@@ -121,24 +121,3 @@ def in_eval_mode(module: nn.Module) -> nn.Module:
             if isinstance(part, nn.MultiheadAttention):
                 part.dropout = 0.0
     return copied
-
-
-def draws_random(module: nn.Module) -> bool:
-    """Whether its forward draws random numbers in training mode: dropout, stochastic depth and the like."""
-    return any(_is_random(part) for part in module.modules())
-
-
-RANDOM = {"dropout", "dropout1d", "dropout2d", "dropout3d", "rand", "rand_like", "randn", "randn_like", "bernoulli"}
-
-
-def _is_random(part: nn.Module) -> bool:
-    code = getattr(type(part).forward, "__code__", None)
-    if code and not type(part).__module__.startswith("torch.") and RANDOM & {*code.co_names}:
-        return True  # a forward of the user's that calls F.dropout or torch.randn
-    name, rate = type(part).__name__.lower(), getattr(part, "dropout", 0)
-    if isinstance(rate, float | int) and rate > 0:
-        return True  # attention and recurrent layers
-    rates = (getattr(part, attribute, None) for attribute in ("p", "drop_prob"))
-    known = [rate for rate in rates if isinstance(rate, float | int)]
-    drops = ("drop" in name or "stochastic" in name) and any(rate > 0 for rate in known or [1])
-    return drops or isinstance(part, nn.RReLU)

@@ -1,6 +1,8 @@
 """Dropout draws for each task, from the trainer's generator alone, and only in training."""
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maml_core import Learner, MetaTrainer, Network, evaluate, fine_tune
-from maml_core.modules.prepare import draws_random
+from maml_core.modules.randomness import draws_random
+from maml_core.networks import cross_entropy
 from maml_core.util import seeded_generator as seeded
 from maml_core.util.seeding import torch_seeded_by
 from tests.modules.oracle import ConvNet, Tasks, classes, loop_over_tasks, mlp, relative_error, seeded_module
@@ -42,7 +45,28 @@ def plain() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Dropout(0.5), nn.Linear(6, 2))
 
 
-MODULES = {"module": plain, "function": Functional, "attention": Encoder}
+class Helper(Functional):
+    """Functional, whose dropout is in a method that its forward calls."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.drop(torch.tanh(self.first(x))))
+
+    def drop(self, h: Tensor) -> Tensor:
+        return F.dropout(h, 0.5, self.training)
+
+
+class Hidden(Helper):
+    """No code that `draws_random` follows names the dropout."""
+
+    def drop(self, h: Tensor) -> Tensor:
+        return getattr(F, "drop" + "out")(h, 0.5, self.training)
+
+
+class Announced(Hidden):
+    draws_random = True
+
+
+MODULES = {"module": plain, "function": Functional, "attention": Encoder, "method": Helper, "announced": Announced}
 
 
 def network_of(name: str = "module") -> Network:
@@ -135,6 +159,80 @@ def test_evaluation_and_fine_tuning_are_without_dropout(name):
     loss = F.cross_entropy(module(episodes.support_x[0]), episodes.support_y[0])
     for key, g in zip(weights, torch.autograd.grad(loss, list(weights.values()))):
         torch.testing.assert_close(tuned.get_parameter(key), weights[key] - 0.1 * g, rtol=1e-9, atol=1e-12)
+
+
+def with_noise(h: Tensor) -> Tensor:
+    return h + torch.empty_like(h).normal_()
+
+
+class With(nn.Module):
+    """Calls a function that it has been given."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.body, self.function = nn.Linear(3, 2), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.body(x))
+
+
+class InGlobal(With):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(with_noise(x))
+
+
+class InSuper(Helper):
+    def drop(self, h: Tensor) -> Tensor:
+        return super().drop(h)
+
+
+class InInit(Functional):
+    """Random at first only; and says so of a forward that could draw."""
+
+    draws_random = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(6))
+
+
+DRAW = {
+    "a function's": InGlobal(torch.tanh), "a base class's": InSuper(), "gumbel": With(F.gumbel_softmax),
+    "partial": With(functools.partial(F.alpha_dropout, training=True)), "lambda": With(lambda h: F.dropout(h)),
+    "nested": With(lambda h: [F.dropout(part) for part in (h,)][0]), "noise": With(with_noise),
+    "without gradients": With(torch.no_grad()(with_noise)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_random_code_is_recognized_wherever_forward_calls_it(name):
+    """Where it is, the same forward twice differs."""
+    module, x = DRAW[name], torch.ones(4, 3)
+    assert not torch.equal(module(x), module(x)) and draws_random(module)
+
+
+def test_random_code_that_forward_does_not_call_is_none():
+    class Unused(Helper):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.first(x))
+
+    assert not draws_random(Unused()) and not draws_random(InInit()) and draws_random(nn.Sequential(InInit(), Helper()))
+
+
+def test_hidden_random_numbers_are_refused_before_training():
+    trainer, before = trainer_of(Network.from_module(seeded_module(Hidden), F.cross_entropy, 2)), torch.get_rng_state()
+    with pytest.raises(ValueError, match="Hidden draws random numbers that would not follow.*draws_random = True") as error:
+        trainer.run(1)
+    assert "\n" not in str(error.value) and torch.equal(torch.get_rng_state(), before)
+
+
+def test_random_numbers_in_a_function_of_weights_are_refused():
+    network = Network(
+        lambda generator: {"w": torch.randn(3, 2, generator=generator, dtype=torch.float64)},
+        lambda weights, x: F.dropout(x @ weights["w"], 0.5), cross_entropy, 2,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="The network draws random numbers.*nn.Module for Network.from_module"):
+        trainer_of(network).run(1)
 
 
 @pytest.mark.parametrize("module, expected", [
