@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..episodes import Episodes
+from ..episodes import Episodes, check_tensors
 from ..learners.reader import Reader
 from ..maml import Learner, adapt
 from ..networks import Network, Weights
@@ -84,8 +84,8 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
     """
     check_frozen(learner.network, theta)
     _check_tasks(episodes, requested)
-    network = learner.network
-    sample = episodes[:TASKS].to(dtype=next(iter(theta.values())).dtype)  # only shapes are checked, so any dtype will do
+    network, sample = learner.network, episodes[:TASKS]
+    _check_types(theta, sample)
     _check_labels(network, sample)
     if isinstance(learner, Reader):
         _check_range(sample.support_y, network.ways)
@@ -95,9 +95,19 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
         return _checked_loss(network, outputs, y)
 
     probe = replace(learner, network=replace(network, loss=checked))
-    with torch.no_grad():
-        phi = adapt(probe, theta, sample.support_x, sample.support_y, min(1, learner.steps))
-        probe.point_losses(phi, sample.query_x, sample.query_y)
+    try:
+        with torch.no_grad():
+            phi = adapt(probe, theta, sample.support_x, sample.support_y, min(1, learner.steps))
+            probe.point_losses(phi, sample.query_x, sample.query_y)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        if "dtype" not in reason and "scalar type" not in reason:
+            raise
+        x, y, w = (_name(t.dtype) for t in (sample.support_x, sample.support_y, next(iter(theta.values()))))
+        raise ValueError(
+            f"The network and its loss cannot take x of {x} and y of {y} ({reason.rstrip('.')}): let the tasks return {w}, "
+            "as the weights are, or int64 for labels and what nn.Embedding takes."
+        ) from error
 
 
 def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes) -> None:
@@ -118,6 +128,7 @@ def _check_tasks(episodes: Episodes, requested: int) -> None:
         raise ValueError(f"A task distribution's sample must return Episodes, not {type(episodes).__name__}.")
     for part in ("support", "query"):
         x, y = getattr(episodes, f"{part}_x"), getattr(episodes, f"{part}_y")
+        check_tensors(x, y)
         if len(x) != requested or len(y) != requested:
             raise ValueError(
                 f"The task distribution was asked for {requested} tasks but returned {len(x)} in {part}_x and {len(y)} in "
@@ -127,6 +138,17 @@ def _check_tasks(episodes: Episodes, requested: int) -> None:
             raise ValueError(
                 f"{part}_y has shape {list(y.shape)} and {part}_x {list(x.shape)}: both must begin with [T, B], for B "
                 "points in each of T tasks."
+            )
+
+
+def _check_types(theta: Weights, episodes: Episodes) -> None:
+    """x must be of the weights' type, unless it is of integers, such as the ids that nn.Embedding takes."""
+    known = dict.fromkeys(w.dtype for w in theta.values())
+    for name, x in (("support_x", episodes.support_x), ("query_x", episodes.query_x)):
+        if x.is_floating_point() and x.dtype not in known:
+            raise ValueError(
+                f"{name} is {_name(x.dtype)} and the weights are {_name(*known)}: convert x with x.to({next(iter(known))}) "
+                f"in the tasks, or a module with module.to({x.dtype}) before from_module."
             )
 
 
@@ -204,6 +226,10 @@ def _check_pairs(network: Network, outputs: Tensor, y: Tensor) -> None:
             f"Outputs {_shape(outputs)} and y {_shape(y)} broadcast in the loss, which compares each output with all "
             f"targets: give them one shape, for example with {longer}.squeeze(-1)."
         )
+
+
+def _name(*dtypes: torch.dtype) -> str:
+    return " and ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
 
 
 def _shape(tensor: Tensor, axes: int | None = None) -> str:

@@ -175,6 +175,56 @@ def test_only_evaluation_refuses_outputs_that_it_cannot_score():
         evaluate(Learner(network, 0.1), init(generator()), Tasks(one_output), [0], generator(), test_tasks=4)
 
 
+class Typed(Tasks):
+    """Points of another type, and targets of theirs."""
+
+    def __init__(self, x: torch.dtype, y: torch.dtype) -> None:
+        super().__init__(one_output)
+        self.x, self.y = x, y
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
+        drawn = super().sample(tasks, generator)
+        x = (t.to(self.x) for t in (drawn.support_x, drawn.query_x))
+        y = (t.to(self.y) for t in (drawn.support_y, drawn.query_y))
+        return Episodes(next(x), next(y), next(x), next(y))
+
+
+def linear(dtype: torch.dtype = torch.float32, loss=F.mse_loss) -> Network:
+    return Network.from_module(nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)).to(dtype), loss)
+
+
+SINGLE, DOUBLE = torch.float32, torch.float64
+TYPES = {
+    "double weights": (linear(DOUBLE), Typed(SINGLE, SINGLE), r"x is float32 and the weights are float64: convert x with "
+                       r"x.to\(torch.float64\) in the tasks, or a module with module.to\(torch.float32\)"),
+    "double x": (linear(), Typed(DOUBLE, SINGLE), "x is float64 and the weights are float32"),
+    "double x of a function": (REGRESSION, Typed(DOUBLE, DOUBLE), "x is float64 and the weights are float32"),
+    "half x": (linear(), Typed(torch.float16, SINGLE), "x is float16"),
+    "integers": (linear(), Typed(torch.int64, SINGLE), "cannot take x of int64 and y of float32 .*return float32"),
+    "a loss of one type": (linear(loss=F.huber_loss), Typed(SINGLE, DOUBLE), "cannot take x of float32 and y of float64"),
+    "floats for ids": (
+        Network.from_module(nn.Sequential(nn.Embedding(9, 1), nn.Flatten()), mean_over_outputs), Typed(SINGLE, SINGLE),
+        "cannot take x of float32.*int64 for labels and what nn.Embedding takes"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_types_that_do_not_fit_are_refused_in_training_and_evaluation(name):
+    network, tasks, sentence = TYPES[name]
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        trainer(network, tasks).run(1)
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match=sentence):
+        evaluate(Learner(network, 0.1), network.init(generator()), tasks, [1], generator(), test_tasks=4)
+
+
+def test_targets_may_be_of_another_type_where_the_loss_takes_them():
+    network = linear(DOUBLE)
+    found, expected = (trainer(network, Typed(DOUBLE, dtype)).run(1) for dtype in (SINGLE, DOUBLE))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("returned, sentence", [(lambda g: list(init(g).items()), "not list"),
                                                 (lambda g: {"w": torch.zeros(4, 3, dtype=torch.long)}, "w: torch.int64"),
                                                 (lambda g: {"w": [1.0]}, "w: list")])  # fmt: skip

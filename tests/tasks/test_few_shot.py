@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 
@@ -23,6 +24,7 @@ from maml_core.maml import Learner
 from maml_core.networks import Network
 from maml_core.tasks import CIFAR_FS, FewShotTasks
 from maml_core.util import seeded_generator as seeded
+from tests.modules.oracle import loop_over_tasks, seeded_module
 
 SIZES = (6, 9, 5, 7, 6, 8)  # examples of each class
 
@@ -348,9 +350,8 @@ def tiny(x: list) -> FewShotTasks:
     [
         (torch.full((1, 2), 51, dtype=torch.uint8), torch.full((1, 2), 0.2)),
         (np.full((3,), 255, np.uint8), torch.ones(3)),
-        (np.full((3,), 7), torch.full((3,), 7.0)),
+        (np.full((3,), True), torch.ones(3)),
         (np.float64(2.5) * np.ones((2, 2)), torch.full((2, 2), 2.5)),
-        (torch.tensor(3, dtype=torch.int16), torch.tensor(3.0)),
         (torch.tensor([0.1], dtype=torch.float64), torch.tensor([0.1])),
         (Image.new("L", (5, 3), 51), torch.full((1, 3, 5), 0.2)),
     ],
@@ -359,6 +360,35 @@ def test_x_becomes_float(x, expected, cache):
     tasks = FewShotTasks([(x, i // 2) for i in range(4)], 2, 1, 1, cache=cache)
     found = tasks.sample(1, seeded(0)).support_x
     assert found.dtype == torch.float32 and torch.equal(found, expected.expand(1, 2, *expected.shape))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64])
+def test_integers_stay_integers(dtype, cache):
+    """As nn.Embedding takes them, exactly."""
+    ids = torch.tensor([[2**24 + 1, -(2**31) + 1], [3, 4]]).clamp(min=torch.iinfo(dtype).min, max=torch.iinfo(dtype).max)
+    for x in (ids.to(dtype), ids.to(dtype).numpy()):
+        found = FewShotTasks([(x, i // 2) for i in range(4)], 2, 1, 1, cache=cache).sample(1, seeded(0)).query_x
+        assert found.dtype == torch.int64 and torch.equal(found, ids.expand(1, 2, 2, 2))
+
+
+def test_words_reach_an_embedding():
+    """The first loss is that of torch's own layers, one task after the other."""
+
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(20, 4), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.embedding(x).mean(1))
+
+    tasks = FewShotTasks([(torch.tensor([i, 19 - i, i // 2]), i // 4) for i in range(20)], 2, 2, 2)
+    module = seeded_module(Words).float()
+    trainer = MetaTrainer(Learner(Network.from_module(module, cross_entropy, 2), 0.1), tasks, seeded(0), 3)
+    found = trainer.run(1)[0]
+    _, expected = loop_over_tasks(module, cross_entropy, tasks.sample(3, seeded(0)), 0.2, 1)
+    torch.testing.assert_close(found, expected.mean())
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "F", "I", "I;16"])

@@ -14,7 +14,7 @@ from ...util.checks import at_least, fraction
 from ...util.seeding import seeded_generator
 from ..sampling import check_classes, class_episodes, draw_examples
 from .class_index import Label, Labels, members_of_classes, names_of_classes, plain
-from .examples import Examples, Key, as_float
+from .examples import Examples, Key, scaled
 from .reading_ahead import ReadAhead
 
 CACHE_BYTES = 2_000_000_000  # what cache="auto" reads into memory
@@ -35,8 +35,9 @@ class FewShotTasks:
         episodes = tasks.sample(25, torch.Generator().manual_seed(0))  # support_x [25, 5, n]
 
     x is `dataset[i][0]`, after the data set's own transforms: a tensor or a numpy array, which keep their shape, or a PIL
-    image, which becomes [C, H, W]. uint8 is taken for pixels and scaled to 0..1; other types become float32 as they are.
-    All x must have one shape. Labels stand for classes; for regression, write a task distribution of your own.
+    image, which becomes [C, H, W]. uint8 is taken for pixels and scaled to 0..1; other integers, such as the ids that
+    nn.Embedding takes, become int64, and other types float32. All x must have one shape and type. Labels stand for classes;
+    for regression, write a task distribution of your own.
 
     ways:       N, distinct classes in a task
     shots:      K, support examples of each
@@ -139,7 +140,7 @@ class FewShotTasks:
         return self if self.cached else ReadAhead(self, workers)
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
-        """`tasks` tasks: x float32 [T, N*K, ...], y int64 [T, N*K] = 0 0 .. 1 1 .. N-1.
+        """`tasks` tasks: x float32, or int64 for integers, [T, N*K, ...], y int64 [T, N*K] = 0 0 .. 1 1 .. N-1.
 
         Classes are drawn without replacement within a task, and examples within a class. Raises ValueError where x of
         the drawn examples differ in shape.
@@ -161,7 +162,7 @@ class FewShotTasks:
     def episodes(self, x: Tensor, device: torch.device) -> Episodes:
         """Episodes of x [T, N, K+Q, ...], on the device that `to` was given, else on this one."""
         drawn = class_episodes(x.to(self._device or device), self.shots)
-        return replace(drawn, support_x=as_float(drawn.support_x), query_x=as_float(drawn.query_x))
+        return replace(drawn, support_x=scaled(drawn.support_x), query_x=scaled(drawn.query_x))
 
     def _draw(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rows of the drawn examples [T, N, K+Q], class after class as in the cache, and a seed for each."""

@@ -18,7 +18,7 @@ Key = tuple[int, int]  # an example's index, and the seed of its random transfor
 
 
 def as_tensor(x: Any, index: int) -> Tensor:
-    """uint8 as it is, all else float32; a PIL image as [C, H, W], arrays and tensors in their own shape."""
+    """uint8 as it is, other integers as int64, all else as float32; a PIL image as [C, H, W], others in their own shape."""
     pillow = sys.modules.get("PIL.Image")  # imported by whoever made the image
     if pillow is not None and isinstance(x, pillow.Image):
         array = np.array(x)
@@ -32,11 +32,14 @@ def as_tensor(x: Any, index: int) -> Tensor:
             f"x of example {index} is {described(x)}: give the data set a transform that makes it a tensor, an array or "
             "a PIL image."
         )
-    return x.detach() if x.dtype == torch.uint8 else x.detach().float()
+    x = x.detach()
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        return x.float()
+    return x if x.dtype == torch.uint8 else x.long()
 
 
-def as_float(x: Tensor) -> Tensor:
-    """float32; uint8 is taken for pixels and scaled to 0..1."""
+def scaled(x: Tensor) -> Tensor:
+    """uint8 is taken for pixels, and becomes float32 from 0 to 1; all else stays as it is."""
     return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
