@@ -12,7 +12,7 @@ from .engine.contract import check_fit
 from .episodes import Episodes, check_tensors
 from .maml import Learner, adapt
 from .networks import Network, Weights
-from .training.checkpoints import check_weights, read_tensors, save
+from .training.checkpoints import check_finite, check_weights, read_tensors, save
 
 
 @torch.no_grad()
@@ -97,9 +97,10 @@ def save_weights(network: Network, theta: Weights, path: Path | str) -> None:
 def load_weights(network: Network, path: Path | str) -> Weights:
     """theta from a state dict: one that `save_weights` wrote, or any of your module's class, such as pretrained weights.
 
-    Raises FileNotFoundError, or ValueError for what is no state dict of this network, or of one with other constants.
+    They take the types of the network's own weights, such as float32. Raises FileNotFoundError, or ValueError for what is
+    no state dict of this network, or of one with other constants, and for values that are not finite.
     """
-    path = Path(path)
+    path, own = Path(path), network.init(torch.Generator())
     whole = read_tensors(path, "state dict", "check the path", "save it again")
     if not isinstance(whole, dict) or not all(isinstance(w, Tensor) for w in whole.values()):
         raise ValueError(f"{path} is no state dict, a dictionary of tensors by name: save module.state_dict().")
@@ -110,5 +111,7 @@ def load_weights(network: Network, path: Path | str) -> Weights:
                     f"{path} has other values of {name}, which is not trained and so no part of theta: load the file into "
                     "the module, before from_module."
                 )
-        whole = {name: whole[name] for name in network.init(torch.Generator()) if name in whole}
-    return check_weights(whole, network, path, "Load it into a network of the class that it was saved from")
+        whole = {name: whole[name] for name in own if name in whole}
+    check_weights(whole, network, path, "Load it into a network of the class that it was saved from")
+    theta = {name: w.to(own[name].dtype) for name, w in whole.items()}
+    return check_finite(theta, path, "train again with a smaller alpha, or use another file")

@@ -217,7 +217,24 @@ def test_tied_weights_are_saved_under_both_names(tmp_path):
     assert all(torch.equal(w, theta[name]) for name, w in load_weights(network, tmp_path / "net.pt").items())
 
 
+def spoiled(value: float) -> dict[str, torch.Tensor]:
+    """The state dict of an mlp with one value that is not finite, or not in float32."""
+    state = mlp().double().state_dict()
+    state["2.weight"][0, 0] = value
+    return state
+
+
+@pytest.mark.parametrize("file, network", [(torch.float64, torch.float32), (torch.float32, torch.float64)])
+def test_loaded_weights_take_the_networks_type(file, network, tmp_path):
+    module = seeded_module(mlp).to(file)
+    torch.save(module.state_dict(), tmp_path / "net.pt")
+    loaded = load_weights(learner_of(mlp().to(network)).network, tmp_path / "net.pt")
+    assert all(torch.equal(w, module.get_parameter(name).to(network)) for name, w in loaded.items())
+
+
 UNREADABLE = {
+    "NaN": (lambda path: torch.save(spoiled(float("nan")), path), "1 of 10 values of 2.weight are NaN or infinite: train"),
+    "beyond float32": (lambda path: torch.save(spoiled(1e300), path), "1 of 10 values of 2.weight are NaN or infinite"),
     "garbage": (lambda path: path.write_bytes(b"garbage"), "cannot be read as a state dict .*: save it again"),
     "a number": (lambda path: torch.save(3, path), "is no state dict, a dictionary of tensors by name"),
     "a checkpoint": (lambda path: torch.save({"theta": {}, "iteration": 3}, path), "is no state dict"),

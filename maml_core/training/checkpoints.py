@@ -68,13 +68,18 @@ def load(path: Path) -> dict[str, Any]:
     content = read_tensors(path, "checkpoint", "train first, or check the path", remedy)
     if not _is_checkpoint(content):
         raise ValueError(f"{path} is not a maml_core checkpoint: choose a file that `train` wrote.")
-    for name, w in content["theta"].items():
+    check_finite(content["theta"], path, "train again with a smaller --alpha or with --clip, or use another file")
+    return content
+
+
+def check_finite(theta: Weights, path: Path, remedy: str) -> Weights:
+    """Return theta if all its values are finite; otherwise raise ValueError naming the first bad weight, and the remedy."""
+    for name, w in theta.items():
         if bad := int((~w.isfinite()).sum()):
             raise ValueError(
-                f"{path} cannot be used, since {bad:,} of {w.numel():,} values of {name} are NaN or infinite: "
-                "train again with a smaller --alpha or with --clip, or use another file."
+                f"{path} cannot be used, since {bad:,} of {w.numel():,} values of {name} are NaN or infinite: {remedy}."
             )
-    return content
+    return theta
 
 
 def _is_checkpoint(content: Any) -> bool:
