@@ -11,10 +11,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..episodes import Episodes, check_tensors
+from ..episodes import Episodes
 from ..learners.reader import Reader
 from ..maml import Learner, adapt
 from ..networks import Network, Weights
+from .contract_tasks import check_labels, check_range, check_tasks, check_types, check_ways, shape_of, type_name
 
 TASKS = 2
 
@@ -83,12 +84,12 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
     requested: how many tasks were requested. The check costs one inner step of the first two tasks and their query loss.
     """
     check_frozen(learner.network, theta)
-    _check_tasks(episodes, requested)
+    check_tasks(episodes, requested)
     network, sample = learner.network, episodes[:TASKS]
-    _check_types(theta, sample)
-    _check_labels(network, sample)
+    check_types(theta, sample)
+    check_labels(network, sample)
     if isinstance(learner, Reader):
-        _check_range(sample.support_y, network.ways)
+        check_range(sample.support_y, network.ways)
 
     def checked(outputs: Tensor, y: Tensor) -> Tensor:
         _check_outputs(learner, outputs, y)
@@ -103,11 +104,13 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
         reason = str(error).strip().splitlines()[0]
         if "dtype" not in reason and "scalar type" not in reason:
             raise
-        x, y, w = (_name(t.dtype) for t in (sample.support_x, sample.support_y, next(iter(theta.values()))))
+        x, y, w = (type_name(t.dtype) for t in (sample.support_x, sample.support_y, next(iter(theta.values()))))
         raise ValueError(
             f"The network and its loss cannot take x of {x} and y of {y} ({reason.rstrip('.')}): let the tasks return {w}, "
             "as the weights are, or int64 for labels and what nn.Embedding takes."
         ) from error
+    if network.ways > 1 and not isinstance(learner, Reader):  # which takes no gradient of that loss
+        check_ways(learner, episodes.support_y)
 
 
 def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes) -> None:
@@ -123,45 +126,6 @@ def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes) 
         ) from error
 
 
-def _check_tasks(episodes: Episodes, requested: int) -> None:
-    if not isinstance(episodes, Episodes):
-        raise ValueError(f"A task distribution's sample must return Episodes, not {type(episodes).__name__}.")
-    for part in ("support", "query"):
-        x, y = getattr(episodes, f"{part}_x"), getattr(episodes, f"{part}_y")
-        check_tensors(x, y)
-        if len(x) != requested or len(y) != requested:
-            raise ValueError(
-                f"The task distribution was asked for {requested} tasks but returned {len(x)} in {part}_x and {len(y)} in "
-                f"{part}_y: the first axis must be the task axis T."
-            )
-        if x.shape[:2] != y.shape[:2]:
-            raise ValueError(
-                f"{part}_y has shape {list(y.shape)} and {part}_x {list(x.shape)}: both must begin with [T, B], for B "
-                "points in each of T tasks."
-            )
-
-
-def _check_types(theta: Weights, episodes: Episodes) -> None:
-    """x must be of the weights' type, unless it is of integers, such as the ids that nn.Embedding takes."""
-    known = dict.fromkeys(w.dtype for w in theta.values())
-    for name, x in (("support_x", episodes.support_x), ("query_x", episodes.query_x)):
-        if x.is_floating_point() and x.dtype not in known:
-            raise ValueError(
-                f"{name} is {_name(x.dtype)} and the weights are {_name(*known)}: convert x with x.to({next(iter(known))}) "
-                f"in the tasks, or a module with module.to({x.dtype}) before from_module."
-            )
-
-
-def _check_labels(network: Network, episodes: Episodes) -> None:
-    """Class labels must be integers [T, B]."""
-    for name, y in (("support_y", episodes.support_y), ("query_y", episodes.query_y)):
-        if network.ways > 1 and (y.is_floating_point() or y.ndim != 2):
-            raise ValueError(
-                f"{name} is {y.dtype} {_shape(y)}, but the network classifies into {network.ways} classes: labels must be "
-                "integers [T, B]; convert one-hot labels with y.argmax(-1), others with y.long()."
-            )
-
-
 def _check_outputs(learner: Learner, outputs: Tensor, y: Tensor) -> None:
     expected, ways = y.shape[:2], learner.network.ways
     if not isinstance(outputs, Tensor):
@@ -171,33 +135,25 @@ def _check_outputs(learner: Learner, outputs: Tensor, y: Tensor) -> None:
         )
     if outputs.shape[:2] != expected:
         raise ValueError(
-            f"The network's forward returned shape {_shape(outputs)}, expected {_shape(y, 2)[:-1]}, ...]: T tasks with B "
-            "points each."
+            f"The network's forward returned shape {shape_of(outputs)}, expected {shape_of(y, 2)[:-1]}, ...]: T tasks with "
+            "B points each."
         )
     if y.is_floating_point():
         return
     if outputs.ndim != 3:
         raise ValueError(
-            f"The network's forward returned shape {_shape(outputs)}, expected a score for each class: [T, B, N]."
+            f"The network's forward returned shape {shape_of(outputs)}, expected a score for each class: [T, B, N]."
         )
     if learner.inner_loss == "sum" and outputs.shape[2] != ways:
         raise ValueError(
             f"The network has {outputs.shape[2]} outputs but ways={ways}, and the inner loss, a sum over points divided by "
             f'K, is `ways` times the mean: set Network(..., ways={outputs.shape[2]}), or use inner_loss="mean".'
         )
-    _check_range(y, outputs.shape[2])
-
-
-def _check_range(y: Tensor, outputs: int) -> None:
-    if not 0 <= int(y.min()) <= int(y.max()) < outputs:
-        raise ValueError(
-            f"The labels range from {int(y.min())} to {int(y.max())}, but the network has {outputs} outputs: labels must "
-            "be 0 to N - 1 within each task."
-        )
+    check_range(y, outputs.shape[2])
 
 
 def _checked_loss(network: Network, outputs: Tensor, y: Tensor) -> Tensor:
-    arguments = f"for outputs {_shape(outputs)} and y {_shape(y)}"
+    arguments = f"for outputs {shape_of(outputs)} and y {shape_of(y)}"
     try:
         losses = network.loss(outputs, y)
     except (RuntimeError, IndexError, TypeError) as error:
@@ -207,8 +163,8 @@ def _checked_loss(network: Network, outputs: Tensor, y: Tensor) -> Tensor:
             'use reduction="none"' if losses.ndim == 0 else "give outputs and y one shape, and average over axes after B"
         )
         raise ValueError(
-            f"The loss {arguments} is {_shape(losses) if losses.ndim else 'a scalar'}, expected one value per point, "
-            f"{_shape(y, 2)}: {remedy}."
+            f"The loss {arguments} is {shape_of(losses) if losses.ndim else 'a scalar'}, expected one value per point, "
+            f"{shape_of(y, 2)}: {remedy}."
         )
     if y.is_floating_point() and outputs.ndim != y.ndim:
         _check_pairs(network, outputs, y)
@@ -223,14 +179,6 @@ def _check_pairs(network: Network, outputs: Tensor, y: Tensor) -> None:
     if any(slope[:, 1:].any() for slope in slopes if slope is not None):
         longer = "outputs" if outputs.ndim > y.ndim else "y"
         raise ValueError(
-            f"Outputs {_shape(outputs)} and y {_shape(y)} broadcast in the loss, which compares each output with all "
+            f"Outputs {shape_of(outputs)} and y {shape_of(y)} broadcast in the loss, which compares each output with all "
             f"targets: give them one shape, for example with {longer}.squeeze(-1)."
         )
-
-
-def _name(*dtypes: torch.dtype) -> str:
-    return " and ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-
-
-def _shape(tensor: Tensor, axes: int | None = None) -> str:
-    return str(list(tensor.shape[:axes]))

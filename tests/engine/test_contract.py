@@ -95,6 +95,9 @@ INVALID = {
     "labels beyond the outputs": (CLASSES, Tasks(lambda x: labels(x) + 1), "from 1 to 3.*3 outputs"),
     "ways left at 1": (replace(CLASSES, ways=1), Tasks(labels), r"3 outputs but ways=1.*Network\(\.\.\., ways=3\)"),
     "ways differ from outputs": (replace(CLASSES, ways=5), Tasks(labels), "3 outputs but ways=5"),
+    "fewer classes than ways": (
+        CLASSES, Tasks(lambda x: labels(x).clamp(max=1)), 'have 2 classes but ways=3.*draw 3 classes.*inner_loss="mean"'
+    ),
     "frozen name without a weight": (
         replace(CLASSES, frozen=frozenset({"bias"})), Tasks(labels), "frozen names 'bias'.*did you mean"
     ),
@@ -139,6 +142,11 @@ def test_evaluation_refuses_invalid_combinations(network, tasks, sentence):
 
 def test_ways_are_not_checked_if_the_inner_loss_is_a_mean():
     assert trainer(replace(CLASSES, ways=1), Tasks(labels), inner_loss="mean").run(2).isfinite().all()
+
+
+def test_tasks_may_have_fewer_classes_than_ways_if_the_inner_loss_is_a_mean():
+    fewer = Tasks(lambda x: labels(x).clamp(max=1))
+    assert trainer(CLASSES, fewer, inner_loss="mean").run(2).isfinite().all()
 
 
 def test_the_check_draws_no_tasks_of_its_own():
