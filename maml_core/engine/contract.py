@@ -9,7 +9,7 @@ import difflib
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..episodes import Episodes
 from ..learners.reader import Reader
@@ -56,7 +56,7 @@ def check_training(learner: Learner, theta: Weights, episodes: Episodes, request
         if not learner.network.draws_random and not torch.equal(_global_randomness(device), before):
             raise ValueError(_undeclared_randomness(learner.network))
         if learner.network.module is not None:
-            _check_differentiable(learner, theta, episodes)
+            _check_differentiable(learner, theta, episodes, learner.network.module.original)
 
 
 def _global_randomness(device: torch.device) -> Tensor:
@@ -113,11 +113,16 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
         check_ways(learner, episodes.support_y)
 
 
-def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes) -> None:
-    """Some of torch's operators have no second derivative."""
+def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes, module: nn.Module) -> None:
+    """Some of torch's operators have no second derivative, and what a forward keeps for the next has none at all."""
     try:
         learner.gradient_of_sum(theta, episodes[:TASKS])
     except RuntimeError as error:
+        if "batched == nullptr" in str(error):  # vmap's tensors end with the call
+            raise ValueError(
+                f"{type(module).__name__} uses a tensor that an earlier forward, of other tasks, left behind: compute it "
+                "anew in each forward, and keep none for the next."
+            ) from error
         if "is not implemented" not in str(error) and "is not differentiable" not in str(error):
             raise
         raise ValueError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .kept_tensors import check_unchanged, kept_tensors
 from .over_tasks import OverTasks
 from .prepare import in_eval_mode, prepare
 from .randomness import draws_random
@@ -21,6 +22,7 @@ class ModuleFunction:
     module:      copied; the original is neither changed nor trained in place
     batch_norm:  None refuses running statistics, "batch" normalizes by each batch instead (`prepare`)
     Parameters with `requires_grad=False` and buffers are constants: they follow x to its device, and nothing trains them.
+    The first forward of each mode raises ValueError if it changes a buffer, or a tensor that is an attribute.
     """
 
     def __init__(self, module: nn.Module, batch_norm: str | None = None) -> None:
@@ -35,6 +37,7 @@ class ModuleFunction:
         self._over_tasks = {
             mode: OverTasks(partial(call, copied), type(module).__name__) for mode, copied in self._modules.items()
         }
+        self._tried: set[str] = set()  # modes whose forward leaves what the module keeps as it is
         self.draws_random = draws_random(train)
 
     @property
@@ -68,7 +71,15 @@ class ModuleFunction:
             module.to(x.device)
         own = {name: weights[name] for name in self._axes}  # a variant's alphas are in `weights`, too
         axes = {name: 0 if w.ndim > self._axes[name] else None for name, w in own.items()}
-        return self._over_tasks[mode]((axes, 0), own, x)
+        if torch.compiler.is_compiling() or mode in self._tried:
+            return self._over_tasks[mode]((axes, 0), own, x)
+        before = kept_tensors(module)
+        try:
+            outputs = self._over_tasks[mode]((axes, 0), own, x)
+        finally:
+            check_unchanged(module, before, type(self.original).__name__)
+        self._tried.add(mode)
+        return outputs
 
     def module_with(self, weights: Weights) -> nn.Module:
         """A copy of the original module with these weights (without a task axis)."""
