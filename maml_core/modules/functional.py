@@ -28,14 +28,18 @@ class ModuleFunction:
     def __init__(self, module: nn.Module, batch_norm: str | None = None) -> None:
         train = prepare(module, batch_norm)
         self.original, self._batch_norm = copy.deepcopy(module), batch_norm
-        trained = [(name, p) for name, p in train.named_parameters() if p.requires_grad]  # tied weights have one name
+        trained = [(name, p) for name, p in train.named_parameters() if p.requires_grad]  # tied weights under one name
         if not trained:
             raise ValueError(f"{type(module).__name__} has no parameter with requires_grad=True: nothing could adapt.")
         self._axes = {name: p.ndim for name, p in trained}
+        first = {id(p): name for name, p in trained}
+        everywhere = train.named_parameters(remove_duplicate=False)
+        self._aliases = {name: first[id(p)] for name, p in everywhere if id(p) in first}
         self._modules = {"train": train, "eval": in_eval_mode(train)}
         call = _call_recurrent if any(isinstance(part, nn.RNNBase) for part in module.modules()) else _call
         self._over_tasks = {
-            mode: OverTasks(partial(call, copied), type(module).__name__) for mode, copied in self._modules.items()
+            mode: OverTasks(partial(call, copied), type(module).__name__, "the outputs that the loss takes")
+            for mode, copied in self._modules.items()
         }
         self._tried: set[str] = set()  # modes whose forward leaves what the module keeps as it is
         self.draws_random = draws_random(train)
@@ -119,18 +123,18 @@ class ModuleFunction:
         return tuple(tuple(group) for group in [*groups.values(), last] if group)
 
     def under(self, parts: str | Iterable[str], argument: str) -> list[str]:
-        """The trained weights that have one of these names or lie under a submodule of that name.
+        """The trained weights that have one of these names or lie under a submodule of that name; tied ones lie under each.
 
         Raises ValueError, with the names there are, for one that names nothing.
         """
         found = []
         for part in [parts] if isinstance(parts, str) else parts:
-            mine = [name for name in self._axes if name == part or name.startswith(f"{part}.")]
+            mine = [name for alias, name in self._aliases.items() if alias == part or alias.startswith(f"{part}.")]
             if not mine:
-                there = ", ".join(dict.fromkeys(name.partition(".")[0] for name in self._axes))
+                there = ", ".join(dict.fromkeys(alias.partition(".")[0] for alias in self._aliases))
                 raise ValueError(f"{argument} names {part!r}, and no trained weight lies there: the module has {there}.")
             found += mine
-        return found
+        return list(dict.fromkeys(found))
 
 
 def _call(module: nn.Module, weights: Weights, x: Tensor) -> Tensor:

@@ -114,6 +114,32 @@ def test_frozen_weights_are_meta_learned_but_not_adapted(frozen):
     assert relative_error(ours, loop_over_tasks(module, F.cross_entropy, episodes, 0.1, 2, tuple(names))[0]) < 1e-10
 
 
+class Tied(nn.Module):
+    """One weight as embedding and decoder: words x [B] -> logits [B, 5]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.hidden, self.decoder = nn.Embedding(5, 3), nn.Linear(3, 3), nn.Linear(3, 5)
+        self.decoder.weight = self.embedding.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decoder(torch.tanh(self.hidden(self.embedding(x))))
+
+
+@pytest.mark.parametrize("part, names", [
+    ("decoder", ("embedding.weight", "decoder.bias")), ("decoder.weight", ("embedding.weight",)),
+    (["embedding", "decoder"], ("embedding.weight", "decoder.bias")),
+])  # fmt: skip
+def test_a_tied_weight_is_frozen_under_each_of_its_names(part, names):
+    module, words = seeded_module(Tied), Episodes(*torch.randint(5, (4, 3, 6), generator=seeded(0)))
+    network = Network.from_module(module, F.cross_entropy, frozen=part)
+    assert network.frozen == set(names)
+    ours, _ = gradient_of_sum(Learner(network, 0.1, 2, "mean"), network.init(seeded(0)), words)
+    assert relative_error(ours, loop_over_tasks(module, F.cross_entropy, words, 0.1, 2, names)[0]) < 1e-10
+    head = Network.from_module(module, F.cross_entropy, head="decoder")
+    assert adapted(build("anil", head), words) == {"embedding.weight", "decoder.bias"}
+
+
 @pytest.mark.parametrize("variant, shape", [("meta-sgd", None), ("learned-alphas", (2,)), ("maml++", (2,))])
 def test_alphas_exist_for_the_weights_that_adapt(variant, shape):
     network = module_network(frozen=["0.bias"])
