@@ -163,6 +163,8 @@ def _checked_loss(network: Network, outputs: Tensor, y: Tensor) -> Tensor:
         losses = network.loss(outputs, y)
     except (RuntimeError, IndexError, TypeError) as error:
         raise ValueError(f"The loss {arguments} failed: {str(error).strip().splitlines()[0]}") from error
+    if not isinstance(losses, Tensor):
+        raise ValueError(f"The loss {arguments} returned a {type(losses).__name__}: return the loss of each point, [T, B].")
     if losses.shape != y.shape[:2]:
         remedy = (
             'use reduction="none"' if losses.ndim == 0 else "give outputs and y one shape, and average over axes after B"

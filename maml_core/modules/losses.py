@@ -29,7 +29,7 @@ def point_loss(loss: Loss) -> Loss:
     """
     function = loss.func if isinstance(loss, functools.partial) else loss
     name = getattr(function, "__name__", type(function).__name__)
-    over_tasks = OverTasks(_unreduced(loss, name), f"The loss {name}")
+    over_tasks = OverTasks(_unreduced(loss, name), f"The loss {name}", "the loss of each point, [B]")
 
     def losses(outputs: Tensor, y: Tensor) -> Tensor:
         found = over_tasks((0, 0), outputs, y)

@@ -13,11 +13,11 @@ class OverTasks:
 
     Which one it is turns out in the first call that is not being compiled; a loop is announced by one warning. Random
     functions such as dropout draw differently for each task.
-    name: what the warning calls the function
+    name: what a warning or an error calls the function. returns: what it should return, for a ValueError that says so
     """
 
-    def __init__(self, function: Callable[..., Tensor], name: str) -> None:
-        self.function, self.name = function, name
+    def __init__(self, function: Callable[..., Tensor], name: str, returns: str) -> None:
+        self.function, self.name, self.returns = function, name, returns
         self.loops: bool | None = None  # not known yet
 
     def __call__(self, axes: tuple[Any, ...], *arguments: Any) -> Tensor:
@@ -41,7 +41,7 @@ class OverTasks:
         return outputs
 
     def _vmap(self, axes: tuple[Any, ...], arguments: tuple[Any, ...]) -> Tensor:
-        return torch.vmap(self.function, in_dims=axes, randomness="different")(*arguments)
+        return torch.vmap(self._call, in_dims=axes, randomness="different")(*arguments)
 
     def _loop(self, axes: tuple[Any, ...], arguments: tuple[Any, ...]) -> Tensor:
         tasks = len(arguments[-1])
@@ -49,7 +49,15 @@ class OverTasks:
         def of_task(task: int) -> list[Any]:
             return [_pick(argument, axis, task) for argument, axis in zip(arguments, axes, strict=True)]
 
-        return torch.stack([self.function(*of_task(task)) for task in range(tasks)])
+        return torch.stack([self._call(*of_task(task)) for task in range(tasks)])
+
+    def _call(self, *arguments: Any) -> Tensor:
+        outputs = self.function(*arguments)
+        if not isinstance(outputs, Tensor):
+            raise ValueError(
+                f"{self.name} returned a {type(outputs).__name__}, expected a tensor: return {self.returns}, alone."
+            )
+        return outputs
 
 
 def _pick(argument: Any, axis: Any, task: int) -> Any:

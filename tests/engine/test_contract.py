@@ -76,6 +76,7 @@ INVALID = {
     "a loss for every task": (
         replace(REGRESSION, loss=lambda p, y: ((p - y) ** 2).mean(-1)), Tasks(one_output), r"is \[2\], expected .*\[2, 7\]"
     ),
+    "no loss": (replace(REGRESSION, loss=lambda p, y: None), Tasks(one_output), "returned a NoneType: return"),
     "targets with one more axis": (
         REGRESSION, Tasks(lambda x: one_output(x)[..., None]), r"outputs \[2, 7\] and y \[2, 7, 1\]"
     ),

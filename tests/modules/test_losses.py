@@ -137,6 +137,12 @@ def test_an_own_loss_that_returns_a_single_number_is_refused(loss):
         point_loss(loss)(*draw("vectors"))
 
 
+@pytest.mark.parametrize("returned", [lambda loss: None, lambda loss: (loss, loss), lambda loss: loss.tolist()])
+def test_an_own_loss_that_returns_no_tensor_is_refused(returned):
+    with pytest.raises(ValueError, match="loss <lambda> returned a .*, expected a tensor: return the loss of each point"):
+        point_loss(lambda o, y: returned(((o - y) ** 2).mean(-1)))(*draw("vectors"))
+
+
 # Outputs [B, 1] and targets [B], which broadcast to [B, B].
 
 

@@ -163,7 +163,25 @@ def test_an_operator_without_a_second_derivative_needs_first_order(engine, monke
     assert relative_error(ours, theirs) < 1e-10
 
 
-def test_a_module_that_returns_more_than_its_outputs_is_refused():
-    network = Network.from_module(seeded_module(lambda: Calling(lambda h: (h, h))), F.cross_entropy, 2)
-    with pytest.raises(ValueError, match="forward returned a tuple, expected a tensor .*: return the outputs"):
+class WithState(nn.Module):
+    """An LSTM's outputs and its state, as torch's own returns them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> object:
+        return self.lstm(x[:, None])
+
+
+@pytest.mark.parametrize("build, kind", [
+    (lambda: Calling(lambda h: (h, h)), "tuple"), (lambda: Calling(lambda h: {"logits": h}), "dict"),
+    (lambda: Calling(lambda h: None), "NoneType"), (WithState, "tuple"),
+])  # fmt: skip
+def test_a_module_that_returns_something_else_than_its_outputs_is_refused(build, kind):
+    network = Network.from_module(seeded_module(build), F.cross_entropy, 2)
+    with pytest.raises(
+        ValueError, match=f"returned a {kind}, expected a tensor: return the outputs that.*, alone"
+    ) as refusal:
         make_trainer(Learner(network, 0.1), Tasks(), seeded(0)).run(1)
+    assert "\n" not in str(refusal.value)
