@@ -1,5 +1,6 @@
 """Tasks from any data set: what is drawn, by data sets whose x says what it is; where labels come from; splits; errors."""
 
+import enum
 import gc
 import multiprocessing
 import os
@@ -277,6 +278,21 @@ def test_labels_that_are_passed_win():
     assert FewShotTasks(data, 1, 1, 1, labels=lambda i: 1.0 * (i % 2)).classes == (0, 1)
 
 
+class Kind(enum.Enum):
+    ROUND, SQUARE, FLAT = range(3)
+
+
+@pytest.mark.parametrize("labels", [list(Kind), [("b", 1), (1, "a"), None]])
+def test_labels_without_an_order_are_classes_as_they_come(labels):
+    """The tasks are those of numbers in that order."""
+    data = [(torch.tensor([float(i % 3), i]), labels[(i + 1) % 3]) for i in range(12)]
+    tasks = FewShotTasks(data, 2, 1, 2)
+    assert tasks.classes == tuple(labels[i] for i in (1, 2, 0))
+    numbered = FewShotTasks([(x, i % 3) for i, (x, _) in enumerate(data)], 2, 1, 2)
+    assert same(tasks.sample(4, seeded(0)), numbered.sample(4, seeded(0)))
+    assert tasks.split(train=[labels[0], labels[1]])[0].classes == (labels[1], labels[0])
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_labels_through_subsets_and_concatenations(known):
     data = Marked()
@@ -391,17 +407,45 @@ def test_words_reach_an_embedding():
     torch.testing.assert_close(found, expected.mean())
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "F", "I", "I;16"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "CMYK", "HSV"])
 def test_pil_images_are_converted_as_torchvision_does(mode):
     functional = pytest.importorskip("torchvision.transforms.functional")
     values = torch.randint(0, 256, (4, 6, 4), generator=seeded(0)).to(torch.uint8).numpy()
-    if mode == "I;16":
-        image = Image.fromarray(values[..., 0].astype(np.uint16) * 100)
-    else:
-        image = Image.fromarray(values, "RGBA").convert(mode)
+    image = Image.fromarray(values, "RGBA").convert(mode)
     assert image.mode == mode
     episodes = FewShotTasks([(image, 0), (image, 0)], 1, 1, 1).sample(1, seeded(0))
     assert torch.equal(episodes.support_x[0, 0], functional.to_tensor(image).float())
+
+
+def as_x(image: Image.Image) -> torch.Tensor:
+    """What tasks make of one picture, [C, H, W]."""
+    return FewShotTasks([(image, 0), (image, 0)], 1, 1, 1).sample(1, seeded(0)).support_x[0, 0]
+
+
+def test_palettes_become_their_colours():
+    colours = torch.tensor([[200, 0, 50], [10, 250, 0], [0, 0, 0], [255, 255, 255]], dtype=torch.uint8)
+    numbers = torch.randint(0, 4, (4, 6), generator=seeded(0))
+    image = Image.fromarray(numbers.to(torch.uint8).numpy(), "P")
+    image.putpalette(colours.flatten().tolist())
+    assert torch.equal(as_x(image), (colours[numbers] / 255).movedim(-1, 0))
+    image.info["transparency"] = 2  # the number of a colour, which becomes the white below it
+    colours[2] = 255
+    assert torch.equal(as_x(image), (colours[numbers] / 255).movedim(-1, 0))
+
+
+def test_grey_with_16_bits_is_scaled(tmp_path):
+    values = torch.randint(0, 2**16, (4, 6), generator=seeded(0)).numpy().astype(np.uint16)
+    image = Image.fromarray(values)
+    image.save(tmp_path / "deep.png")
+    for deep in (image, Image.open(tmp_path / "deep.png")):
+        torch.testing.assert_close(as_x(deep)[0], torch.from_numpy(values / 65535).float(), rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pil_images_of_an_unknown_range_are_refused(mode):
+    with pytest.raises(ValueError, match=f"x of example 0 is a PIL image of mode {mode}, where black and white") as error:
+        tiny([Image.new(mode, (3, 3))] * 4)
+    assert "give the data set a transform" in message(error)
 
 
 def test_uint8_is_cached_as_uint8():

@@ -9,6 +9,8 @@ from .listing import File
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+UNKNOWN = ("I", "F")  # modes without a known range of values, unless they are deep
+
 
 def need_pillow() -> None:
     """ValueError where Pillow is not installed: it is not among the package's own dependencies."""
@@ -30,14 +32,19 @@ def read_picture(file: File, mode: str, remedy: str) -> "Image":
     try:
         with file.open("rb") as opened, Image.open(opened) as image:
             image.load()
-            deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
-            if deep or image.mode not in ("I", "F"):
-                return _flat(_upright(image), deep, mode)
+            deep = is_deep(image)
+            if deep or image.mode not in UNKNOWN:
+                return flat(_upright(image), deep, mode)
             unknown = image.mode
     except Exception as error:  # of some ten types: Pillow's, zipfile's and zlib's
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ValueError(f"{file} is not a readable picture ({reason}): {remedy}.") from error
     raise ValueError(f"{file} has pixels of mode {unknown}, where black and white are unknown: save it with 8 bits.")
+
+
+def is_deep(image: "Image") -> bool:
+    """Whether it is grey with 16 bits; Pillow also reads such files as mode "I"."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def _upright(image: "Image") -> "Image":
@@ -49,7 +56,8 @@ def _upright(image: "Image") -> "Image":
         return image
 
 
-def _flat(image: "Image", deep: bool, mode: str) -> "Image":
+def flat(image: "Image", deep: bool, mode: str) -> "Image":
+    """The picture in another mode: 16 bits scaled to 8, palettes as their colours, transparent pixels on white."""
     from PIL import Image
 
     if deep:  # Pillow's own convert("L") would clip all above 255

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ Labels = Sequence[Any] | Tensor | Callable[[int], Any]  # of all examples, or a 
 
 
 def members_of_classes(dataset: Dataset, labels: Labels | None, names: Mapping[str, Label]) -> dict[Label, Tensor]:
-    """The indices [M] of each class's examples, int64 and ascending; the classes in the order of their names or labels.
+    """The indices [M] of each class's examples, int64 and ascending; the classes in the order of their names or labels, or
+    of their first examples where labels cannot be compared.
 
     labels: where the labels come from; if None, the data set's attributes (see `FewShotTasks`), else its items
     names:  of classes, as far as they have any. Omniglot's numbers depend on how the file system lists its folders.
@@ -35,7 +37,9 @@ def members_of_classes(dataset: Dataset, labels: Labels | None, names: Mapping[s
     if count != total:
         raise ValueError(f"labels has {count:,} entries and the data set {total:,} examples: give one label for each.")
     name_of = {label: name for name, label in names.items()}
-    order = sorted(members, key=lambda label: (type(label).__name__, name_of.get(label, ""), label))
+    order: Iterable[Any] = members
+    with suppress(TypeError):  # labels without an order, such as an Enum's: as they come
+        order = sorted(members, key=lambda label: (type(label).__name__, name_of.get(label, ""), label))
     return {label: torch.tensor(members[label]) for label in order}
 
 

@@ -35,9 +35,9 @@ class FewShotTasks:
         episodes = tasks.sample(25, torch.Generator().manual_seed(0))  # support_x [25, 5, n]
 
     x is `dataset[i][0]`, after the data set's own transforms: a tensor or a numpy array, which keep their shape, or a PIL
-    image, which becomes [C, H, W]. uint8 is taken for pixels and scaled to 0..1; other integers, such as the ids that
-    nn.Embedding takes, become int64, and other types float32. All x must have one shape and type. Labels stand for classes;
-    for regression, write a task distribution of your own.
+    image, which becomes [C, H, W] (a palette as RGB, 16-bit grey with 8 bits). uint8 is taken for pixels and scaled to
+    0..1; other integers, such as the ids that nn.Embedding takes, become int64, and other types float32. All x must have
+    one shape and type. Labels stand for classes; for regression, write a task distribution of your own.
 
     ways:       N, distinct classes in a task
     shots:      K, support examples of each
@@ -45,7 +45,7 @@ class FewShotTasks:
     labels:     the class of every example in a sequence, or a function of the example's index. By default, classes come
                 from the data set's attribute `targets`, `labels` or `_labels` (or Omniglot's own), also through Subset and
                 ConcatDataset; where there is none, all examples are read once to find them. A class is an int, a string
-                or anything hashable.
+                or anything hashable; classes are in the order of `<`, or of their first examples where that fails.
     skip_small: leave out classes of fewer than K + Q examples, which are an error otherwise
     cache:      True keeps all x in memory, in one tensor that is read when the first tasks are drawn (uint8 and PIL
                 images as bytes: leave out ToTensor). It freezes random transforms: each example is transformed once.

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,9 +11,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...util.progress import progress
+from ..disk.pictures import UNKNOWN, flat, is_deep
 from .class_index import described, pair
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 BATCH = 64  # examples that a worker reads at a time where all are read
+EIGHT_BITS = {"1": "L", "P": "RGB", "PA": "RGB"}  # palettes hold numbers of colours
 Key = tuple[int, int]  # an example's index, and the seed of its random transforms
 
 
@@ -21,9 +26,7 @@ def as_tensor(x: Any, index: int) -> Tensor:
     """uint8 as it is, other integers as int64, all else as float32; a PIL image as [C, H, W], others in their own shape."""
     pillow = sys.modules.get("PIL.Image")  # imported by whoever made the image
     if pillow is not None and isinstance(x, pillow.Image):
-        array = np.array(x)
-        if x.mode == "1":
-            array = array.astype(np.uint8) * 255
+        array = np.array(_in_8_bits(x, index))
         x = torch.from_numpy(array.reshape(*array.shape[:2], -1)).movedim(-1, 0)
     elif isinstance(x, np.ndarray):
         x = torch.from_numpy(np.ascontiguousarray(x))
@@ -36,6 +39,18 @@ def as_tensor(x: Any, index: int) -> Tensor:
     if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
         return x.float()
     return x if x.dtype == torch.uint8 else x.long()
+
+
+def _in_8_bits(image: "Image", index: int) -> "Image":
+    """The picture in its own mode, or what Pillow's other modes stand for: grey or colour."""
+    deep = is_deep(image)
+    if image.mode in UNKNOWN and not deep:
+        raise ValueError(
+            f"x of example {index} is a PIL image of mode {image.mode}, where black and white are unknown: give the data "
+            "set a transform that makes it a tensor of floats, or an image of 8 bits."
+        )
+    mode = "L" if deep else EIGHT_BITS.get(image.mode, image.mode)
+    return image if mode == image.mode else flat(image, deep, mode)
 
 
 def scaled(x: Tensor) -> Tensor:
