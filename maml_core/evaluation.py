@@ -36,6 +36,7 @@ def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str 
       "query batch"            all query pictures of the task, as in the paper's code
       "support and one query"  the support set and the query picture itself
       "support"                the support set only
+    Raises ValueError for another `sees`, and for "support" if the network's forward has no argument `seen`.
     """
     one_of(SEES, sees=sees)
     if sees == "query batch":
@@ -48,7 +49,15 @@ def query_outputs(network: Network, phi: Weights, episodes: Episodes, sees: str 
     support, query = episodes.support_x, episodes.query_x
     if sees == "support":
         shots = support.shape[1]
-        return network.forward(phi, torch.cat([support, query], 1), seen=shots)[:, shots:]
+        try:
+            return network.forward(phi, torch.cat([support, query], 1), seen=shots)[:, shots:]
+        except TypeError as error:
+            if "seen" not in str(error):
+                raise
+            raise ValueError(
+                'sees="support" calls the network\'s forward with seen=n, the points to take statistics over, and it has '
+                'no such argument: add it (see `Network`), or use sees="query batch" if it normalizes nothing over points.'
+            ) from error
     outputs = []
     for i in range(len(episodes)):
         # One task at a time: each query picture forms a batch with the support set, and these batches take the task axis.
@@ -109,6 +118,8 @@ def evaluate(
 ) -> dict[int, Tensor]:
     """Scores of `test_tasks` new tasks, {steps: [test_tasks]}: accuracy (classification) or mean squared error.
 
+    The type of the targets decides which: for floats it is always the squared error of the network's outputs as they are,
+    whatever the loss does with them, such as taking their sigmoid.
     batch: tasks drawn and adapted at a time, which limits memory use; with the generator it determines which tasks are
     drawn.
     sees: what batch norm's statistics are taken over for the queries (`query_outputs`).

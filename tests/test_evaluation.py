@@ -2,14 +2,17 @@
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from maml_core.episodes import Episodes
 from maml_core.evaluation import SEES, evaluate, query_outputs, scores_by_step
+from maml_core.learners.ways import first_outputs
 from maml_core.maml import Learner, adapt
-from maml_core.networks import Network, conv_network, mlp_network
+from maml_core.networks import Network, conv_network, cross_entropy, mlp_network
 from maml_core.tasks import CharacterTasks
 from maml_core.tasks.glyphs import draw_glyphs
 from maml_core.util.seeding import seeded_generator as seeded
@@ -134,3 +137,33 @@ def test_inference_mode_is_refused(tasks, made):
         theta = {name: w.clone() for name, w in theta.items()} if "within" in made else theta
     with torch.inference_mode("later" not in made), pytest.raises(ValueError, match=message):
         evaluate(learner, theta, tasks, [1], seeded(1), 2)
+
+
+@pytest.mark.parametrize("wrap", [lambda network: network, lambda network: first_outputs(network, 3)])
+def test_support_needs_a_forward_with_seen(wrap):
+    """Other mistakes in it are raised as themselves."""
+    theta = {"w": torch.randn(4, 3, generator=seeded(0))}
+    network = wrap(Network(lambda generator: theta, lambda weights, x: x @ weights["w"], cross_entropy, 3))
+    episodes = Episodes(*(torch.zeros(2, 3, *shape, dtype=kind) for shape, kind in 2 * [((4,), None), ((), torch.int64)]))
+    with pytest.raises(ValueError, match='sees="support" calls the network\'s forward with seen=n.*add it') as refusal:
+        query_outputs(network, theta, episodes, "support")
+    assert "\n" not in str(refusal.value)
+    broken = replace(network, forward=lambda weights, x, seen: x + "1")
+    with pytest.raises(TypeError, match="unsupported operand"):
+        query_outputs(broken, theta, episodes, "support")
+
+
+def test_float_targets_are_scored_by_the_outputs_as_they_are():
+    """A network for yes or no: the loss takes the sigmoid of its outputs, the score does not."""
+    theta = {"w": torch.randn(4, 1, generator=seeded(0))}
+    network = Network(
+        lambda generator: theta,
+        lambda weights, x: (x @ weights["w"]).squeeze(-1),
+        lambda outputs, y: binary_cross_entropy_with_logits(outputs, y, reduction="none"),
+    )
+    x = torch.randn(2, 2, 5, 4, generator=seeded(1))
+    y = (x.sum(-1) > 0).float()
+    tasks = SimpleNamespace(sample=lambda tasks, generator: Episodes(x[0], y[0], x[1], y[1]))
+    scores = evaluate(Learner(network, 0.1), theta, tasks, [0], seeded(0), test_tasks=2)[0]
+    expected = [((query @ theta["w"])[:, 0] - answers).square().mean() for query, answers in zip(x[1], y[1])]
+    torch.testing.assert_close(scores, torch.stack(expected))
