@@ -56,8 +56,8 @@ class Network:
         """Any `nn.Module` as a network: theta starts at the module's weights, under their own names.
 
         module:      of one task's points, x [B, ...] -> outputs [B, ...]. It is copied and trained with all its parts in
-                     training mode, whatever mode they are in: a dropout is off if its rate is 0. A class can say with
-                     draws_random = True or False whether its forward draws random numbers, where its code hides it
+                     training mode, whatever mode they are in: a dropout is off if its rate is 0. Where its code hides
+                     whether forward draws random numbers, an attribute says so: draws_random = True
         loss:        `nn.CrossEntropyLoss()`, `F.mse_loss` or your own, which returns the loss of each point [B]
         frozen:      weights, or submodules, that are meta-learned but not adapted. Parameters with requires_grad=False are
                      not trained at all

@@ -70,8 +70,7 @@ def _undeclared_randomness(network: Network) -> str:
     if network.module is None:
         who, remedy = "The network", "write it as an nn.Module for Network.from_module, whose random numbers do"
     else:
-        who = type(network.module.original).__name__
-        remedy = f"set draws_random = True in the class {who} before from_module"
+        who, remedy = type(network.module.original).__name__, "set draws_random = True in it before from_module"
     return (
         f"{who} draws random numbers that would not follow from the trainer's generator, so that a resumed training would "
         f"draw others: {remedy}."

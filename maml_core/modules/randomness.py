@@ -1,7 +1,7 @@
 """Whether a module draws random numbers in its forward, as far as its parts and its code tell.
 
 A training asks before it has any input to try the module on. Where the first meta-batch shows that the code hides it,
-`engine.contract` refuses the module. A class can say it itself: `draws_random = True`, or False.
+`engine.contract` refuses the module. A module or its class can say it itself: `draws_random = True`, or False.
 """
 
 import functools
@@ -28,7 +28,7 @@ def draws_random(module: nn.Module) -> bool:
 def _is_random(part: nn.Module) -> bool:
     if isinstance(said := getattr(part, "draws_random", None), bool):
         return said
-    if not _is_torchs(type(part)) and not RANDOM.isdisjoint(_names(part)):
+    if not RANDOM.isdisjoint(_names(part)):
         return True
     name, rate = type(part).__name__.lower(), getattr(part, "dropout", 0)
     if isinstance(rate, float | int) and rate > 0:
@@ -40,8 +40,9 @@ def _is_random(part: nn.Module) -> bool:
 
 
 def _names(part: nn.Module) -> Iterator[str]:
-    """The names in the code of its forward, and in that of the methods and functions that those names stand for."""
-    functions: list[Any] = [type(part).forward, *vars(part).values()]
+    """The names in the code of its forward and hooks, and of the methods and functions that those names stand for."""
+    hooks = (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
+    functions: list[Any] = [type(part).forward, *hooks, *vars(part).values()]
     seen = set()
     while functions:
         function = functions.pop()

@@ -196,7 +196,14 @@ class InInit(Functional):
         self.scale = nn.Parameter(torch.rand(6))
 
 
+def hooked() -> nn.Module:
+    module = nn.Sequential(nn.Linear(3, 2))
+    module[0].register_forward_hook(lambda layer, inputs, outputs: F.dropout(outputs))
+    return module
+
+
 DRAW = {
+    "a hook's": hooked(),
     "a function's": InGlobal(torch.tanh), "a base class's": InSuper(), "gumbel": With(F.gumbel_softmax),
     "partial": With(functools.partial(F.alpha_dropout, training=True)), "lambda": With(lambda h: F.dropout(h)),
     "nested": With(lambda h: [F.dropout(part) for part in (h,)][0]), "noise": With(with_noise),
@@ -224,6 +231,9 @@ def test_hidden_random_numbers_are_refused_before_training():
     with pytest.raises(ValueError, match="Hidden draws random numbers that would not follow.*draws_random = True") as error:
         trainer.run(1)
     assert "\n" not in str(error.value) and torch.equal(torch.get_rng_state(), before)
+    module = seeded_module(Hidden)
+    module.draws_random = True
+    assert trainer_of(Network.from_module(module, F.cross_entropy, 2)).run(1).isfinite().all()
 
 
 def test_random_numbers_in_a_function_of_weights_are_refused():
