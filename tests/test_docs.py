@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from maml_core.docs import CONTENT, MARKER, ROOT, filling
 from maml_core.docs.content import AVX2
+from maml_core.episodes import Episodes
+from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped, load_study, load_study_weights
 from maml_core.results.comparisons import speed_rows
 from maml_core.results.literature import NAVIGATION
 from maml_core.results.shipped import load_benchmark, load_gpu_check
 from maml_core.results.tables import accuracy_rows
+from maml_core.second_order import flatten, largest_eigenvalues
+from maml_core.tasks import SinusoidTasks
 from tests.small import read_page
 
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in [*filling.pages(), ROOT / "CONTRIBUTING.md"]}
@@ -259,6 +264,22 @@ def maml_catches_up() -> bool:
     return all(abs(a[key] - b[key]) < a["ci95"] + b["ci95"] for a, b, key in pairs)
 
 
+def five_points_make_a_sharper_loss() -> bool:
+    """At the theta of K = 10: the share of 100 tasks whose largest eigenvalue is beyond 2 / alpha = 200."""
+    learner, (weights, _) = find_recipe("sinusoid-10shot").build_learner(), load_shipped("sinusoid-10shot")
+    theta, unflatten = flatten(weights)
+    beyond = []
+    for shots in (5, 10):
+        tasks = SinusoidTasks(shots).sample(100, torch.Generator().manual_seed(0))
+
+        def losses(thetas: Tensor, tasks: Episodes = tasks) -> Tensor:
+            return learner.support_loss(unflatten(thetas), tasks.support_x, tasks.support_y)
+
+        sharpness = largest_eigenvalues(losses, theta.expand(100, -1), torch.Generator().manual_seed(0), iterations=50)
+        beyond.append((sharpness > 200).float().mean().item())
+    return beyond[0] > 0.55 > 0.45 > beyond[1]
+
+
 def prototypes_stay_ahead_on_15_queries() -> bool:
     rows = {row["condition"]: row["judged"]["15 queries"] for row in load_study("families-5way").rows}
     maml, prototypes = rows["MAML"], rows["prototypes"]
@@ -461,6 +482,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         "All gain from more shots. On classes turned by 45 degrees they lose",
         shots_help_and_turning_hurts,
     ),
+    ("docs/results.md", "five points make a sharper loss than ten", five_points_make_a_sharper_loss),
     ("docs/results.md", "prototypes are still ahead", prototypes_stay_ahead_on_15_queries),
     ("docs/results.md", "the head's stay near 1", only_the_fourth_moves),
     ("docs/speed.md", "at 20 ways by more than half of their length", rounded_gradients_point_downhill),
