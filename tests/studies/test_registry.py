@@ -34,7 +34,7 @@ def test_adding_a_study_takes_one_registry_entry(tmp_path, monkeypatch, capsys, 
     monkeypatch.setitem(STUDIES, "toy", Study("toy", "Does it run?", toy, ships=("small",)))
     with pytest.raises(SystemExit):
         cli.main(["study", "--help"])
-    assert "navigation, toy" in capsys.readouterr().out
+    assert "navigation-distance, toy" in " ".join(capsys.readouterr().out.split())
     options = ["--iterations", "7", "--seeds", "1", "5", "--engine", "eager"]
     assert cli.main(["study", "toy", *options, *["--ship"] * ship]) == 0
     path = commands.STUDY_FOLDER / "toy.json" if ship else Path("runs/studies/toy.json")
