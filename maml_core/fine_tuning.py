@@ -1,6 +1,5 @@
 """What to take home: theta adapted to a task of your own as an ordinary module, and theta on disk as a state dict."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,25 +59,23 @@ def _set_running_statistics(module: nn.Module, x: Tensor) -> None:
     would show: here it is the latter, so that the support set gets the outputs that it got in adaptation.
     """
     norms: list[Any] = [part for part in module.modules() if getattr(part, "track_running_stats", False)]
-    momenta, counts = [norm.momentum for norm in norms], [0] * len(norms)
+    momenta, counts = [norm.momentum for norm in norms], {}
 
-    def count(i: int) -> Callable[..., None]:
-        def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            counts[i] = inputs[0].numel() // inputs[0].shape[1]  # values of a channel
+    def count(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        counts[norm] = inputs[0].numel() // inputs[0].shape[1]  # values of a channel
 
-        return hook
-
-    hooks = [norm.register_forward_pre_hook(count(i)) for i, norm in enumerate(norms)]
+    hooks = [norm.register_forward_pre_hook(count) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain average of all batches, here of one
         norm.train()
     if norms:
         module(x)
-    for norm, momentum, hook, n in zip(norms, momenta, hooks, counts):
+    for norm, momentum, hook in zip(norms, momenta, hooks):
         hook.remove()
         norm.momentum = momentum
-        norm.running_var *= (n - 1) / n if n else 1  # 0 where the forward does not call it
+        if n := counts.get(norm):  # none where the forward does not call it
+            norm.running_var *= (n - 1) / n
 
 
 def save_weights(network: Network, theta: Weights, path: Path | str) -> None:

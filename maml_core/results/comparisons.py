@@ -37,10 +37,9 @@ def navigation_table() -> str:
     body = []
     for row in study.rows:
         if row["chosen"]:
-            returns = [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
             distances = " → ".join(f"{row['distance'][steps]:.2f}" for steps in (0, 1, 3))
             about = [row["condition"], str(row["iterations"]), str(row["seed"]), f"{row['alpha']:g}"]
-            body.append([*about, *returns, distances])
+            body.append([*about, *_returns(row), distances])
     best = f"{study.extra['best']:.2f} ± {study.extra['best_ci95']:.2f}"
     body.append(["straight to the goal, known in advance", "", "", "", best, "", "", "", ""])
     head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
@@ -51,9 +50,13 @@ def pointmass_table() -> str:
     """The paper's Table 4 beside MAML trained and judged with the reward of the paper's code, minus the distance."""
     body = [[method, "the paper", "", "", *(f"{mean:.2f}" for mean in means)] for method, means in NAVIGATION.items()]
     for row in load_study("navigation-distance").rows:
-        returns = [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
-        body.append([row["condition"], "here", str(row["iterations"]), str(row["seed"]), *returns])
+        body.append([row["condition"], "here", str(row["iterations"]), str(row["seed"]), *_returns(row)])
     return markdown(["policy", "from", "meta-iterations", "seed", "no step", "1 step", "2 steps", "3 steps"], body)
+
+
+def _returns(row: Mapping[str, Any]) -> list[str]:
+    """A policy's average returns by number of steps, with their intervals."""
+    return [f"{mean:.2f} ± {ci95:.2f}" for mean, ci95 in zip(row["return"], row["return_ci95"])]
 
 
 # The method of the literature that each learner of the three families is compared with.

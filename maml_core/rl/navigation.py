@@ -82,15 +82,19 @@ def with_goals(positions: Tensor, actions: Tensor, goals: Tensor, reward: str = 
 
     Their actions after that, which nothing uses, are those of a robot that goes on.
     """
-    one_of(REWARDS, reward=reward)
     squared = (positions[:, :, 1:] - goals[:, None, None]).square().sum(-1)
     going_on = (squared >= GOAL_RADIUS**2).to(squared).cumprod(-1)
     alive = torch.cat([torch.ones_like(going_on[..., :1]), going_on[..., :-1]], -1)
     last = alive.sum(-1, keepdim=True).long()  # the index of a robot's last position
     steps = torch.arange(positions.shape[2], device=last.device).minimum(last)
     places = positions.gather(2, steps[..., None].expand_as(positions))
-    rewards = -(squared if reward == "squared distance" else squared.sqrt()) * alive
-    return Trajectories(places[:, :, :-1], actions, rewards, alive, places[:, :, -1])
+    return Trajectories(places[:, :, :-1], actions, rewards_at(squared, reward) * alive, alive, places[:, :, -1])
+
+
+def rewards_at(squared: Tensor, reward: str) -> Tensor:
+    """The rewards at these squared distances from the goal; reward: one of REWARDS."""
+    one_of(REWARDS, reward=reward)
+    return -(squared if reward == "squared distance" else squared.sqrt())
 
 
 def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:
@@ -100,8 +104,6 @@ def final_distances(trajectories: Trajectories, goals: Tensor) -> Tensor:
 
 def best_returns(goals: Tensor, horizon: int = HORIZON, reward: str = "squared distance") -> Tensor:
     """The return of a robot that knows the goal and moves there at full speed, [T, 2] -> [T]."""
-    one_of(REWARDS, reward=reward)
     covered = MAX_VELOCITY * torch.arange(1, horizon + 1, device=goals.device)
     remaining = (goals.abs()[:, None] - covered[:, None]).clamp(min=0)
-    squared = (remaining**2).sum(-1)
-    return -(squared if reward == "squared distance" else squared.sqrt()).sum(-1)
+    return rewards_at((remaining**2).sum(-1), reward).sum(-1)
