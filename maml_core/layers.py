@@ -43,9 +43,13 @@ def batch_norm(z: Tensor, beta: Tensor, seen: int | None = None, epsilon: float 
     cancellation at s = E[z]. Its derivative needs the sums of d and d*z, which a single pass over the points computes,
     where E[(z - E[z])^2] needs two passes in sequence.
     """
-    if len(z) == 1 and seen is None and not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
-        return F.batch_norm(z[0], None, None, bias=beta.view(-1), training=True, eps=epsilon)[None]
     counted = z if seen is None else z[..., :seen, :]
+    if len(z) == 1 and not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
+        if seen is None:
+            return F.batch_norm(z[0], None, None, bias=beta.view(-1), training=True, eps=epsilon)[None]
+        mean = counted[0].mean(0)
+        variance = ((counted[0] - mean) ** 2).mean(0)
+        return F.batch_norm(z[0], mean, variance, bias=beta.view(-1), eps=epsilon)[None]
     mean = mean_over_points(counted)
     constant = mean.detach()
     variance = mean_over_points((counted - constant) ** 2) - (mean - constant) ** 2

@@ -67,6 +67,17 @@ def test_batch_norm_normalizes_each_task_separately(generator):
     torch.testing.assert_close(fused, out + torch.arange(4.0))
 
 
+def test_batch_norm_of_the_points_that_were_seen(generator):
+    z = 100 + torch.randn(2, 50, 4, generator=generator, dtype=torch.float64)
+    beta = torch.arange(4.0, dtype=torch.float64)
+    out = batch_norm(z, beta, seen=30)
+    expected = (z - z[:, :30].mean(1, keepdim=True)) / (z[:, :30].var(1, correction=0, keepdim=True) + 1e-3).sqrt() + beta
+    torch.testing.assert_close(out, expected)
+    with torch.no_grad():  # the fused kernel
+        fused = torch.cat([batch_norm(z[i : i + 1], beta, seen=30) for i in range(2)])
+    torch.testing.assert_close(fused, expected)
+
+
 @pytest.mark.parametrize(
     "network, shape",
     [

@@ -22,15 +22,23 @@ def picture_sheet(pictures: Tensor, colours: Tensor | None = None, gap: int = 4)
 
     colours: RGB of each picture's frame, [rows, columns, 3]; None: no frames.
     """
-    rows, columns, size, _ = pictures.shape
+    return lay_out((1 - pictures)[..., None].expand(*pictures.shape, 3), 1.0, colours, gap)
+
+
+def lay_out(pictures: Tensor, paper: float, colours: Tensor | None = None, gap: int = 4) -> Tensor:
+    """Pictures [rows, columns, S, S, ...] as one, [rows * (S + 2 gap), columns * (S + 2 gap), ...].
+
+    The axes after S make up a pixel. paper: of the gaps; colours: of each picture's frame, [rows, columns, ...].
+    """
+    rows, columns, size, _, *depth = pictures.shape
     cell = size + 2 * gap
-    sheet = torch.ones(rows, cell, columns, cell, 3)
+    sheet = pictures.new_full((rows, cell, columns, cell, *depth), paper)
     if colours is not None:
         sheet[:, 1 : cell - 1, :, 1 : cell - 1] = colours[:, None, :, None]
     inner = slice(gap - 1, gap + size + 1)
-    sheet[:, inner, :, inner] = 1.0
-    sheet[:, gap : gap + size, :, gap : gap + size] = (1 - pictures).permute(0, 2, 1, 3)[..., None]
-    return sheet.reshape(rows * cell, columns * cell, 3)
+    sheet[:, inner, :, inner] = paper
+    sheet[:, gap : gap + size, :, gap : gap + size] = pictures.transpose(1, 2)
+    return sheet.reshape(rows * cell, columns * cell, *depth)
 
 
 def draw_characters(ax: "Axes", images: Tensor) -> None:

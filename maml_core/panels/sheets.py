@@ -6,12 +6,12 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from ..episodes import Episodes
-from ..figures.omniglot import frames, picture_sheet, show_sheet
+from ..figures.omniglot import frames, lay_out, picture_sheet, show_sheet
 from ..figures.style import COLOURS
 from ..tasks.characters import CharacterTasks
 from .base import Panel
 from .controls import CountingButton
-from .pixels import Sheet
+from .pixels import WHITE, Sheet, as_words
 
 CELL = 36  # pixels of a picture in a sheet, its frame included
 
@@ -55,13 +55,14 @@ class SheetPanel(Panel):
         """Fill a sheet with pictures [1, N*k, 1, 28, 28], framed by whether they are wrong [N*k]; the rest stays white."""
         rows, columns = self._most_ways, sheet.get_array().shape[1] // CELL
         pictures = x[0, :, 0].unflatten(0, (ways, -1))
-        room = torch.zeros(rows, columns, *pictures.shape[2:])
-        room[: len(pictures), : pictures.shape[1]] = pictures
+        filled = slice(len(pictures)), slice(pictures.shape[1])
+        room = torch.full((rows, columns, *pictures.shape[2:]), WHITE, dtype=torch.int32)
+        room[filled] = as_words((1 - pictures)[..., None])
         colours = None
         if wrong is not None:
-            colours = torch.ones(rows, columns, 3)
-            colours[: len(pictures), : pictures.shape[1]] = frames(wrong.view(pictures.shape[:2]))
-        sheet.set_data(picture_sheet(room, colours).mul_(255).byte().numpy())
+            colours = torch.full((rows, columns), WHITE, dtype=torch.int32)
+            colours[filled] = as_words(frames(wrong.view(pictures.shape[:2])))
+        sheet.set_data(lay_out(room, WHITE, colours).numpy())
 
     def name_wrong(self, marks: list[Line2D], predicted: Tensor, y: Tensor, ways: int) -> None:
         """The predicted label on each picture that is wrong, in its lower right corner."""
@@ -75,6 +76,6 @@ class SheetPanel(Panel):
 
 def empty_sheet(ax: Axes, rows: int, columns: int) -> Sheet:
     """White paper for pictures in rows and columns, without axes around it."""
-    white = (255 * picture_sheet(torch.zeros(rows, columns, 28, 28))).byte()
+    white = picture_sheet(torch.zeros(rows, columns, 28, 28))
     show_sheet(ax, white).remove()  # what is left are the limits and the look of the axes
-    return ax.add_image(Sheet(ax, white.numpy()))
+    return ax.add_image(Sheet(ax, as_words(white).numpy()))

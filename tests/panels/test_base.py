@@ -17,7 +17,7 @@ from maml_core.panels import DrawingPanel, FamiliesPanel, NavigationPanel, Plane
 from maml_core.panels.base import Panel
 from maml_core.panels.controls import float_slider
 from maml_core.panels.look import style
-from maml_core.panels.pixels import Sheet, as_png, with_texts
+from maml_core.panels.pixels import Sheet, as_png, as_words, with_texts
 from maml_core.panels.your_own.modules import load_modules
 from maml_core.recipes import find_recipe
 from maml_core.results import load_policy, load_shipped
@@ -200,8 +200,8 @@ def test_sheets_are_enlarged_without_mixing():
     figure = Figure((1, 1), dpi=100)
     canvas = FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
-    small = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]], np.uint8)
-    ax.add_image(Sheet(ax, small))
+    small = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 130, 251]]], np.uint8)
+    ax.add_image(Sheet(ax, as_words(torch.tensor(small) / 255).numpy()))
     ax.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5))
     ax.set_axis_off()
     canvas.draw()

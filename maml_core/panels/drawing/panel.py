@@ -15,6 +15,7 @@ from ...maml import Learner, inner_loop
 from ...networks import Weights
 from ..base import Panel, alone, own
 from ..controls import button, dropdown, int_slider
+from ..pixels import as_words
 from ..sheets import CELL, empty_sheet
 from .canvas import DrawingCanvas
 from .strokes import draw_strokes, load_example
@@ -116,8 +117,8 @@ class DrawingPanel(Panel):
 
     def update(self) -> str:
         pictures, found = self.pictures(), self.probabilities()
-        self._support.set_data((255 * picture_sheet(pictures[:-1, None])).byte().numpy())
-        self._query.set_data((255 * picture_sheet(pictures[-1:, None])).byte().numpy())
+        self._support.set_data(as_words(picture_sheet(pictures[:-1, None])).numpy())
+        self._query.set_data(as_words(picture_sheet(pictures[-1:, None])).numpy())
         values = [0.0] * self._ways if found is None else found.tolist()
         for value, bar, number in zip(values, self._bars, self._numbers):
             bar.set_width(0.86 * value)
