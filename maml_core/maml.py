@@ -11,7 +11,7 @@ In the paper's symbols:
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -75,15 +75,19 @@ def stack(network: Network, theta: Weights, tasks: int) -> Weights:
     return {name: w if name in network.frozen else w.expand(tasks, *w.shape) for name, w in theta.items()}
 
 
+def own_gradients(network: Network, losses: Callable[[Weights], Tensor], phi: Weights) -> Weights:
+    """Each task's own gradient of its loss at phi [T, ...]; frozen weights have none.
+
+    losses: weights -> the losses of all tasks [T]
+    """
+    frozen = {name: phi[name] for name in phi if name in network.frozen}
+    adapted = {name: phi[name] for name in phi if name not in frozen}
+    return differentiate(lambda weights: losses({**frozen, **weights}).sum(), adapted)
+
+
 def support_gradient(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
     """Each task's own gradient of its support loss at phi [T, ...]; frozen weights have none."""
-    frozen = {name: phi[name] for name in phi if name in learner.network.frozen}
-    adapted = {name: phi[name] for name in phi if name not in frozen}
-
-    def sum_over_tasks(weights: Weights) -> Tensor:
-        return learner.support_loss({**frozen, **weights}, x, y).sum()
-
-    gradient = differentiate(sum_over_tasks, adapted)
+    gradient = own_gradients(learner.network, lambda weights: learner.support_loss(weights, x, y), phi)
     return {name: g.detach() for name, g in gradient.items()} if learner.first_order else gradient
 
 

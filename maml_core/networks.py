@@ -114,31 +114,51 @@ def sinusoid_network(inputs: int = 1) -> Network:
     return Network(init, forward, squared_error)
 
 
-def conv_network(ways: int, filters: int = 64) -> Network:
+def conv_network(ways: int, filters: int = 64, channels: int = 1) -> Network:
     """Section 5.2: four blocks of 3x3 convolution (stride 2), batch norm and ReLU; then global mean and a linear layer.
 
+    channels: of the pictures.
     Convolutions are initialized Glorot-uniform, the linear weight from N(0, 1) as in the code, biases and betas to 0.
     """
     blocks = range(1, 5)
 
     def init(generator: torch.Generator) -> Weights:
-        weights, channels, device = {}, 1, generator.device
-        for i in blocks:
-            weights[f"conv{i}"] = glorot((3, 3, channels, filters), 9 * channels, 9 * filters, generator)
+        weights, device = {}, generator.device
+        for i, inputs in zip(blocks, (channels, filters, filters, filters)):
+            weights[f"conv{i}"] = glorot((3, 3, inputs, filters), 9 * inputs, 9 * filters, generator)
             weights[f"beta{i}"] = torch.zeros(filters, device=device)
-            channels = filters
         weights["w5"] = torch.randn((filters, ways), generator=generator, device=device)
         weights["b5"] = torch.zeros(ways, device=device)
         return weights
 
     def forward(weights: Weights, x: Tensor, seen: int | None = None) -> Tensor:
-        """x [T, B, 1, 28, 28] -> logits [T, B, N]; batch norm's statistics are of the first `seen` pictures, or all."""
+        """x [T, B, C, 28, 28] -> logits [T, B, N]; batch norm's statistics are of the first `seen` pictures, or all."""
         h = x.movedim(2, -1)  # channels last, so that a patch is one row of the matrix product
         for i in blocks:
             h = convolve(patches(h), weights[f"conv{i}"], weights[f"beta{i}"], seen)
         return linear(h.mean((2, 3)), weights["w5"], weights["b5"])
 
     return Network(init, forward, cross_entropy, ways, frozenset(f"beta{i}" for i in blocks))
+
+
+def context_network(ways: int, filters: int = 64) -> Network:
+    """The context vector of the paper's appendix D.2: free parameters z beside the input, which adapt alone.
+
+    z [28, 28] is a second channel of every picture, and all other weights are meta-learned but frozen. The paper does not
+    say how large z is. One number for a channel would do nothing: the first batch norm subtracts it again.
+    """
+    inner = conv_network(ways, filters, channels=2)
+
+    def init(generator: torch.Generator) -> Weights:
+        return inner.init(generator) | {"z0": torch.zeros(28, 28, device=generator.device)}
+
+    def forward(weights: Weights, x: Tensor, seen: int | None = None) -> Tensor:
+        """x [T, B, 1, 28, 28] -> logits [T, B, N], with z0 [28, 28] or [T, 28, 28] beside every picture."""
+        z = weights["z0"][..., None, None, :, :].expand_as(x)
+        return inner.forward(weights, torch.cat([x, z], 2), seen)
+
+    frozen = frozenset(init(torch.Generator())) - {"z0"}
+    return replace(inner, init=init, forward=forward, frozen=frozen)
 
 
 def mlp_network(ways: int) -> Network:

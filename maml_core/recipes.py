@@ -14,7 +14,7 @@ from .learners.adapting import adapting
 from .learners.registry import LEARNERS, READERS
 from .maml import Learner
 from .meta_update import SCHEDULES
-from .networks import Network, conv_network, image_network, mlp_network, sinusoid_network
+from .networks import Network, context_network, conv_network, image_network, mlp_network, sinusoid_network
 from .tasks.characters import SPLITS, CharacterTasks
 from .tasks.registry import TASKS
 from .tasks.shifted import JitteredTasks
@@ -27,6 +27,7 @@ NETWORKS = {
     "sinusoid": lambda ways: sinusoid_network(),
     "oracle": lambda ways: sinusoid_network(inputs=3),
     "conv": conv_network,
+    "context": context_network,
     "mlp": mlp_network,
     "image": image_network,
 }

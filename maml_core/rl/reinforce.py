@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..maml import own_gradients
 from ..networks import Weights
-from ..util.differentiate import differentiate
 from .baseline import advantages
 from .navigation import Trajectories, roll_out
 from .policy import Policy
@@ -55,10 +55,10 @@ def policy_loss(policy: Policy, weights: Weights, batch: Batch) -> Tensor:
 
 def policy_step(policy: Policy, phi: Weights, batch: Batch, alpha: float, first_order: bool = False) -> Weights:
     """phi [T, ...] -> phi - alpha * (each task's own policy gradient)."""
-    gradient = differentiate(lambda weights: policy_loss(policy, weights, batch).sum(), phi)
+    gradient = own_gradients(policy, lambda weights: policy_loss(policy, weights, batch), phi)
     if first_order:
         gradient = {name: g.detach() for name, g in gradient.items()}
-    return {name: w - alpha * gradient[name] for name, w in phi.items()}
+    return {name: w - alpha * gradient[name] if name in gradient else w for name, w in phi.items()}
 
 
 def adapt(

@@ -36,6 +36,7 @@ class PolicyRecipe:
     meta_iterations:  length of training: 100 in the authors' script, "up to 500" in the paper
     first_order:      treat the inner gradient as a constant
     reward:           minus the "squared distance" to the goal, as in the paper's text, or the "distance", as in its code
+    context:          inputs beside the position that adapt alone (`navigation_policy`); 0: none, and every weight adapts
     """
 
     name: str
@@ -46,13 +47,17 @@ class PolicyRecipe:
     meta_iterations: int = 100
     first_order: bool = False
     reward: str = "squared distance"
+    context: int = 0
 
     def __post_init__(self) -> None:
         positive(alpha=self.alpha)
         one_of(REWARDS, reward=self.reward)
-        at_least(0, inner_steps=self.inner_steps)
+        at_least(0, inner_steps=self.inner_steps, context=self.context)
         at_least(1, meta_batch=self.meta_batch, meta_iterations=self.meta_iterations)
         at_least(2, trajectories=self.trajectories)
+
+    def build_policy(self) -> Policy:
+        return navigation_policy(context=self.context)
 
 
 POLICIES = {
@@ -62,6 +67,8 @@ POLICIES = {
         PolicyRecipe("pretrained", inner_steps=0),
         PolicyRecipe("first-order", first_order=True),
         PolicyRecipe("maml-distance", reward="distance"),
+        # The paper's Table 4. It does not say how many numbers its context vector has: these are more than a goal's two.
+        PolicyRecipe("context-distance", reward="distance", context=5),
     )
 }
 
@@ -111,7 +118,7 @@ def train_policy(
     """
     iterations = recipe.meta_iterations if iterations is None else iterations
     at_least(1, iterations=iterations)
-    policy, generator, path = navigation_policy(), seeded_generator(seed, device), out / FILE
+    policy, generator, path = recipe.build_policy(), seeded_generator(seed, device), out / FILE
     record = {"theta": policy.init(generator), "recipe": asdict(recipe), "iteration": 0, "seed": seed, "device": device,
               "torch": str(torch.__version__), "wall_seconds": 0.0, "history": []} | (metadata or {})  # fmt: skip
     if path.exists():

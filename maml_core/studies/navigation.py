@@ -18,7 +18,7 @@ from ..util.seeding import seeded_generator
 from .study import Findings, StudyContext
 
 CONDITIONS = {"MAML": "maml", "first-order MAML": "first-order", "pretrained": "pretrained", "random": None}
-AS_IN_CODE = {"MAML": "maml-distance"}
+AS_IN_CODE = {"MAML": "maml-distance", "context vector": "context-distance"}
 TEST_SEED, TUNING_SEED = 1_000, 1_001
 
 
@@ -59,7 +59,8 @@ def evaluate_by_alpha(theta: Weights, name: str | None) -> Iterator[dict[str, An
     The row to report is `chosen`: for a policy trained to adapt, with the alpha of training; for any other, with the best
     alpha on separate goals.
     """
-    policy, recipe = navigation_policy(), POLICIES[name] if name else None
+    recipe = POLICIES[name] if name else None
+    policy = recipe.build_policy() if recipe else navigation_policy()
     adapts = recipe is not None and recipe.inner_steps > 0
     chosen = recipe.alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
     std = round(theta["log_std"].exp().mean().item(), 4)

@@ -421,7 +421,9 @@ def test_the_study_runs_end_to_end(tmp_path, monkeypatch, capsys):
     best = found["extra"]["best"]
     assert cli.main(["study", "navigation-distance", *arguments]) == 0
     found = json.loads(results.read_text())
-    assert [(row["condition"], row["alpha"]) for row in found["rows"]] == [("MAML", 0.1)] * 2
+    assert [(row["condition"], row["alpha"]) for row in found["rows"]] == [("MAML", 0.1)] * 2 + [
+        ("context vector", 0.1)
+    ] * 2
     assert found["settings"]["reward"] == "distance" and found["extra"]["best"] < best
     assert cli.main(["publish", str(out / "navigation-maml,iterations=2,seed=4")]) == 0
     assert "maml on 2-D navigation" in capsys.readouterr().out
