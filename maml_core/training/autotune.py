@@ -13,7 +13,7 @@ ENGINES = ("auto", *execution.ENGINES)
 
 # Break-even for compilation, in meta-iterations. On 2 cores a compiled step saves 160 of 235 ms on 5-way 1-shot and
 # takes 45 s to compile; on the sinusoid it saves 3 ms and takes 25 s.
-BREAK_EVEN = {"sinusoid": 10_000, "oracle": 10_000, "conv": 500, "mlp": 2_000, "image": 500}
+BREAK_EVEN = {"sinusoid": 10_000, "oracle": 10_000, "conv": 500, "context": 500, "mlp": 2_000, "image": 500}
 
 # What a chunk on one core may hold, as measured: pictures (support and query), whose activations have to fit its caches;
 # more for the eager engine, whose calls take longer; and tasks for the MLP, whose activations are small.
@@ -22,7 +22,8 @@ CHUNK_TASKS = 4
 
 # Bytes of activations per picture, for each inner step and once more for the query set, including both derivatives: on a
 # GPU, and at most, as measured, on a CPU.
-PICTURE_BYTES, PICTURE_BYTES_ON_CPU = 4_000_000, {"conv": 2_000_000, "mlp": 2_000_000, "image": 10_000_000}
+PICTURE_BYTES = 4_000_000
+PICTURE_BYTES_ON_CPU = {"conv": 2_000_000, "context": 2_000_000, "mlp": 2_000_000, "image": 10_000_000}
 
 
 def choose_engine(recipe: Recipe, iterations: int, engine: str = "auto", device: str = "cpu") -> tuple[str, str]:
