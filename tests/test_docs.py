@@ -189,9 +189,23 @@ def a_robot_that_stays_tells_the_rewards_apart() -> bool:
 
 def table_4_is_of_that_size() -> bool:
     """Before the first step the paper's return lies in our intervals, and after the last it is ahead of ours."""
-    paper, rows = NAVIGATION["MAML"], load_study("navigation-distance").rows
+    paper, rows = NAVIGATION["MAML"], [row for row in load_study("navigation-distance").rows if row["condition"] == "MAML"]
     start = all(abs(row["return"][0] - paper[0]) < row["return_ci95"][0] for row in rows)
     return start and all(row["return"][3] + row["return_ci95"][3] < paper[3] for row in rows)
+
+
+def the_context_vector_wins_on_navigation_alone() -> bool:
+    """By more than the intervals, for each seed."""
+    navigation, omniglot = load_study("navigation-distance"), load_study("context-vector")
+    ends: dict[str, list[tuple[float, float]]] = {}
+    for row in navigation.rows:
+        if row["iterations"] == navigation.settings["iterations"]:
+            mean, half = row["return"][3], row["return_ci95"][3]
+            ends.setdefault(row["condition"], []).append((mean - half, mean + half))
+    ahead = min(low for low, _ in ends["context vector"]) > max(high for _, high in ends["MAML"])
+    judged = {row["condition"]: row["judged"]["paper"] for row in omniglot.rows}
+    vector, everything = judged["context vector"], judged["all weights"]
+    return ahead and vector["accuracy"] + vector["ci95"] < everything["accuracy"] - everything["ci95"]
 
 
 def the_mean_is_faster() -> bool:
@@ -469,6 +483,11 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         a_robot_that_stays_tells_the_rewards_apart,
     ),
     ("docs/results.md", "MAML starts where the paper's does and ends short of it", table_4_is_of_that_size),
+    (
+        "docs/results.md",
+        "good enough for navigation and too little for harder tasks (its Tables 3 to 5), and so do we",
+        the_context_vector_wins_on_navigation_alone,
+    ),
     ("docs/results.md", "The best alpha falls with the policy's standard deviation", best_alpha_falls),
     ("docs/results.md", "of the time and learns more", last_block_is_ahead),
     ("docs/results.md", "but up to two points at 20 ways", a_seed_decides_at_20_ways),

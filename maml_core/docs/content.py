@@ -43,6 +43,7 @@ from .studies import (
     regressors,
     remedies_ahead,
     study_accuracy,
+    table_4_return,
     zero_error,
 )
 
@@ -129,6 +130,11 @@ CONTENT: dict[str, Callable[[], str]] = {
     "order-second": partial(interval, "order", "second order"),
     "order-first": partial(interval, "order", "first order"),
     "order-length": partial(length, "order"),
+    "context-vector": partial(interval, "context-vector", "context vector"),
+    "context-everything": partial(interval, "context-vector", "all weights"),
+    "context-length": partial(length, "context-vector"),
+    "context-navigation": partial(table_4_return, "context vector", 3),
+    "context-navigation-maml": partial(table_4_return, "MAML", 3),
     **{f"trained-on-{on}-tested-on-{to}": partial(study_accuracy, "rotations", f"trained on {on}", f"{to} characters")
        for on in ("turned", "upright") for to in ("turned", "upright")},
     "alpha-tenth": partial(at_alpha, MEAN, 0.1, 3),

@@ -55,6 +55,13 @@ def average_return(condition: str, alpha: float, steps: int) -> str:
     return policies(condition, alpha, lambda row: f"{row['return'][steps]:.1f}")
 
 
+def table_4_return(condition: str, steps: int) -> str:
+    """Average return after this number of steps with the reward of the paper's code, of each seed's policy in the end."""
+    study = load_study("navigation-distance")
+    late = [row for row in study.rows if (row["condition"], row["iterations"]) == (condition, study.settings["iterations"])]
+    return listed(f"{row['return'][steps]:.1f}" for row in late)
+
+
 def pretrained_alpha() -> float:
     """The tuned alpha of the first pretrained policy after 20 meta-iterations."""
     rows = load_study("navigation").rows

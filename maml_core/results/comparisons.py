@@ -47,7 +47,7 @@ def navigation_table() -> str:
 
 
 def pointmass_table() -> str:
-    """The paper's Table 4 beside MAML trained and judged with the reward of the paper's code, minus the distance."""
+    """The paper's Table 4 beside policies trained and judged with the reward of the paper's code, minus the distance."""
     body = [[method, "the paper", "", "", *(f"{mean:.2f}" for mean in means)] for method, means in NAVIGATION.items()]
     for row in load_study("navigation-distance").rows:
         body.append([row["condition"], "here", str(row["iterations"]), str(row["seed"]), *_returns(row)])

@@ -118,6 +118,6 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
           ships=METHODS),
     Study("navigation", "2-D navigation: how does the return rise with policy gradient steps on a new goal?",
           navigation_study, trains=True),
-    Study("navigation-distance", "2-D navigation with the reward of the paper's code: does MAML reach the paper's Table 4?",
+    Study("navigation-distance", "2-D navigation, the code's reward: MAML and a context vector beside the paper's Table 4",
           partial(navigation_study, conditions=AS_IN_CODE), trains=True),
 )}  # fmt: skip
