@@ -227,7 +227,7 @@ RECIPES = {
         _first_order(_omniglot(20, 5)),
         # What the paper's recipe takes a night for, in minutes: which layers want to adapt is chapter 4's question.
         _fast(5, 1, 32, 4_000),
-        _fast(5, 5, 16, 8_000),
+        replace(_fast(5, 5, 16, 8_000), jitter=True),
         replace(_fast(20, 1, 16, 12_000), jitter=True),
         _fast(20, 5, 8, 6_000),
         *(_best(fast, 24_000) for fast in (_fast(5, 1, 32, 4_000), _fast(20, 1, 16, 12_000))),
