@@ -229,7 +229,7 @@ RECIPES = {
         _fast(5, 1, 32, 4_000),
         replace(_fast(5, 5, 16, 8_000), jitter=True),
         replace(_fast(20, 1, 16, 12_000), jitter=True),
-        _fast(20, 5, 8, 6_000),
+        replace(_fast(20, 5, 8, 6_000), jitter=True),
         *(_best(fast, 24_000) for fast in (_fast(5, 1, 32, 4_000), _fast(20, 1, 16, 12_000))),
         # Alphabets that training never saw: a harder question than the paper's new characters of known alphabets.
         _alphabets(_FIVE_WAY_ONE_SHOT),
