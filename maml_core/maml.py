@@ -82,7 +82,11 @@ def own_gradients(network: Network, losses: Callable[[Weights], Tensor], phi: We
     """
     frozen = {name: phi[name] for name in phi if name in network.frozen}
     adapted = {name: phi[name] for name in phi if name not in frozen}
-    return differentiate(lambda weights: losses({**frozen, **weights}).sum(), adapted)
+
+    def sum_over_tasks(weights: Weights) -> Tensor:
+        return losses({**frozen, **weights}).sum()
+
+    return differentiate(sum_over_tasks, adapted)
 
 
 def support_gradient(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
