@@ -75,10 +75,12 @@ def stack(network: Network, theta: Weights, tasks: int) -> Weights:
     return {name: w if name in network.frozen else w.expand(tasks, *w.shape) for name, w in theta.items()}
 
 
-def own_gradients(network: Network, losses: Callable[[Weights], Tensor], phi: Weights) -> Weights:
+def own_gradients(
+    network: Network, losses: Callable[[Weights], Tensor], phi: Weights, first_order: bool = False
+) -> Weights:
     """Each task's own gradient of its loss at phi [T, ...]; frozen weights have none.
 
-    losses: weights -> the losses of all tasks [T]
+    losses: weights -> the losses of all tasks [T]; first_order: a gradient that is a constant from here on
     """
     frozen = {name: phi[name] for name in phi if name in network.frozen}
     adapted = {name: phi[name] for name in phi if name not in frozen}
@@ -86,13 +88,13 @@ def own_gradients(network: Network, losses: Callable[[Weights], Tensor], phi: We
     def sum_over_tasks(weights: Weights) -> Tensor:
         return losses({**frozen, **weights}).sum()
 
-    return differentiate(sum_over_tasks, adapted)
+    gradient = differentiate(sum_over_tasks, adapted)
+    return {name: g.detach() for name, g in gradient.items()} if first_order else gradient
 
 
 def support_gradient(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:
     """Each task's own gradient of its support loss at phi [T, ...]; frozen weights have none."""
-    gradient = own_gradients(learner.network, lambda weights: learner.support_loss(weights, x, y), phi)
-    return {name: g.detach() for name, g in gradient.items()} if learner.first_order else gradient
+    return own_gradients(learner.network, lambda weights: learner.support_loss(weights, x, y), phi, learner.first_order)
 
 
 def inner_step(learner: Learner, phi: Weights, x: Tensor, y: Tensor) -> Weights:

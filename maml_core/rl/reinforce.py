@@ -55,9 +55,7 @@ def policy_loss(policy: Policy, weights: Weights, batch: Batch) -> Tensor:
 
 def policy_step(policy: Policy, phi: Weights, batch: Batch, alpha: float, first_order: bool = False) -> Weights:
     """phi [T, ...] -> phi - alpha * (each task's own policy gradient)."""
-    gradient = own_gradients(policy, lambda weights: policy_loss(policy, weights, batch), phi)
-    if first_order:
-        gradient = {name: g.detach() for name, g in gradient.items()}
+    gradient = own_gradients(policy, lambda weights: policy_loss(policy, weights, batch), phi, first_order)
     return {name: w - alpha * gradient[name] if name in gradient else w for name, w in phi.items()}
 
 
