@@ -145,7 +145,8 @@ def context_network(ways: int, filters: int = 64) -> Network:
     """The context vector of the paper's appendix D.2: free parameters z beside the input, which adapt alone.
 
     z [28, 28] is a second channel of every picture, and all other weights are meta-learned but frozen. The paper does not
-    say how large z is. One number for a channel would do nothing: the first batch norm subtracts it again.
+    say how large z is. One number for the channel would do next to nothing: but for the border, where a window reaches into
+    the padding, the first batch norm subtracts it again.
     """
     inner = conv_network(ways, filters, channels=2)
 
