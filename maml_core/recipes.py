@@ -9,9 +9,8 @@ from types import NoneType
 from typing import Any
 
 from .episodes import TaskDistribution, query_points
-from .learners.adapting import CHOICES as ADAPTING
 from .learners.adapting import adapting
-from .learners.registry import LEARNERS, READERS
+from .learners.registry import LEARNERS, READERS, check_adapts
 from .maml import Learner
 from .meta_update import SCHEDULES
 from .networks import Network, context_network, conv_network, image_network, mlp_network, sinusoid_network
@@ -51,7 +50,7 @@ class Recipe:
     inner_loss:       "sum" over points divided by K, as the code has it, or "mean"
     split:            of the characters: "characters", as the code has it, or whole "alphabets" (`Characters.split`)
     variant:          one of LEARNERS; those of READERS have no use for alpha, inner_loss and first_order
-    adapts:           which weights adapt in the inner loop, one of adapting.CHOICES
+    adapts:           which weights adapt in the inner loop, one of adapting.CHOICES; some variants decide it themselves
     schedule:         of the learning rate: "constant", or "cosine", from meta_learning_rate to 0 in meta_iterations
     clip:             the largest absolute value in a meta-gradient (None: any), as the code has on mini-ImageNet
     averaging:        what a meta-iteration keeps of theta's running average, which is validated and shipped; None: none
@@ -90,7 +89,7 @@ class Recipe:
         one_of(NETWORKS, network=self.network)
         one_of(TASKS, distribution=self.data)
         one_of(LEARNERS, variant=self.variant)
-        one_of(ADAPTING, adapts=self.adapts)
+        check_adapts(self.variant, self.adapts)
         one_of(SCHEDULES, schedule=self.schedule)
         one_of(SPLITS, split=self.split)
         counts = ("ways", "shots", "queries", "test_queries", "meta_batch", "meta_iterations")

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from ..maml import Learner
+from ..util.checks import one_of
+from .adapting import CHOICES
 from .attention import memory
 from .imaml import IMAML
 from .metric import matching, prototypes
@@ -26,3 +28,18 @@ VARIANTS: dict[str, Callable[..., Learner]] = {
 # The other two families of few-shot learning: learners that read the support set instead of taking gradients on it.
 READERS = {"prototypes": prototypes, "matching": matching, "memory": memory}
 LEARNERS = {**VARIANTS, **READERS}
+
+CHOOSES_ITSELF = {"anil": "the last layer", "reptile": "everything", "imaml": "everything"} | dict.fromkeys(
+    READERS, "nothing"
+)
+"""Learners that decide themselves what adapts in the inner loop, and what that is."""
+
+
+def check_adapts(variant: str, adapts: str) -> None:
+    """Raise ValueError unless `adapts` is a key of adapting.CHOICES that this learner would follow."""
+    one_of(CHOICES, adapts=adapts)
+    if variant in CHOOSES_ITSELF and adapts != "everything":
+        raise ValueError(
+            f"variant {variant!r} decides itself what adapts ({CHOOSES_ITSELF[variant]}): leave adapts at 'everything' "
+            f"instead of {adapts!r}, or choose another variant."
+        )

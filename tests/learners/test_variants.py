@@ -11,11 +11,13 @@ from maml_core.engine import MetaTrainer
 from maml_core.episodes import Episodes
 from maml_core.evaluation import evaluate
 from maml_core.layers import linear
-from maml_core.learners import VARIANTS
+from maml_core.learners import LEARNERS, VARIANTS
+from maml_core.learners.adapting import CHOICES, adapting
 from maml_core.learners.imaml import IMAML
+from maml_core.learners.registry import CHOOSES_ITSELF
 from maml_core.learners.variants import MAMLPlusPlus, MetaSGD, Reptile, adapt_everything, adapt_head_only, with_alphas
 from maml_core.maml import Learner, adapt, meta_gradient, support_gradient
-from maml_core.networks import Network, Weights, mlp_network, sinusoid_network, squared_error
+from maml_core.networks import Network, Weights, conv_network, mlp_network, sinusoid_network, squared_error
 from maml_core.recipes import find_recipe
 from maml_core.second_order import conjugate_gradients
 from maml_core.tasks import CharacterTasks, SinusoidTasks
@@ -293,3 +295,30 @@ def test_imamls_gradient_is_a_descent_direction(waves):
 def test_unknown_variants_are_refused():
     with pytest.raises(ValueError, match="variant must be one of maml, anil.*not 'mamo'"):
         replace(find_recipe("sinusoid-10shot"), variant="mamo")
+
+
+def _adaptable(network: Network) -> set[str]:
+    return {name for name in network.init(seeded(0)) if name not in network.frozen}
+
+
+@pytest.mark.parametrize("variant", LEARNERS)
+@pytest.mark.parametrize("adapts", [what for what in CHOICES if what != "everything"])
+def test_what_adapts_is_followed_or_refused(variant, adapts):
+    recipe = replace(find_recipe("omniglot-5way-1shot"), variant=variant)
+    if variant in CHOOSES_ITSELF:
+        with pytest.raises(
+            ValueError, match=f"variant '{variant}' decides itself what adapts.*leave adapts at 'everything'"
+        ):
+            replace(recipe, adapts=adapts)
+        return
+    adapted = replace(recipe, adapts=adapts).build_learner().network
+    maml = adapting(conv_network(5), adapts)
+    assert _adaptable(adapted) == _adaptable(maml) != _adaptable(conv_network(5))
+
+
+def test_what_the_others_adapt_is_as_their_refusal_says():
+    adapted = {}
+    for variant in CHOOSES_ITSELF:
+        adapted[variant] = _adaptable(replace(find_recipe("omniglot-5way-1shot"), variant=variant).build_learner().network)
+    layers = {"everything": set(conv_network(5).init(seeded(0))), "the last layer": {"w5", "b5"}, "nothing": set()}
+    assert adapted == {variant: layers[what] for variant, what in CHOOSES_ITSELF.items()}
