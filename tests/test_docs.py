@@ -424,10 +424,11 @@ def without_avx512_the_order_is_the_same() -> bool:
     return ours < jax < torchopt
 
 
-def the_mean_needs_fewer() -> bool:
-    mean, total = (load_shipped(f"omniglot-20way-1shot{ending}")[1] for ending in ("-mean", ""))
-    no_worse = mean.evaluation["accuracy"] >= total.evaluation["accuracy"]
-    return no_worse and total.iterations_run > 1.5 * mean.iterations_run
+def the_sum_is_behind_at_20_ways() -> bool:
+    mean, total = (load_shipped(f"omniglot-20way-1shot{ending}")[1].history for ending in ("-mean", ""))
+    behind = {row["iteration"]: row["validation"] for row in total}
+    ahead = [row["validation"] - behind[row["iteration"]] for row in mean if row["iteration"] in behind]
+    return len(ahead) >= 10 and min(ahead) > 0.01
 
 
 def second_derivatives_bring_little_with_five_shots() -> bool:
@@ -458,7 +459,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         "close to 98% on training characters, and one or two points worse on new ones",
         learning_is_missing_at_20_ways,
     ),
-    ("docs/results.md", "no worse than the sum, which has had over one and a half times as many", the_mean_needs_fewer),
+    ("docs/results.md", "After equally many meta-iterations, the sum is behind", the_sum_is_behind_at_20_ways),
     ("docs/results.md", "What is learned is the same as far as 600 tasks can show", precision_changes_nothing),
     ("docs/speed.md", "trained on all three engines, each in a process of its own", modules_run_on_a_gpu),
     ("docs/speed.md", "at 5 ways a training in bf16 [ends where one in float32 does]", precision_changes_nothing),
