@@ -397,12 +397,13 @@ def validations(recipe: str) -> dict[int, dict[str, float]]:
     return {row["iteration"]: row for row in load_shipped(recipe)[1].history}
 
 
-def first_order_keeps_up() -> bool:
-    """At the last meta-iteration at which both were validated, each lies in the other's interval."""
+def first_order_is_faster_at_first() -> bool:
+    """Behind by more than an interval up to 16,000 meta-iterations, and within one at 28,000 to 34,000."""
     second, first = (validations(f"omniglot-20way-1shot{ending}") for ending in ("", "-first-order"))
-    last = max(second.keys() & first.keys())
-    gap = abs(second[last]["validation"] - first[last]["validation"])
-    return last >= 20_000 and gap < min(second[last]["ci95"], first[last]["ci95"])
+    behind = {n: first[n]["validation"] - second[n]["validation"] for n in second.keys() & first.keys()}
+    early = [behind[n] > second[n]["ci95"] for n in behind if n <= 16_000]
+    late = [abs(behind[n]) < second[n]["ci95"] for n in behind if 28_000 <= n <= 34_000]
+    return len(early) == 8 and len(late) == 4 and all(early + late)
 
 
 def learning_is_missing_at_20_ways() -> bool:
@@ -451,7 +452,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ),
     ("docs/results.md", "either remedy alone is ahead of neither", either_remedy_is_ahead_of_neither),
     ("docs/results.md", "Seeds of the fast recipe differ by more", seeds_differ_by_more_than_remedies),
-    ("docs/results.md", "Equally long, it is level with MAML", first_order_keeps_up),
+    ("docs/results.md", "MAML catches up after some 30,000 meta-iterations", first_order_is_faster_at_first),
     ("docs/speed.md", "A processor without AVX-512 keeps the order", without_avx512_the_order_is_the_same),
     ("docs/results.md", "It does not overfit; it has not learned its training tasks", learning_is_missing_at_20_ways),
     (
