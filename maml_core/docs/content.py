@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ..results.comparisons import (
+    annealing_table,
     families_table,
     gpu_table,
     navigation_table,
@@ -23,6 +24,7 @@ from ..studies.multitask_training import TO_THE_MEAN
 from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, flat, minutes, reported, standing, verdict
 from .studies import (
     after_ten_steps,
+    annealed_from,
     at_alpha,
     average_return,
     batch_norm,
@@ -78,6 +80,9 @@ CONTENT: dict[str, Callable[[], str]] = {
     "variants-table": variants_table,
     "records-table": records_table,
     "overfitting-table": overfitting_table,
+    "annealing-after": annealed_from,
+    "annealing-length": partial(length, "annealing"),
+    "annealing-table": annealing_table,
     "seen-table": seen_table,
     "seen-maml-difference": lost_on_new,
     "speed-table": speed_table,

@@ -131,6 +131,11 @@ def remedies_ahead() -> str:
     return listed(f"{100 * (test[remedy] - test['neither']):.1f}" for remedy in alone)
 
 
+def annealed_from() -> str:
+    """The meta-iteration whose theta the study annealing trains on."""
+    return f"{load_study('annealing').settings['after']:,}"
+
+
 def lost_on_new() -> str:
     """Percentage points by which MAML's 20-way recipes, paper and mean, are at most better on training characters."""
     mean = {(row["recipe"], row["characters"]): row["mean"] for row in load_study("seen-and-new").rows}

@@ -120,6 +120,16 @@ def overfitting_table() -> str:
     return markdown(["remedy", "validation", "test", "test, 15 queries"], body)
 
 
+def annealing_table() -> str:
+    """20-way 1-shot, trained on with a constant and a falling learning rate: accuracy on training and new characters."""
+    words = {"before": "(theta as shipped)", "cosine": "falling to 0"}
+    body = []
+    for row in load_study("annealing").rows:
+        cells = [percent((row[part]["mean"], row[part]["ci95"])) for part in ("train", "test")]
+        body.append([words.get(row["condition"], row["condition"]), str(row.get("seed", "")), *cells])
+    return markdown(["learning rate", "seed", "training characters", "new characters"], body)
+
+
 def seen_table() -> str:
     """20-way 1-shot: the training loss at the end, and accuracy on tasks of training characters and of new ones."""
     body, mean = [], {(row["recipe"], row["characters"]): row for row in load_study("seen-and-new").rows}

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..learners.adapting import CHOICES as ADAPTING
+from .annealing import annealing
 from .families import TRAINED_WITH, families_shift
 from .families_cost import families_cost
 from .measurements import alpha_at_test, error_against_steps, query_batches, seen_and_new
@@ -113,6 +114,8 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
     Study("error-against-steps", "How does the error fall with inner steps at test?", error_against_steps),
     Study("families-cost", "What does a meta-iteration of each family cost one core?", families_cost),
     Study("families-shift", "What does each family do when the test differs from its training?", families_shift),
+    # Training that begins at shipped weights.
+    Study("annealing", "20-way 1-shot by the paper's recipe: what if the learning rate fell to 0 now?", annealing),
     # Small networks and policies, which have training loops of their own.
     Study("multi-task", "What are regressors worth that are trained apart and averaged in parameter space?", multi_task,
           ships=METHODS),

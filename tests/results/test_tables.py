@@ -97,6 +97,16 @@ def test_seen_table_has_loss_and_both_accuracies():
         assert float(line[5]) == pytest.approx(100 * (seen["mean"] - new["mean"]), abs=0.051)
 
 
+def test_annealing_table_has_both_accuracies():
+    rows, body = load_study("annealing").rows, [cells(line) for line in comparisons.annealing_table().splitlines()[2:]]
+    assert [line[0] for line in body] == ["(theta as shipped)", "constant", "constant, averaged", "falling to 0"]
+    for line, row in zip(body, rows, strict=True):
+        assert line[1] == str(row.get("seed", ""))
+        assert [float(cell.split(" ")[0]) for cell in line[2:]] == [
+            round(100 * row[p]["mean"], 1) for p in ("train", "test")
+        ]
+
+
 def test_families_table_compares_every_run_with_its_paper():
     body = [cells(line) for line in comparisons.families_table().splitlines()[2:]]
     rows = [row for ways in ("5way", "20way") for row in load_study(f"families-{ways}").rows]

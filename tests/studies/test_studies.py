@@ -18,7 +18,7 @@ from maml_core.results import load_shipped, load_study, load_study_weights, prot
 from maml_core.results import shipped as results
 from maml_core.results.study_result import StudyResult
 from maml_core.results.tables import ONE_THETA, error_table
-from maml_core.studies import STUDIES, Condition, Study, StudyContext, Trainings, measurements, trainings
+from maml_core.studies import STUDIES, Condition, Study, StudyContext, Trainings, annealing, measurements, trainings
 from maml_core.tasks import Characters, SinusoidTasks
 from maml_core.tasks.glyphs import draw_glyphs
 from maml_core.training import monitor
@@ -226,7 +226,9 @@ def test_pretrained_network_gets_a_tuned_alpha():
 
 
 def test_measurements_need_omniglot(few_glyphs, tmp_path):
-    for measure in (measurements.query_batches, measurements.alpha_at_test, measurements.seen_and_new):
+    for measure in (
+        measurements.query_batches, measurements.alpha_at_test, measurements.seen_and_new, annealing.annealing
+    ):  # fmt: skip
         for characters in (few_glyphs, None):
             with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
                 measure(quiet_context(characters, tmp_path))
@@ -255,6 +257,29 @@ def test_small_comparison_of_seen_and_new_characters(characters, monkeypatch, tm
     seen, new = measurements.seen_and_new(quiet_context(characters, tmp_path)).rows
     assert seen["recipe"] == new["recipe"] == name and 0.9 < new["mean"] < seen["mean"]
     assert seen["characters"] == "training characters" and new["iterations"] == load_shipped(name)[1].iterations_run
+
+
+def test_annealing_begins_at_the_shipped_theta(characters, monkeypatch, tmp_path):
+    """Adam's first step moves every weight by the learning rate, whatever the schedule; with two, cosine moves less."""
+    if characters.source != "omniglot":
+        pytest.skip("Omniglot is not on disk")
+    monkeypatch.setattr(annealing, "NAME", "omniglot-5way-1shot-fast")
+    start, record = load_shipped(annealing.NAME)
+    context = replace(quiet_context(characters, tmp_path), seeds=(0,), engine="eager")
+    moved = {}
+    for schedule, iterations in (("constant", 1), ("cosine", 1), ("constant", 2), ("cosine", 2)):
+        trainer = annealing.trainer_from(record.recipe, start, schedule, iterations, 0, characters, context)
+        for name, w in start.items():
+            torch.testing.assert_close(trainer.theta[name], w, rtol=0, atol=0)
+        trainer.run(iterations)
+        moved[schedule, iterations] = max((trainer.theta[name] - w).abs().max().item() for name, w in start.items())
+    rate = record.recipe.meta_learning_rate
+    assert moved["constant", 1] == moved["cosine", 1] == pytest.approx(rate, rel=1e-3)
+    assert moved["cosine", 2] < 1.51 * rate < moved["constant", 2] < 2.01 * rate
+    rows = annealing.annealing(context, iterations=1, tasks=10).rows
+    assert [row["condition"] for row in rows] == ["before", "constant", "constant, averaged", "cosine"]
+    assert rows[1]["loss"] == rows[3]["loss"] and all(rows[1][part] == rows[3][part] for part in ("train", "test"))
+    assert all(row[part]["mean"] > 0.8 for row in rows for part in ("train", "test"))
 
 
 def test_command_line_writes_the_results(tmp_path, monkeypatch, capsys, few_glyphs):
