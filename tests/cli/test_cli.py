@@ -115,7 +115,7 @@ def test_train_on_characters_then_evaluate(folder, capsys):
 NO_OPTION = {"name", "network", "distribution", "test_steps", "test_queries", "meta_iterations"}
 OTHERS = {
     "ways": 7, "shots": 3, "queries": 9, "split": "alphabets", "rotations": False, "alpha": 0.05, "inner_steps": 2,
-    "variant": "anil", "adapts": "head", "inner_loss": "mean", "first_order": True, "meta_batch": 3,
+    "variant": "meta-sgd", "adapts": "head", "inner_loss": "mean", "first_order": True, "meta_batch": 3,
     "meta_learning_rate": 0.02, "schedule": "cosine", "clip": 5.0, "averaging": 0.9, "turned_classes": True, "jitter": True,
 }  # fmt: skip
 
