@@ -433,9 +433,8 @@ def without_avx512_the_order_is_the_same() -> bool:
 
 
 def the_sum_is_behind_at_20_ways() -> bool:
-    mean, total = (load_shipped(f"omniglot-20way-1shot{ending}")[1].history for ending in ("-mean", ""))
-    behind = {row["iteration"]: row["validation"] for row in total}
-    ahead = [row["validation"] - behind[row["iteration"]] for row in mean if row["iteration"] in behind]
+    mean, total = (validations(f"omniglot-20way-1shot{ending}") for ending in ("-mean", ""))
+    ahead = [mean[n]["validation"] - total[n]["validation"] for n in mean.keys() & total.keys()]
     return len(ahead) >= 10 and min(ahead) > 0.01
 
 

@@ -13,18 +13,16 @@ from ..engine import MetaTrainer
 from ..meta_update import SCHEDULES, MetaUpdate
 from ..networks import Weights
 from ..recipes import Recipe
-from ..results.protocol import measure
 from ..results.shipped import load_shipped
 from ..tasks.characters import Characters
 from ..training.loop import Settings, choose_execution
 from ..util.progress import progress
 from ..util.seeding import seeded_generator
-from .measurements import TEST_TASKS, omniglot_only, rounded
+from .measurements import TEST_TASKS, accuracy_on, omniglot_only
 from .study import Findings, StudyContext
 
 NAME = "omniglot-20way-1shot"
 AVERAGING = 0.998  # as in the -best recipes
-BEFORE, AVERAGE = "before", "constant, averaged"
 
 
 def annealing(context: StudyContext, iterations: int = 1000, tasks: int = TEST_TASKS) -> Findings:
@@ -36,42 +34,45 @@ def annealing(context: StudyContext, iterations: int = 1000, tasks: int = TEST_T
     characters = omniglot_only(context)
     theta, record = load_shipped(NAME)
     start = {name: w.to(context.device) for name, w in theta.items()}
-    iterations = context.iterations or iterations
-    rows = [{"condition": BEFORE} | _accuracies(record.recipe, start, characters, tasks)]
+    iterations = iterations if context.iterations is None else context.iterations
+    settings = Settings(iterations=iterations, device=context.device, engine=context.engine)
+    rows = [{"condition": "before"} | _accuracies(record.recipe, start, characters, tasks)]
     for seed in context.seeds:
         for schedule in SCHEDULES:
             context.log(f"{schedule} learning rate, seed {seed}")
-            trainer = trainer_from(record.recipe, start, schedule, iterations, seed, characters, context)
+            trainer = trainer_from(record.recipe, start, schedule, iterations, characters, replace(settings, seed=seed))
             trainer.prepare(context.log)
             losses = [trainer.step() for _ in progress(range(iterations), f"{schedule}, seed {seed}")]
             loss = torch.stack(losses[-100:]).mean().item()
-            ends = {schedule: trainer.theta} | ({AVERAGE: trainer.averaged_theta} if schedule == "constant" else {})
+            ends = {schedule: trainer.theta}
+            if trainer.update.averaging is not None:
+                ends[f"{schedule}, averaged"] = trainer.averaged_theta
             for condition, theta in ends.items():
                 row = {"condition": condition, "seed": seed, "loss": round(loss, 4)}
                 rows.append(row | _accuracies(record.recipe, theta, characters, tasks))
-    settings = {"recipe": NAME, "after": record.best_iteration, "iterations": iterations, "tasks": tasks}
-    return Findings(rows, settings | {"averaging": AVERAGING})
+    about = {"recipe": NAME, "after": record.best_iteration, "iterations": iterations, "tasks": tasks}
+    return Findings(rows, about | {"averaging": AVERAGING})
 
 
 def trainer_from(
-    recipe: Recipe, theta: Weights, schedule: str, iterations: int, seed: int, characters: Characters, context: StudyContext
+    recipe: Recipe, theta: Weights, schedule: str, iterations: int, characters: Characters, settings: Settings
 ) -> MetaTrainer:
-    """The recipe's trainer, but starting at theta."""
+    """The recipe's trainer for this many iterations, but starting at theta and with this schedule."""
     learner = recipe.build_learner()
     learner = replace(learner, network=replace(learner.network, init=lambda generator: theta))
-    settings = Settings(seed=seed, device=context.device, engine=context.engine)
-    horizon = iterations if schedule == "cosine" else None
+    update = MetaUpdate(recipe.meta_learning_rate, averaging=AVERAGING)
+    if schedule == "cosine":
+        update = MetaUpdate(recipe.meta_learning_rate, horizon=iterations)
     return MetaTrainer(
         learner,
-        recipe.build_training_tasks(characters.split("train", recipe.split).to(context.device)),
-        seeded_generator(seed, context.device),
+        recipe.build_training_tasks(characters.split("train", recipe.split).to(settings.device)),
+        seeded_generator(settings.seed, settings.device),
         recipe.meta_batch,
-        update=MetaUpdate(recipe.meta_learning_rate, horizon, averaging=None if horizon else AVERAGING),
+        update=update,
         execution=choose_execution(recipe, iterations, settings)[0],
     )
 
 
 def _accuracies(recipe: Recipe, theta: Weights, characters: Characters, tasks: int) -> dict[str, Any]:
     """By the paper's protocol, on tasks of training characters and of new ones."""
-    judged = {part: measure(recipe, theta, characters, 0, tasks, part, by_step=False) for part in ("train", "test")}
-    return {part: rounded(row["accuracy"], row["ci95"]) for part, row in judged.items()}
+    return {part: accuracy_on(part, recipe, theta, characters, tasks) for part in ("train", "test")}

@@ -69,9 +69,8 @@ def seen_and_new(context: StudyContext) -> Findings:
     for name in progress(TWENTY_WAYS, "recipes"):
         theta, record = load_shipped(name)
         for seen, part in (("training characters", "train"), ("new characters", "test")):
-            judged = measure(record.recipe, theta, characters, 0, TEST_TASKS, part, by_step=False)
             row = {"recipe": name, "iterations": record.iterations_run, "characters": seen}
-            rows.append(row | rounded(judged["accuracy"], judged["ci95"]))
+            rows.append(row | accuracy_on(part, record.recipe, theta, characters, TEST_TASKS))
     return Findings(rows, {"recipes": TWENTY_WAYS, "tasks": TEST_TASKS})
 
 
@@ -133,6 +132,12 @@ def _shipped(name: str, characters: Characters) -> tuple[Weights, Recipe, Charac
     """Shipped weights, the recipe they were trained with, and the test characters."""
     theta, record = load_shipped(name)
     return theta, record.recipe, characters.split("test", record.recipe.split)
+
+
+def accuracy_on(part: str, recipe: Recipe, theta: Weights, characters: Characters, tasks: int) -> dict[str, float]:
+    """A row's mean and interval of the accuracy on one part of the split, by the paper's protocol."""
+    judged = measure(recipe, theta, characters, 0, tasks, part, by_step=False)
+    return rounded(judged["accuracy"], judged["ci95"])
 
 
 def rounded(mean: float, ci95: float) -> dict[str, float]:

@@ -22,6 +22,7 @@ from maml_core.studies import STUDIES, Condition, Study, StudyContext, Trainings
 from maml_core.tasks import Characters, SinusoidTasks
 from maml_core.tasks.glyphs import draw_glyphs
 from maml_core.training import monitor
+from maml_core.training.loop import Settings
 from maml_core.util import seeded_generator
 
 
@@ -268,7 +269,7 @@ def test_annealing_begins_at_the_shipped_theta(characters, monkeypatch, tmp_path
     context = replace(quiet_context(characters, tmp_path), seeds=(0,), engine="eager")
     moved = {}
     for schedule, iterations in (("constant", 1), ("cosine", 1), ("constant", 2), ("cosine", 2)):
-        trainer = annealing.trainer_from(record.recipe, start, schedule, iterations, 0, characters, context)
+        trainer = annealing.trainer_from(record.recipe, start, schedule, iterations, characters, Settings(engine="eager"))
         for name, w in start.items():
             torch.testing.assert_close(trainer.theta[name], w, rtol=0, atol=0)
         trainer.run(iterations)
@@ -280,6 +281,8 @@ def test_annealing_begins_at_the_shipped_theta(characters, monkeypatch, tmp_path
     assert [row["condition"] for row in rows] == ["before", "constant", "constant, averaged", "cosine"]
     assert rows[1]["loss"] == rows[3]["loss"] and all(rows[1][part] == rows[3][part] for part in ("train", "test"))
     assert all(row[part]["mean"] > 0.8 for row in rows for part in ("train", "test"))
+    with pytest.raises(ValueError, match="iterations must be at least 1, not 0"):
+        annealing.annealing(replace(context, iterations=0), tasks=10)
 
 
 def test_command_line_writes_the_results(tmp_path, monkeypatch, capsys, few_glyphs):
