@@ -113,15 +113,10 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
 
 
 def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes, module: nn.Module) -> None:
-    """Some of torch's operators have no second derivative, and what a forward keeps for the next has none at all."""
+    """Some of torch's operators have no second derivative."""
     try:
         learner.gradient_of_sum(theta, episodes[:TASKS])
     except RuntimeError as error:
-        if "batched == nullptr" in str(error):  # vmap's tensors end with the call
-            raise ValueError(
-                f"{type(module).__name__} uses a tensor that an earlier forward, of other tasks, left behind: compute it "
-                "anew in each forward, and keep none for the next."
-            ) from error
         if "is not implemented" not in str(error) and "is not differentiable" not in str(error):
             raise
         raise ValueError(

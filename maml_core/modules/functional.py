@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .kept_tensors import check_unchanged, kept_tensors
+from .kept_tensors import check_repeated, keeping
 from .over_tasks import OverTasks
 from .prepare import in_eval_mode, prepare
 from .randomness import draws_random
@@ -22,7 +22,8 @@ class ModuleFunction:
     module:      copied; the original is neither changed nor trained in place
     batch_norm:  None refuses running statistics, "batch" normalizes by each batch instead (`prepare`)
     Parameters with `requires_grad=False` and buffers are constants: they follow x to its device, and nothing trains them.
-    The first forward of each mode raises ValueError if it changes a buffer, or a tensor that is an attribute.
+    The first forward of each mode raises ValueError if it changes a buffer, or a tensor that is an attribute, or if its
+    outputs are others when it is repeated.
     """
 
     def __init__(self, module: nn.Module, batch_norm: str | None = None) -> None:
@@ -77,11 +78,11 @@ class ModuleFunction:
         axes = {name: 0 if w.ndim > self._axes[name] else None for name, w in own.items()}
         if torch.compiler.is_compiling() or mode in self._tried:
             return self._over_tasks[mode]((axes, 0), own, x)
-        before = kept_tensors(module)
-        try:
+        with keeping(module, who := type(self.original).__name__):
+            with torch.no_grad(), torch.random.fork_rng([x.device] if x.is_cuda else []):
+                rehearsed = self._over_tasks[mode]((axes, 0), own, x)
             outputs = self._over_tasks[mode]((axes, 0), own, x)
-        finally:
-            check_unchanged(module, before, type(self.original).__name__)
+            check_repeated(rehearsed, outputs, who)
         self._tried.add(mode)
         return outputs
 

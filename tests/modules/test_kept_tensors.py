@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations
 
 from maml_core import Learner, Network, evaluate, fine_tune, meta_gradient
 from maml_core.learners.registry import READERS
+from maml_core.modules.kept_tensors import check_repeated
 from maml_core.util import seeded_generator as seeded
 from tests.modules.oracle import Tasks, classes, relative_error, seeded_module
 from tests.small import make_trainer
@@ -20,7 +21,8 @@ class Keeping(nn.Module):
 
     def __init__(self, update: Callable[["Keeping", Tensor], None]) -> None:
         super().__init__()
-        self.body, self.head, self.update, self.kept = nn.Linear(3, 3), nn.Linear(3, 2), update, 0.0
+        self.body, self.head, self.update = nn.Linear(3, 3), nn.Linear(3, 2), update
+        self.kept, self.past = 0.0, []
         self.register_buffer("mean", torch.full((3,), 0.5))
         self.register_buffer("unused", torch.full((2,), torch.nan))
         self.shift = torch.ones(3).double()
@@ -48,6 +50,15 @@ def attribute(module: Keeping, x: Tensor) -> None:
 
 def keep(module: Keeping, x: Tensor) -> None:
     module.kept = x.mean(0) + module.kept
+
+
+def collect(module: Keeping, x: Tensor) -> None:
+    module.past.append(x.mean(0))
+    module.kept = sum(module.past)
+
+
+def count_forwards(module: Keeping, x: Tensor) -> None:
+    module.kept += 1
 
 
 def remember(module: Keeping, x: Tensor) -> None:
@@ -95,10 +106,29 @@ def test_without_a_trainer_too(update):
         meta_gradient(learner, learner.network.init(seeded(0)), Tasks().sample(2, seeded(0)))
 
 
-def test_a_module_that_uses_what_the_forward_before_left_is_refused():
-    with pytest.raises(ValueError, match="Keeping uses a tensor that an earlier forward.*keep none") as refusal:
-        make_trainer(Learner(network_of(keep), 0.1), Tasks(), seeded(0)).run(1)
-    assert "\n" not in str(refusal.value)
+@pytest.mark.parametrize("update", [keep, collect, count_forwards])
+def test_a_module_that_uses_what_the_forward_before_left_is_refused(update):
+    """Not only in training, where the graph of another forward would be missed: evaluation would just be wrong."""
+    sentence = "Keeping gives other outputs when the same forward is repeated.*Keep nothing for the next"
+    theta, tasks = network_of(nothing).init(seeded(0)), Tasks()
+    learner, task = Learner(network_of(update), 0.1), tasks.sample(1, seeded(0))
+    for use in (
+        lambda: make_trainer(learner, tasks, seeded(0)).run(1),
+        lambda: evaluate(learner, theta, tasks, [1], seeded(0), test_tasks=4),
+        lambda: learner.network.forward(theta, task.query_x),
+        lambda: fine_tune(learner, theta, task.support_x[0], task.support_y[0]),
+    ):
+        for _ in range(2):  # the second time as well
+            with pytest.raises(ValueError, match=sentence) as refusal:
+                use()
+            assert "\n" not in str(refusal.value)
+
+
+def test_repeated_outputs_may_differ_by_rounding():
+    outputs = torch.tensor([1.0, -3.0, torch.nan])
+    check_repeated(outputs, outputs.bfloat16().float() + 0.01, "It")
+    with pytest.raises(ValueError, match="It gives other outputs"):
+        check_repeated(outputs, outputs + 0.1, "It")
 
 
 @pytest.mark.filterwarnings("ignore:Sequential runs one task at a time")
