@@ -81,7 +81,8 @@ def _split_module(network: Network, module: ModuleFunction, extra: ExtraWeights 
     def forward(weights: Weights, x: Tensor) -> Tensor:
         return linear(body.forward(weights, x), *(weights[name] for name in HEAD))
 
-    return _with_extra(replace(network, forward=forward, module=None), head, extra, features), body.forward
+    unused = set(head) - set(body.names)  # a weight that the head shares with the body stays
+    return _with_extra(replace(network, forward=forward, module=None), unused, extra, features), body.forward
 
 
 def _with_extra(network: Network, head: Iterable[str], extra: ExtraWeights | None, features: int) -> Network:

@@ -100,28 +100,35 @@ class ModuleFunction:
 
         Raises ValueError if the last layer is no nn.Linear.
         """
-        paths = list(dict.fromkeys(name.rpartition(".")[0] for name in head))
+        path = [alias for alias, name in self._aliases.items() if name in head][-1].rpartition(".")[0]
         module = copy.deepcopy(self.original)
-        last = module.get_submodule(paths[0])
-        if len(paths) > 1 or not isinstance(last, nn.Linear) or last is module:
+        last = module.get_submodule(path)
+        if set(head) - set(self._weights_of(path)) or not isinstance(last, nn.Linear) or last is module:
             raise ValueError(
                 f"Comparison with the support set takes what comes before an nn.Linear as embedding, and the head of "
                 f"{type(module).__name__} is {' and '.join(head)}: pass head, the name of its last nn.Linear."
             )
-        module.set_submodule(paths[0], nn.Identity())
+        module.set_submodule(path, nn.Identity())
         return ModuleFunction(module, self._batch_norm), last.in_features
 
     def layers(self, head: str | None = None) -> tuple[tuple[str, ...], ...]:
         """The names of the trained weights, layer by layer in the order of the module; what is under `head` is the last.
 
+        Without `head`, that is the module's last layer, with a weight that it shares with an earlier one.
+
         Raises ValueError if `head` names no part of the module with weights.
         """
         groups: dict[str, list[str]] = {}
-        last = self.under(head, "head") if head else []
+        ending = next(reversed(self._aliases)).rpartition(".")[0]
+        last = self.under(head, "head") if head else self._weights_of(ending)
         for name in self._axes:
             if name not in last:
                 groups.setdefault(name.rpartition(".")[0], []).append(name)
         return tuple(tuple(group) for group in [*groups.values(), last] if group)
+
+    def _weights_of(self, path: str) -> list[str]:
+        """The trained weights of the layer at that path itself, tied ones by their first name."""
+        return list(dict.fromkeys(name for alias, name in self._aliases.items() if alias.rpartition(".")[0] == path))
 
     def under(self, parts: str | Iterable[str], argument: str) -> list[str]:
         """The trained weights that have one of these names or lie under a submodule of that name; tied ones lie under each.

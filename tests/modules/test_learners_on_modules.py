@@ -136,8 +136,17 @@ def test_a_tied_weight_is_frozen_under_each_of_its_names(part, names):
     assert network.frozen == set(names)
     ours, _ = gradient_of_sum(Learner(network, 0.1, 2, "mean"), network.init(seeded(0)), words)
     assert relative_error(ours, loop_over_tasks(module, F.cross_entropy, words, 0.1, 2, names)[0]) < 1e-10
-    head = Network.from_module(module, F.cross_entropy, head="decoder")
-    assert adapted(build("anil", head), words) == {"embedding.weight", "decoder.bias"}
+
+
+@pytest.mark.parametrize("options", [{}, {"head": "decoder"}])
+def test_a_tied_head_is_the_last_layer_with_its_tied_weight(options):
+    words = Episodes(*torch.randint(5, (4, 3, 6), generator=seeded(0)))
+    network = Network.from_module(seeded_module(Tied), F.cross_entropy, **options)
+    assert network.layers == (("hidden.weight", "hidden.bias"), ("embedding.weight", "decoder.bias"))
+    assert adapted(build("anil", network), words) == {"embedding.weight", "decoder.bias"}
+    reader = build("prototypes", Network.from_module(seeded_module(Tied), F.cross_entropy, 5, **options))
+    assert set(reader.network.init(seeded(0))) == {"embedding.weight", "hidden.weight", "hidden.bias"}
+    assert not adapted(reader, words)
 
 
 @pytest.mark.parametrize("variant, shape", [("meta-sgd", None), ("learned-alphas", (2,)), ("maml++", (2,))])
