@@ -24,10 +24,12 @@ def product(x: Tensor, w: Tensor) -> Tensor:
 def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """x w + b: x [T, B, in], w [in, out] or [T, in, out], b [out] or [T, out] -> [T, B, out].
 
-    Where nothing is differentiated, as in a rollout of a hundred small steps, one operator takes half the time of three.
+    Where nothing is differentiated, as in a rollout of a hundred small steps, one operator takes half the time of three,
+    and a cast that changes nothing a tenth of it.
     """
     if w.ndim == x.ndim == 3 and not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
-        return torch.baddbmm(b[..., None, :], x, w).to(x.dtype)
+        z = torch.baddbmm(b.unsqueeze(-2), x, w)
+        return z if z.dtype == x.dtype else z.to(x.dtype)
     return product(x, w) + b[..., None, :]
 
 
