@@ -38,11 +38,11 @@ def navigation_table() -> str:
     for row in study.rows:
         if row["chosen"]:
             distances = " → ".join(f"{row['distance'][steps]:.2f}" for steps in (0, 1, 3))
-            about = [row["condition"], str(row["iterations"]), str(row["seed"]), f"{row['alpha']:g}"]
+            about = [row["condition"], f"{row['iterations']}, {row['seed']}", f"{row['alpha']:g}"]
             body.append([*about, *_returns(row), distances])
     best = f"{study.extra['best']:.2f} ± {study.extra['best_ci95']:.2f}"
-    body.append(["straight to the goal, known in advance", "", "", "", best, "", "", "", ""])
-    head = ["policy", "meta-iterations", "seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
+    body.append(["straight to the goal, known in advance", "", "", best, "", "", "", ""])
+    head = ["policy", "meta-iterations, seed", "alpha", "no step", "1 step", "2 steps", "3 steps"]
     return markdown([*head, "distance at the end, 0 → 1 → 3"], body)
 
 
