@@ -22,8 +22,8 @@ class ModuleFunction:
     module:      copied; the original is neither changed nor trained in place
     batch_norm:  None refuses running statistics, "batch" normalizes by each batch instead (`prepare`)
     Parameters with `requires_grad=False` and buffers are constants: they follow x to its device, and nothing trains them.
-    The first forward of each mode raises ValueError if it changes a buffer, or a tensor that is an attribute, or if its
-    outputs are others when it is repeated.
+    The first forward of each mode raises ValueError if it changes a buffer or a tensor that is an attribute, or if it
+    returns other outputs when it is repeated.
     """
 
     def __init__(self, module: nn.Module, batch_norm: str | None = None) -> None:

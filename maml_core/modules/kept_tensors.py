@@ -67,5 +67,5 @@ def check_repeated(first: Tensor, second: Tensor, who: str) -> None:
     if difference > 0.02 * first.nan_to_num().abs().max():
         raise ValueError(
             f"{who} gives other outputs when the same forward is repeated: it uses what an earlier one, of other tasks, "
-            "left behind, or random numbers not torch's. Keep nothing for the next forward, and draw with torch."
+            "left behind, or random numbers other than torch's. Keep nothing for the next forward, and draw with torch."
         )
