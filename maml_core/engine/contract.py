@@ -9,7 +9,7 @@ import difflib
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..episodes import Episodes
 from ..learners.reader import Reader
@@ -56,7 +56,7 @@ def check_training(learner: Learner, theta: Weights, episodes: Episodes, request
         if not learner.network.draws_random and not torch.equal(_global_randomness(device), before):
             raise ValueError(_undeclared_randomness(learner.network))
         if learner.network.module is not None:
-            _check_differentiable(learner, theta, episodes, learner.network.module.original)
+            _check_differentiable(learner, theta, episodes)
 
 
 def _global_randomness(device: torch.device) -> Tensor:
@@ -112,7 +112,7 @@ def check_fit(learner: Learner, theta: Weights, episodes: Episodes, requested: i
         check_ways(learner, episodes.support_y)
 
 
-def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes, module: nn.Module) -> None:
+def _check_differentiable(learner: Learner, theta: Weights, episodes: Episodes) -> None:
     """Some of torch's operators have no second derivative."""
     try:
         learner.gradient_of_sum(theta, episodes[:TASKS])
