@@ -23,6 +23,7 @@ def draw_history(ax: "Axes", history: Rows, colour: str, label: str | None = Non
     x, y, half = ([row[key] for row in history] for key in ("iteration", "validation", "ci95"))
     draw_band(ax, x, [100 * m for m in y], [100 * c for c in half], colour, label, **line)
     ax.set(xlabel="meta-iterations", ylabel="validation accuracy, %", xlim=(0, None))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
 
 
 # {what a recipe's name ends in: (what it is, its colour)}; 5-shot is dashed, the best recipe dotted.
@@ -129,7 +130,7 @@ def loss_scale() -> "Figure":
         draw_history(axes[2], load_shipped(name)[1].history, colour)
     axes[2].autoscale(axis="x")  # to the longer of the two
     axes[2].set_xlim(left=0)
-    axes[2].set_xticks((0, 15_000, 30_000))
+    axes[2].locator_params(axis="x", nbins=4)
     axes[2].set_title("20-way, trained for longer", fontsize=10)
     axes[1].get_legend().remove()
     return figure
