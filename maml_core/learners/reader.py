@@ -81,7 +81,7 @@ def _split_module(network: Network, module: ModuleFunction, extra: ExtraWeights 
     def forward(weights: Weights, x: Tensor) -> Tensor:
         return linear(body.forward(weights, x), *(weights[name] for name in HEAD))
 
-    unused = set(head) - set(body.names)  # a weight that the head shares with the body stays
+    unused = set(module.names) - set(body.names)  # a weight that the head shares with the body stays
     return _with_extra(replace(network, forward=forward, module=None), unused, extra, features), body.forward
 
 

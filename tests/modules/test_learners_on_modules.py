@@ -149,6 +149,13 @@ def test_a_tied_head_is_the_last_layer_with_its_tied_weight(options):
     assert not adapted(reader, words)
 
 
+@pytest.mark.parametrize("head", ["2", "2.weight", "2.bias"])
+def test_readers_keep_no_weight_of_the_layer_that_they_replace(head):
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    reader = build("prototypes", Network.from_module(module, F.cross_entropy, 2, head=head))
+    assert set(reader.network.init(seeded(0))) == {"0.weight", "0.bias"}
+
+
 @pytest.mark.parametrize("variant, shape", [("meta-sgd", None), ("learned-alphas", (2,)), ("maml++", (2,))])
 def test_alphas_exist_for_the_weights_that_adapt(variant, shape):
     network = module_network(frozen=["0.bias"])
