@@ -88,9 +88,9 @@ def standing(rows: Iterable[Row] | None = None) -> str:
     """
     rows = [row for row in (accuracy_rows() if rows is None else rows) if row.short is not None]
     groups = {
-        "To the end, and within the reported interval or above": [r for r in rows if r.is_done and r.short == 0],
-        "To the end, and short of it": [r for r in rows if r.is_done and r.short > 0],
-        "Not to the end yet": [r for r in rows if not r.is_done],
+        "Finished, and within the reported interval or above": [r for r in rows if r.is_done and r.short == 0],
+        "Finished, but short of it": [r for r in rows if r.is_done and r.short > 0],
+        "Unfinished": [r for r in rows if not r.is_done],
     }
     lines = []
     for group, found in groups.items():

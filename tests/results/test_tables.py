@@ -224,10 +224,10 @@ def test_standing_groups_rows_by_length_and_reported_interval():
     rows = [row("a", 0.96, 100), row("b", 0.9, 100), row("c", 0.99, 7), row("d", 0.9, 100, None), row("e", None, 0)]
     rows.append(tables.Row("f", (0.95, 0.01), (0.96, 0.002), None, 36_000, 60_000, flat_for=20_000))
     assert tables.standing(rows).splitlines() == [
-        "- **To the end, and within the reported interval or above**: `a` 96.0 ± 0.2 (reported 95.0 ± 1.0), 100; "
+        "- **Finished, and within the reported interval or above**: `a` 96.0 ± 0.2 (reported 95.0 ± 1.0), 100; "
         "`f` 96.0 ± 0.2 (reported 95.0 ± 1.0), 36,000 of 60,000, flat for 20,000.",
-        "- **To the end, and short of it**: `b` 90.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
-        "- **Not to the end yet**: `c` 99.0 ± 0.2 (reported 95.0 ± 1.0), 7 of 100.",
+        "- **Finished, but short of it**: `b` 90.0 ± 0.2 (reported 95.0 ± 1.0), 100.",
+        "- **Unfinished**: `c` 99.0 ± 0.2 (reported 95.0 ± 1.0), 7 of 100.",
     ]
 
 

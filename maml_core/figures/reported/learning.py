@@ -132,7 +132,9 @@ def loss_scale() -> "Figure":
     axes[2].set_xlim(left=0)
     axes[2].locator_params(axis="x", nbins=4)
     axes[2].set_title("20-way, trained for longer", fontsize=10)
-    axes[1].get_legend().remove()
+    for ax in axes[:2]:
+        ax.get_legend().remove()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
