@@ -79,9 +79,8 @@ def families_table() -> str:
             body.append([row["condition"], in_words(f"{ways}-1shot"), f"{row['seed']}", f"{theirs} ({method})",
                          percent(paper), percent(many), f"{row['history'][-1]['iteration']:,}",
                          f"{seconds[ways, row['condition']]:.2f} s"])  # fmt: skip
-    return markdown(
-        ["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "each takes"], body
-    )
+    head = ["learner", "task", "seed", "reported", "here", "here, 15 queries", "meta-iterations", "time per meta-iteration"]
+    return markdown(head, body)
 
 
 # Changes to the paper's 20-way 1-shot recipe, and the recipe (or condition of what-adapts) whose CPU run shows each.
@@ -106,7 +105,7 @@ def records_table() -> str:
         marks = [minutes_to(record, mark) for mark in MARKS]
         body.append([change, f"{record.cpu_seconds / record.iterations_run:.2f} s", *marks, f"{record.iterations_run:,}",
                      f"{record.cpu_seconds / 60:.0f}", percent(as_cell(record.evaluation))])  # fmt: skip
-    head = ["what changed", "each takes", *(f"to {100 * mark:g}%" for mark in MARKS)]
+    head = ["what changed", "time per meta-iteration", *(f"to {100 * mark:g}%" for mark in MARKS)]
     return markdown([*head, "meta-iterations", "minutes", "test accuracy"], body)
 
 
@@ -122,7 +121,7 @@ def overfitting_table() -> str:
 
 def annealing_table() -> str:
     """20-way 1-shot, trained on with a constant and a falling learning rate: accuracy on training and new characters."""
-    words = {"before": "(theta as shipped)", "cosine": "falling to 0"}
+    words = {"before": "(before, theta at the start)", "cosine": "falling to 0"}
     body = []
     for row in load_study("annealing").rows:
         cells = [percent((row[part]["mean"], row[part]["ci95"])) for part in ("train", "test")]

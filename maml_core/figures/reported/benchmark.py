@@ -1,4 +1,4 @@
-"""Time and memory of a meta-step, compared with other MAML libraries, as `make bench` measured them."""
+"""Time and memory of a meta-iteration, compared with other MAML libraries, as `make bench` measured them."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ TITLES = {
     "O5": "Omniglot, 5-way 5-shot",
 }
 SWEEPS = {"steps": "inner steps (32 tasks)", "tasks": "tasks (1 inner step)"}
-MEASURES = {"median_ms": "ms per meta-step", "peak_mb": "peak memory in MB"}
+MEASURES = {"median_ms": "ms per meta-iteration", "peak_mb": "peak memory in MB"}
 
 
 def look(implementation: str) -> dict[str, str]:
@@ -55,7 +55,7 @@ def draw_times(ax: Any, rows: list[dict[str, Any]], title: str) -> None:
     for label, row in zip(ax.get_yticklabels(), rows):
         label.set_fontweight("bold" if row["implementation"].startswith(OURS) else "normal")
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    ax.set_xlabel("ms per meta-step")
+    ax.set_xlabel("ms per meta-iteration")
     ax.set_title(title)
 
 
