@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,8 @@ def publish(run: Path, characters: Data | None, name: str | None = None) -> Trai
 
     run: a folder that `train` wrote. name: name to ship it under (default: the recipe's), which may be in families/.
     Raises, before any evaluation, OSError if the package's folder cannot be written, and ValueError for a damaged run, for
-    a name that is a path or belongs to something else, and, without a name, if the package ships more of the same run.
+    a name that is a path or belongs to something else, and, without a name, for a run that differs from its recipe or is
+    behind the same run in the package.
     """
     best = checkpoints.load(run / "weights.pt")
     best_record = TrainingRecord.from_json(best, run / "weights.pt")
@@ -118,6 +120,7 @@ def publish(run: Path, characters: Data | None, name: str | None = None) -> Trai
         training = load_training(run, print)
         record = TrainingRecord.from_json(training, run)  # newer than history.json
     if name is None:
+        _check_is_the_recipe(record, run)
         _check_not_behind(record, run)
     if characters is not None:
         record.evaluation_15_queries = measure(recipe, best["theta"], characters, queries=15, by_step=False)
@@ -143,6 +146,19 @@ def _check_name(name: str, recipe: Recipe) -> None:
         raise ValueError(f"--as {name} is the name of another recipe, and this is a run of {recipe.name}: {remedy}.")
     if (SHIPPED / f"{name}.json").exists() and not is_shipped(name):
         raise ValueError(f"--as {name} would replace {name}.json of the package, which is no training run: {remedy}.")
+
+
+def _check_is_the_recipe(record: TrainingRecord, run: Path) -> None:
+    """Raise ValueError if the run differs from its recipe, under whose name tables compare it with the paper."""
+    name = record.recipe.name
+    recipe = asdict(RECIPES.get(name, record.recipe))
+    different = [f"{key} is {value}" for key, value in asdict(record.recipe).items() if value != recipe[key]]
+    different += ["data is glyphs"] if record.data == "glyphs" else []
+    if different:
+        raise ValueError(
+            f"{run} is not the recipe {name}, with which tables would confuse it ({', '.join(different)}): give it a name "
+            f"of its own with --as, such as {name}-mine, or replace the recipe's weights with --as {name}."
+        )
 
 
 def _check_not_behind(record: TrainingRecord, run: Path) -> None:

@@ -15,7 +15,7 @@ from ..training import checkpoints
 from ..util.atomic_files import check_writable
 from ..util.checks import at_least, one_of, positive
 from ..util.progress import progress
-from ..util.seeding import seeded_generator
+from ..util.seeding import seeded_generator, set_generator_state
 from .navigation import REWARDS, Trajectories, draw_goals, draw_noise, final_distances
 from .policy import Policy, navigation_policy
 from .reinforce import adapt, as_batch
@@ -132,7 +132,7 @@ def train_policy(
             )
         record |= saved
         record["theta"] = {name: w.to(device) for name, w in saved["theta"].items()}
-        generator.set_state(saved["generator"])
+        set_generator_state(generator, saved["generator"], saved["iteration"])
         log(f"{path}: continuing after meta-iteration {record['iteration']:,}.")
     check_writable(path, "choose another --out")
     out.mkdir(parents=True, exist_ok=True)

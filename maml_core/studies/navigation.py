@@ -45,7 +45,7 @@ def navigation_study(context: StudyContext, conditions: Mapping[str, str | None]
                     run = train_policy(POLICIES[name], out, stage, seed, context.device, metadata, context.log)
                     theta = run["theta"]
                     trainings.append(about | _summary(run))
-                rows += (about | row for row in evaluate_by_alpha(theta, name))
+                rows += (about | row for row in evaluate_by_alpha(theta, POLICIES[name] if name else None))
     goals = draw_goals(TEST_GOALS, seeded_generator(TEST_SEED))
     (reward,) = {POLICIES[name].reward for name in conditions.values() if name}
     best, best_ci95 = mean_and_ci95(best_returns(goals, reward=reward))
@@ -53,19 +53,19 @@ def navigation_study(context: StudyContext, conditions: Mapping[str, str | None]
     return Findings(rows, settings, {"best": round(best, 4), "best_ci95": round(best_ci95, 4), "trainings": trainings})
 
 
-def evaluate_by_alpha(theta: Weights, name: str | None) -> Iterator[dict[str, Any]]:
+def evaluate_by_alpha(theta: Weights, recipe: PolicyRecipe | None) -> Iterator[dict[str, Any]]:
     """Evaluate a policy on the test goals, by step size (variants of MAML only with their own).
 
+    recipe: that it was trained by; None for random weights.
     The row to report is `chosen`: for a policy trained to adapt, with the alpha of training; for any other, with the best
     alpha on separate goals.
     """
-    recipe = POLICIES[name] if name else None
     policy = recipe.build_policy() if recipe else navigation_policy()
     adapts = recipe is not None and recipe.inner_steps > 0
     chosen = recipe.alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
     std = round(theta["log_std"].exp().mean().item(), 4)
     reward = recipe.reward if recipe else REWARDS[0]
-    for alpha in (chosen,) if adapts and name != "maml" else ALPHAS:
+    for alpha in (chosen,) if recipe and adapts and recipe.name != "maml" else ALPHAS:
         result = evaluate_policy(policy, theta, alpha, TEST_SEED, reward=reward).summary()
         yield {"alpha": alpha, "chosen": alpha == chosen, "std": std} | result
 
@@ -84,13 +84,19 @@ def is_policy(folder: Path) -> bool:
 def publish_policy(folder: Path) -> dict[str, Any]:
     """Ship a trained policy with the package, with a record of its training run and its evaluation on the test goals.
 
-    Returns the record. Raises OSError, before the evaluation, if the package's folder cannot be written.
+    Returns the record. Raises, before the evaluation, OSError if the package's folder cannot be written, and ValueError for
+    a run that differs from the package's policy of that name.
     """
     run = checkpoints.load(folder / FILE)
-    recipe, name = run["recipe"], f"{run['recipe']['name']}-{run['iteration']}"
+    recipe = PolicyRecipe(**run["recipe"])
+    if recipe != POLICIES.get(recipe.name, recipe):
+        raise ValueError(
+            f"{folder} is not the policy {recipe.name} of the package: give its PolicyRecipe a name of its own."
+        )
+    name = f"{recipe.name}-{run['iteration']}"
     for ending in ("pt", "json"):
         check_writable(POLICY_FOLDER / f"{name}.{ending}", NOT_WRITABLE)
-    evaluation = next(row for row in evaluate_by_alpha(run["theta"], recipe["name"]) if row["chosen"])
+    evaluation = next(row for row in evaluate_by_alpha(run["theta"], recipe) if row["chosen"])
     record = _summary(run) | {"seed": run["seed"], "commit": run.get("commit"), "evaluation": evaluation}
     POLICY_FOLDER.mkdir(exist_ok=True)
     checkpoints.save({key: run[key] for key in ("theta", "recipe", "iteration")}, POLICY_FOLDER / f"{name}.pt")

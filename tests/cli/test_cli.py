@@ -347,7 +347,7 @@ def test_ctrl_c_prints_no_traceback(monkeypatch, capsys):
 def test_publish_ships_a_run(trained, monkeypatch, capsys, tmp_path_factory):
     shipped = tmp_path_factory.mktemp("shipped")
     monkeypatch.setattr(results, "SHIPPED", shipped)
-    assert cli.main(["publish", str(trained)]) == 0
+    assert cli.main(["publish", str(trained), "--as", "sinusoid-5shot"]) == 0
     assert "sinusoid-5shot on 600 tasks of sinusoid" in capsys.readouterr().out
     assert sorted(contents(shipped)) == [
         "sinusoid-5shot.json", "sinusoid-5shot.pt", "unfinished", "unfinished/sinusoid-5shot.pt",

@@ -170,6 +170,30 @@ def test_interrupt_while_copying_a_run_leaves_nothing(monkeypatch):
 # Publishing.
 
 
+@pytest.mark.parametrize(
+    "changed, named",
+    [("--alpha 0.02 --meta-batch 2", "alpha is 0.02, meta_batch is 2"), ("", "data is glyphs")],
+)
+def test_a_run_that_differs_from_its_recipe_does_not_ship_under_its_name(shipped, capsys, changed, named):
+    """It would stand beside the paper's number. By name it ships, and then keeps what differs on record."""
+    train("--out", "mine", *changed.split())
+    if not changed:
+        for name in ("weights.pt", "checkpoint.pt"):
+            checkpoints.save(checkpoints.load(Path("mine") / name) | {"data": "glyphs"}, Path("mine") / name)
+        history = Path("mine/history.json")
+        history.write_text(json.dumps(json.loads(history.read_text()) | {"data": "glyphs"}))
+    capsys.readouterr()
+    message = (
+        f"mine is not the recipe {NAME}, with which tables would confuse it ({named}): give it a name of its own with "
+        f"--as, such as {NAME}-mine, or replace the recipe's weights with --as {NAME}."
+    )
+    assert_rejected(["publish", "mine"], message, capsys)
+    assert contents(shipped) == {}
+    publish("--as", "other", run=Path("mine"))
+    publish("--as", NAME, run=Path("mine"))
+    assert results.load_shipped(NAME)[1].recipe.alpha == (0.02 if changed else 0.01)
+
+
 @pytest.mark.parametrize("ended", [9, None], ids=["unfinished", "weights alone"])
 def test_shipped_run_is_not_replaced_by_a_shorter_one(tmp_path, shipped, capsys, ended):
     train("--out", "further", stop=ended)

@@ -351,6 +351,29 @@ def test_an_interrupted_run_ends_the_same(tmp_path):
         training.train_policy(TINY, tmp_path / "parts", 2, **silent)
 
 
+def test_a_run_from_a_gpu_goes_on_here(tmp_path):
+    """With other random numbers, as a GPU's generator cannot be continued on a CPU."""
+    path = tmp_path / training.FILE
+    training.train_policy(TINY, tmp_path, 1, log=lambda text: None)
+    checkpoints.save(checkpoints.load(path) | {"generator": torch.zeros(16, dtype=torch.uint8)}, path)
+    assert training.train_policy(TINY, tmp_path, 2, log=lambda text: None)["iteration"] == 2
+
+
+def test_a_policy_of_ones_own_is_published_with_its_own_settings(tmp_path, monkeypatch, capsys):
+    """Under a name of the package's, a run with other settings is refused."""
+    monkeypatch.setattr(study, "POLICY_FOLDER", tmp_path / "shipped")
+    small = {"goals": 2, "trajectories": 2}
+    monkeypatch.setattr(study, "evaluate_policy", lambda *given, **how: evaluation.evaluate_policy(*given, **how, **small))
+    for name in ("mine", "maml"):
+        training.train_policy(replace(TINY, name=name, alpha=0.3), tmp_path / name, 1, log=lambda text: None)
+    assert cli.main(["publish", str(tmp_path / "mine")]) == 0
+    record = json.loads((tmp_path / "shipped" / "mine-1.json").read_text())
+    assert record["evaluation"]["alpha"] == record["recipe"]["alpha"] == 0.3
+    assert cli.main(["publish", str(tmp_path / "maml")]) == 2
+    assert "maml is not the policy maml of the package: give its PolicyRecipe a name of its own." in capsys.readouterr().err
+    assert [path.stem for path in (tmp_path / "shipped").glob("*.pt")] == ["mine-1"]
+
+
 @pytest.mark.parametrize(
     "changes, sentence",
     [

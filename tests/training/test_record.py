@@ -97,7 +97,7 @@ def test_run_of_an_earlier_version_can_be_published(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(results, "measure", lambda recipe, *_, **__: {
         "recipe": recipe.name, "mse": {"1": 0.5}, "ci95": {"1": 0.1}, "tasks": 600, "data": "sinusoid",
     })  # fmt: skip
-    assert cli.main(["publish", str(out)]) == 0
+    assert cli.main(["publish", str(out), "--as", NAME]) == 0
     assert "The run is at meta-iteration 30 of 70,000" in capsys.readouterr().out
     record = load_shipped(NAME)[1]
     assert (record.schema, record.iterations_run, record.best_iteration) == (2, 30, 20)
