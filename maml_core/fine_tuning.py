@@ -11,7 +11,7 @@ from .engine.contract import check_fit
 from .episodes import Episodes, check_tensors
 from .maml import Learner, adapt
 from .networks import Network, Weights
-from .training.checkpoints import check_finite, check_weights, read_tensors, save
+from .training.checkpoints import check_finite, check_weights, read_tensors, save_tensors
 
 
 @torch.no_grad()
@@ -88,7 +88,7 @@ def save_weights(network: Network, theta: Weights, path: Path | str) -> None:
     if network.module is not None:
         extra = {name: w for name, w in theta.items() if name not in network.module.names}
         whole = network.module.module_with(theta).state_dict() | extra
-    save({name: w.detach().cpu() for name, w in whole.items()}, Path(path))
+    save_tensors({name: w.detach().cpu() for name, w in whole.items()}, Path(path))
 
 
 def load_weights(network: Network, path: Path | str) -> Weights:

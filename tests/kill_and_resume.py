@@ -94,7 +94,7 @@ def die_while_writing(death: Death) -> None:
 
         return call
 
-    write = checkpoints._save_tensors
+    write = checkpoints._write_tensors
 
     def half(content: Any, file: IO[bytes]) -> None:
         if dies():
@@ -106,7 +106,7 @@ def die_while_writing(death: Death) -> None:
         write(content, file)
 
     if death.point == "half":
-        checkpoints._save_tensors = half
+        checkpoints._write_tensors = half
         return
     for name in CALLS:
         setattr(atomic_files.os, name, mortal(getattr(os, name)))

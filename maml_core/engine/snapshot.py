@@ -4,6 +4,7 @@ Modules may register the same weights in another order, and `copy_` broadcasts. 
 shapes are compared.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +28,19 @@ def snapshot(state: State, generator: torch.Generator) -> dict[str, Any]:
     return {**copied, "adam_steps": steps, "generator": drawn, "iteration": state.iteration}
 
 
-def restore(state: State, generator: torch.Generator, saved: Mapping[str, Any], source: Path | str) -> State:
-    """What was saved, in the tensors of `state`, which keep their addresses, and in the generator.
+def restore(
+    state: State, generator: torch.Generator, saved: Mapping[str, Any], source: Path | str, in_place: bool = False
+) -> State:
+    """What was saved, with the dtypes and on the device of `state`; the generator continues from there, too.
 
-    source: of what was saved, for messages. Raises ValueError, and changes nothing, if it does not fit.
+    in_place: in the tensors of `state`, as a CUDA graph needs them. Otherwise `state` remains as it is, since a caller may
+    have kept its theta. source: of what was saved, for messages.
+
+    Raises ValueError, and changes nothing, if it does not fit.
     """
     _check(state, saved, source)
     set_generator_state(generator, saved["generator"], saved["iteration"])
+    state = state if in_place else copy.deepcopy(state)
     for part, weights in _parts(state).items():
         for name, w in weights.items():
             w.copy_(saved[part][name])

@@ -73,6 +73,7 @@ class MetaTrainer:
 
     @property
     def theta(self) -> Weights:
+        """The meta-learned weights. The engine "graph" overwrites them: clone what you keep."""
         return self._state.theta
 
     @property
@@ -142,14 +143,14 @@ class MetaTrainer:
         return snapshot(self._state, self.generator) | {"products": self.matmul_backend}
 
     def load_state(self, state: dict[str, Any], source: Path | str = "The state") -> None:
-        """Continue from what `state` returned. Copies in place, since a CUDA graph refers to tensors by address.
+        """Continue from what `state` returned. A captured CUDA graph's tensors are overwritten, others stay as they are.
 
         source: of the state, for messages. Raises ValueError, and loads nothing, if weights, Adam's moments or the running
         average differ from this trainer's in names or shapes, or if something is missing.
         """
         requested = state.get("products", "mkl")  # checkpoints without the key are older than the choice
         backend = choose_backend(self.generator.device.type, requested)
-        self._state = restore(self._state, self.generator, state, source)
+        self._state = restore(self._state, self.generator, state, source, in_place=self._replay is not None)
         self.matmul_backend = backend
 
     # Choosing and running an engine.
@@ -191,7 +192,7 @@ class MetaTrainer:
         """
         old, drawn = self._state, self.generator.get_state()
         try:
-            with torch_seeded_by(self.generator, self.shard.rank, self.learner.network.draws_random):
+            with torch_seeded_by(self.generator, self.shard.rank, self.learner.network.draws_random, old.iteration):
                 if self.engine == "graph":
                     return self._advance_graph()
                 if self._compiled_block and size == self.block:

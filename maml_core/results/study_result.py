@@ -43,7 +43,7 @@ class StudyResult:
 
     def save(self, path: Path) -> None:
         """Write the result as JSON, atomically. Raises OSError if the file cannot be written."""
-        checkpoints.save(asdict(self), path)
+        checkpoints.save_json(asdict(self), path)
 
 
 def _from_schema_1(content: Mapping[str, Any]) -> dict[str, Any]:

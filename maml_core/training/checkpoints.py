@@ -22,10 +22,17 @@ def save(content: Any, path: Path, previous: Path | None = None) -> None:
 
     previous: where to keep the old file, if there is one. Raises OSError if the file cannot be written.
     """
-    if path.suffix == ".json":
-        write_atomically(path, lambda file: file.write((as_json(content, indent=1) + "\n").encode()), previous)
-    else:
-        write_atomically(path, lambda file: _save_tensors(content, file), previous)
+    (save_json if path.suffix == ".json" else save_tensors)(content, path, previous)
+
+
+def save_json(content: Any, path: Path, previous: Path | None = None) -> None:
+    """`save` as JSON, whatever the file's name."""
+    write_atomically(path, lambda file: file.write((as_json(content, indent=1) + "\n").encode()), previous)
+
+
+def save_tensors(content: Any, path: Path, previous: Path | None = None) -> None:
+    """`save` as a checkpoint, whatever the file's name."""
+    write_atomically(path, lambda file: _write_tensors(content, file), previous)
 
 
 def as_json(content: Any, indent: int | None = None) -> str:
@@ -41,7 +48,7 @@ def _finite_or_none(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def _save_tensors(content: Any, file: IO[bytes]) -> None:
+def _write_tensors(content: Any, file: IO[bytes]) -> None:
     """torch.save through memory, since on a full disk it would hide the OSError behind a RuntimeError."""
     buffer = io.BytesIO()
     torch.save(content, buffer)

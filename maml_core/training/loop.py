@@ -25,7 +25,7 @@ from ..util.seeding import seeded_generator
 from .autotune import choose_block, choose_chunk, choose_engine, choose_workers
 from .checkpoints import CHECKPOINT, CheckpointWriter, check_weights, load_training
 from .interrupts import Stopped, StopRequest, catch_stop_signals
-from .monitor import check_finite, describe_training, is_better, validation_score
+from .monitor import check_finite, check_horizon, describe_training, is_better, stop_if_diverged, validation_score
 from .record import TrainingRecord, joined
 
 
@@ -71,10 +71,11 @@ def train(
     on the validation tasks; `out/history.json` is the TrainingRecord. A resumed run ends where an uninterrupted one does,
     to the last bit on the same machine with the same number of threads.
 
-    Raises ValueError for a folder that holds another run, OSError for one that cannot be written, and Diverged if the
-    loss or the meta-gradient is not finite.
+    Raises ValueError for a folder that holds another run and for more meta-iterations than the schedule has, OSError for a
+    folder that cannot be written, and Diverged if the loss or the meta-gradient is not finite.
     """
     iterations = recipe.meta_iterations if settings.iterations is None else settings.iterations
+    check_horizon(recipe, iterations)
     device, precision = settings.device, settings.precision
     execution, why = choose_execution(recipe, iterations, settings)
     update = MetaUpdate(recipe.meta_learning_rate, recipe.horizon, recipe.clip, recipe.averaging)
@@ -201,6 +202,7 @@ class Training:
 
     def save(self, files: dict[str, Any] | None = None) -> None:
         """Save a checkpoint, after any other files, which have the record as it is then."""
+        stop_if_diverged(self.recipe, self.trainer, torch.zeros(0), self.writer.last_saved, self.out)
         if files is None:
             self._update_record()
         if self.writes:

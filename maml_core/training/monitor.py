@@ -1,4 +1,4 @@
-"""Monitor a training run: validation scores (never on test tasks), and divergence.
+"""Monitor a training run: its length, validation scores (never on test tasks), and divergence.
 
 A run that diverges stops with an error message before any bad values are saved.
 """
@@ -51,17 +51,31 @@ def describe(recipe: Recipe, row: dict[str, Any]) -> str:
     return f"validation accuracy {100 * row['validation']:.1f} ± {100 * row['ci95']:.1f}%"
 
 
+def check_horizon(recipe: Recipe, iterations: int) -> None:
+    """Raise ValueError for a run that would go on where its learning rate has reached 0."""
+    if recipe.horizon is not None and iterations > recipe.horizon:
+        raise ValueError(
+            f"The learning rate of {recipe.name} is 0 from meta-iteration {recipe.horizon:,} on: request at most as many "
+            "--iterations, or train with --schedule constant."
+        )
+
+
 # Meta-iterations between checks on a GPU, where each check waits for the device.
 GPU_CHECK_INTERVAL = 100
 
 
 def check_finite(recipe: Recipe, trainer: MetaTrainer, losses: Tensor, saved: int | None, out: Path) -> None:
+    """`stop_if_diverged`, on a GPU every GPU_CHECK_INTERVAL meta-iterations."""
+    if not losses.is_cuda or trainer.iteration % GPU_CHECK_INTERVAL < len(losses):
+        stop_if_diverged(recipe, trainer, losses, saved, out)
+
+
+def stop_if_diverged(recipe: Recipe, trainer: MetaTrainer, losses: Tensor, saved: int | None, out: Path) -> None:
     """Raise Diverged if one of the last losses, or theta after them, is not finite.
 
-    saved: meta-iteration of the last good checkpoint in `out`; None if there is none
+    losses: of the meta-iterations since the last check, if any; before a save, theta alone is enough
+    saved:  meta-iteration of the last good checkpoint in `out`; None if there is none
     """
-    if losses.is_cuda and trainer.iteration % GPU_CHECK_INTERVAL >= len(losses):
-        return
     found = find_divergence(losses, trainer.theta, trainer.iteration)
     if found is None:
         return

@@ -26,16 +26,23 @@ def set_generator_state(generator: torch.Generator, state: Tensor, iteration: in
 
 
 @contextmanager
-def torch_seeded_by(generator: torch.Generator, rank: int = 0, active: bool = True) -> Iterator[None]:
+def torch_seeded_by(
+    generator: torch.Generator, rank: int = 0, active: bool = True, iteration: int | None = None
+) -> Iterator[None]:
     """Within the block, torch's global randomness, which is all that dropout can use, follows from the generator.
 
     rank: of the process, so that the tasks of several processes draw differently. active: False draws nothing and
-    changes nothing.
+    changes nothing. iteration: of a training run. The generator is then left where it is, so that tasks that were read
+    ahead stay valid, and tasks that draw nothing from it still meet other random numbers at every meta-iteration.
     """
     if not active:
         yield
         return
-    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    source = generator
+    if iteration is not None:
+        source = torch.Generator(generator.device)
+        source.set_state(generator.get_state())
+    seed = int(torch.randint(2**62, (), generator=source, device=generator.device).item()) + ((iteration or 0) << 20)
     with torch.random.fork_rng([generator.device] if generator.device.type == "cuda" else []):
-        torch.manual_seed(int(seed) + rank)
+        torch.manual_seed(seed + rank)
         yield

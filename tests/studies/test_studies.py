@@ -82,6 +82,8 @@ def test_study_runs_every_condition_and_seed_and_can_be_resumed(few_glyphs, tmp_
         assert [entry["iteration"] for entry in row["history"]] == [2, 3]
         assert row["judged"]["paper"]["queries"] == 1 and row["judged"]["15 queries"]["queries"] == 15
         assert row["judged"]["paper"]["inner_loss"] == row["condition"]
+    result.save(tmp_path / "small.txt")  # JSON whatever its name
+    assert StudyResult.load(tmp_path / "small.txt") == result
     result.save(tmp_path / "small.json")
     assert StudyResult.load(tmp_path / "small.json") == result
     again = study.run(quiet_context(few_glyphs, tmp_path, seeds=(0,)))

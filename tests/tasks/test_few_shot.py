@@ -24,6 +24,7 @@ from maml_core.episodes import Episodes
 from maml_core.maml import Learner
 from maml_core.networks import Network
 from maml_core.tasks import CIFAR_FS, FewShotTasks
+from maml_core.tasks.few_shot.reading_ahead import ReadAhead
 from maml_core.util import seeded_generator as seeded
 from tests.modules.oracle import loop_over_tasks, seeded_module
 
@@ -162,6 +163,18 @@ def test_reading_ahead_changes_nothing(workers):
     ahead.sample(3, one)
     one.set_state(saved)  # resumed
     assert same(ahead.sample(3, one), first)
+
+
+def test_dropout_does_not_start_the_workers_anew(monkeypatch):
+    """Its random numbers leave the generator alone, from whose state the tasks that were read ahead follow."""
+    starts = []
+    start = ReadAhead._start
+    monkeypatch.setattr(ReadAhead, "_start", lambda self, *arguments: (starts.append(1), start(self, *arguments)))
+    module = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+    learner = Learner(Network.from_module(module, cross_entropy, 3), 0.1)
+    tasks = FewShotTasks(Marked(), 3, 1, 4, cache=False).reading_ahead(2)
+    MetaTrainer(learner, tasks, seeded(0), 4).run(3)
+    assert len(starts) == 1
 
 
 def test_an_error_of_a_worker_arrives_and_reading_goes_on_with_what_was_drawn():

@@ -293,7 +293,7 @@ def test_disk_that_stays_full_is_an_error_at_the_end(tmp_path, monkeypatch):
 def test_full_disk_raises_oserror():
     """torch.save alone would raise a RuntimeError."""
     with pytest.raises(OSError, match="No space left"), open("/dev/full", "wb", buffering=0) as full:
-        checkpoints._save_tensors({"theta": torch.zeros(100_000)}, full)
+        checkpoints._write_tensors({"theta": torch.zeros(100_000)}, full)
 
 
 def test_checkpoint_writer_retries_pending_files(tmp_path, monkeypatch):

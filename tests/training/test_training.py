@@ -15,6 +15,7 @@ import torch
 from maml_core import __main__ as cli
 from maml_core import networks, reference
 from maml_core.engine import MetaTrainer
+from maml_core.engine.divergence import Diverged
 from maml_core.evaluation import evaluate, mean_and_ci95, scores_by_step
 from maml_core.maml import Learner, meta_objective
 from maml_core.recipes import find_recipe
@@ -112,6 +113,49 @@ def test_state_is_a_snapshot():
     first = [trainer.step() for _ in range(2)]
     trainer.load_state(state)
     assert_identical([trainer.step() for _ in range(2)], first)
+
+
+def test_a_state_and_a_theta_that_are_kept_stay_as_they_are():
+    """Whatever the trainer does next, and even if its tensors are overwritten, as a CUDA graph does."""
+    trainer = MetaTrainer(Learner(networks.sinusoid_network(), 0.01), SinusoidTasks(5), seeded(0), 4)
+    start = trainer.state()
+    kept = copy.deepcopy(start)
+    trainer.run(2)
+    trained = trainer.theta
+    copied = copy.deepcopy(trained)
+    trainer.load_state(start)
+    assert_identical(trained, copied)
+    trainer.advance_in_place()
+    assert_identical(start, kept)
+
+
+def test_no_bad_values_are_saved_where_not_every_loss_is_checked(tmp_path, monkeypatch):
+    """As on a GPU, which is asked every 100 meta-iterations only."""
+    monkeypatch.setattr(loop, "check_finite", lambda *arguments: None)
+    small_train(tmp_path, 20)
+    before = contents(tmp_path)
+    with pytest.raises(Diverged, match="no longer finite at meta-iteration 30.*good checkpoint, from meta-iteration 20"):
+        monkeypatch.setattr(SinusoidTasks, "sample", not_finite(SinusoidTasks.sample))
+        small_train(tmp_path, 30, resume=True)
+    assert contents(tmp_path) == before
+
+
+def not_finite(sample):
+    def sampled(self, tasks, generator):
+        episodes = sample(self, tasks, generator)
+        episodes.query_y.fill_(torch.nan)
+        return episodes
+
+    return sampled
+
+
+def test_a_schedule_is_not_trained_past_its_end(tmp_path):
+    """Where the learning rate is 0, meta-iterations would do nothing, and the record would count them."""
+    falling = replace(SMALL, schedule="cosine", meta_iterations=20)
+    with pytest.raises(ValueError, match="learning rate of .* is 0 from meta-iteration 20 on: request at most"):
+        small_train(tmp_path, 21, recipe=falling)
+    assert not list(tmp_path.iterdir())
+    small_train(tmp_path, 20, recipe=falling)
 
 
 # Training runs.
