@@ -66,10 +66,15 @@ class Shard:
     def rank0_first(self) -> Iterator[None]:
         """Run the block in process 0 before the others: it downloads a file, and they find it on disk."""
         if self.world > 1 and self.rank > 0:
-            dist.barrier()
+            _barrier()
         yield
         if self.world > 1 and self.rank == 0:
-            dist.barrier()
+            _barrier()
+
+
+def _barrier() -> None:
+    with _peer_failure_as_connection_error():
+        dist.barrier()
 
 
 @contextmanager
@@ -103,5 +108,5 @@ def leave(wait: bool = True) -> None:
     """
     if dist.is_available() and dist.is_initialized():
         if wait:
-            dist.barrier()
+            _barrier()
         dist.destroy_process_group()

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..util.threads import threads
 
 BACKENDS = {"mkl": "highest", "onednn": "medium"}  # on a CPU, with the float32_matmul_precision that selects each
-SETTINGS = BACKENDS | {"tf32": "high"}  # tf32: on GPUs
+SETTINGS = BACKENDS | {"float32": "highest", "tf32": "high"}  # these two on GPUs
 NAMES = {"mkl": "MKL", "onednn": "oneDNN", "bf16": "bfloat16"}
 SHAPES = ((4, 245, 576, 64), (4, 576, 245, 64), (4, 80, 576, 64))  # [T, rows, inner] x [T, inner, columns]
 ROUNDS = 12
@@ -97,7 +97,7 @@ def check_bf16() -> None:
 
 @contextmanager
 def use_backend(backend: str) -> Iterator[None]:
-    """Compute float32 products with this backend within the block: "mkl" or "onednn" on a CPU, "tf32" on a GPU."""
+    """Compute products with this backend within the block: "mkl" or "onednn" on a CPU, "float32" or "tf32" on a GPU."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(SETTINGS[backend])
     try:

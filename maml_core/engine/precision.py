@@ -1,7 +1,7 @@
 """The precision of matrix products, and their backend on a CPU, within a `with` block."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
@@ -36,8 +36,8 @@ def in_precision(precision: str, device: torch.device, matmul_backend: str = "mk
     bf16 rounds the two factors of a product; the networks cast the result back to float32 (`layers.product`).
     matmul_backend: for float32 products on a CPU, "mkl" or "onednn".
     """
-    backend = "tf32" if precision == "tf32" else matmul_backend if device.type == "cpu" else None
-    with use_backend(backend) if backend else nullcontext(), in_bf16(precision == "bf16", device):
+    backend = "tf32" if precision == "tf32" else matmul_backend if device.type == "cpu" else "float32"
+    with use_backend(backend), in_bf16(precision == "bf16", device):
         yield
 
 

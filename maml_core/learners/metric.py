@@ -27,8 +27,10 @@ class Prototypes(Reader):
     """
 
     def read(self, phi: Weights, h: Tensor, labels: Tensor) -> Weights:
-        means = product(labels.mT, h) / labels.sum(-2)[..., None]  # [T, N, F]
-        return dict(zip(HEAD, (2 * means.mT, -(means**2).sum(-1))))
+        counts = labels.sum(-2)  # [T, N]; 0 for the classes that a task of fewer ways does not have
+        means = product(labels.mT, h) / counts.clamp_min(1)[..., None]  # [T, N, F]
+        bias = (-(means**2).sum(-1)).masked_fill(counts == 0, -torch.inf)
+        return dict(zip(HEAD, (2 * means.mT, bias)))
 
 
 class Matching(Reader):

@@ -92,6 +92,11 @@ class CharacterTasks:
     turned_classes: bool = False
 
     def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8:
+            raise ValueError(
+                f"CharacterTasks takes pictures as torch.uint8, in which ink is 255, not {self.images.dtype}: multiply "
+                "pictures in 0..1 by 255 and call .byte()."
+            )
         characters, drawings = self.images.shape[:2]
         queries = query_points(self.shots, self.queries)
         classes, there_are = (4 * characters, "turned characters") if self.turned_classes else (characters, "characters")

@@ -5,7 +5,7 @@ forbid redistribution, so we cannot download them for you.
 """
 
 import csv
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +134,7 @@ class ImageTasks:
     ways: int
     shots: int
     queries: int | None = None
+    _largest: int = field(init=False, repr=False, compare=False)  # kept, since a CUDA graph cannot ask a tensor for it
 
     def __post_init__(self) -> None:
         queries = query_points(self.shots, self.queries)
@@ -143,11 +144,12 @@ class ImageTasks:
             self.ways, self.shots, queries, len(counts), "classes", int(counts.min()), f"pictures of a class, and {few} has"
         )
         object.__setattr__(self, "queries", queries)
+        object.__setattr__(self, "_largest", int(counts.max()))
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         """`tasks` tasks: x float [T, N*K, 3, 84, 84] in 0..1, y int64 [T, N*K] = 0 0 .. 1 1 .. N-1."""
         at_least(1, tasks=tasks)
         images, counts = self.pictures.images, self.pictures.counts
         each = self.shots + query_points(self.shots, self.queries)
-        rows, _ = draw_examples(counts, int(counts.max()), tasks, self.ways, each, generator)
+        rows, _ = draw_examples(counts, self._largest, tasks, self.ways, each, generator)
         return class_episodes(images[rows].float() / 255, self.shots)

@@ -51,11 +51,11 @@ def most_nearby(x: Tensor, reach: int, axis: int) -> Tensor:
 
 
 def jitter(x: Tensor, generator: torch.Generator, degrees: float = 10, pixels: float = 2, scale: float = 0.1) -> Tensor:
-    """Each of the pictures x [..., S, S] turned, moved and scaled a little, each in its own way (bilinear).
+    """Each of the pictures x [..., C, S, S] turned, moved and scaled a little, each in its own way (bilinear).
 
     Drawn uniformly: up to `degrees` either way, up to `pixels` down and across, and a factor within 1 - scale .. 1 + scale.
     """
-    flat = x.flatten(0, -3)[:, None]  # [B, 1, S, S]
+    flat = x.flatten(0, -4)  # [B, C, S, S]
     draws = 2 * torch.rand((4, len(flat)), generator=generator, device=x.device) - 1
     angle, factor = torch.deg2rad(degrees * draws[0]), 1 + scale * draws[1]
     cos, sin = torch.cos(angle) / factor, torch.sin(angle) / factor

@@ -15,7 +15,7 @@ from torch import nn
 
 from maml_core import __main__ as cli
 from maml_core.cli import training as train_command
-from maml_core.engine import MetaTrainer
+from maml_core.engine import MetaTrainer, distributed
 from maml_core.engine.distributed import Shard
 from maml_core.networks import Network
 from maml_core.recipes import find_recipe
@@ -117,6 +117,17 @@ def test_a_run_stops_when_a_process_dies_and_resumes_with_fewer(tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"Resuming after meta-iteration {kept:,}." in done.stdout
     assert checkpoints.load(out / "checkpoint.pt")["iteration"] == kept + 10
+
+
+@pytest.mark.parametrize("wait", [lambda: Shard(1, 2).rank0_first().__enter__(), distributed.leave])
+def test_a_process_that_waits_for_one_that_failed_says_so(monkeypatch, wait):
+    def closed():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:538] Read error [127.0.0.1]: Connection reset by peer")
+
+    monkeypatch.setattr(distributed.dist, "barrier", closed)
+    monkeypatch.setattr(distributed.dist, "is_initialized", lambda: True)
+    with pytest.raises(ConnectionError, match="Another process of this training run has exited: see its error message"):
+        wait()
 
 
 def test_the_cause_is_printed_even_if_torchrun_terminates_the_process(monkeypatch, capsys):

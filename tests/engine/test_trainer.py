@@ -1,6 +1,7 @@
 """The engines against the loop over tasks in float64, and against each other."""
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,9 +10,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from maml_core import layers, maml, networks, reference
-from maml_core.engine import Execution, MetaTrainer, compiling
+from maml_core.engine import Execution, MetaTrainer, compiling, precision
 from maml_core.engine.distributed import Shard
 from maml_core.engine.divergence import Diverged
+from maml_core.engine.matmul import use_backend
 from maml_core.engine.precision import in_precision
 from maml_core.episodes import Episodes
 from maml_core.evaluation import scores_by_step
@@ -257,6 +259,13 @@ def test_precision_is_restored():
     assert torch.get_float32_matmul_precision() == before
     with pytest.raises(ValueError, match="precision must be one of float32, tf32, bf16"):
         trainer_of(precision="int8")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_float32_is_float32_whatever_the_program_has_set(monkeypatch, device):
+    monkeypatch.setattr(precision, "in_bf16", lambda *arguments: nullcontext())  # it warns where there is no GPU
+    with use_backend("tf32"), in_precision("float32", torch.device(device)):
+        assert torch.get_float32_matmul_precision() == "highest"
 
 
 # What a CUDA graph requires of the step, as far as it can be tested on a CPU (tests/gpu_check.py tests the rest).

@@ -152,6 +152,16 @@ def test_metrics_accept_any_number_of_classes_and_the_memory_does_not(episodes, 
             torch.testing.assert_close(ours.log_softmax(-1), theirs.log_softmax(-1), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["prototypes", "matching"])
+def test_metrics_never_choose_a_class_that_a_task_does_not_have(name, characters):
+    """On tasks of fewer ways than the network's, the classes there are get the logits of a network of as many."""
+    theta, wide, narrow = perturbed(build(name)), build(name, ways=5), build(name, ways=3)
+    task = CharacterTasks(characters.images, 3, 1).sample(2, seeded(0)).to(dtype=torch.float64)
+    ours, theirs = outputs(wide, theta, task), outputs(narrow, theta, task)
+    torch.testing.assert_close(ours[..., :3], theirs)
+    assert ours.softmax(-1)[..., 3:].max() < 1e-9
+
+
 def test_theta_is_shared_and_each_task_has_its_own_phi(learner, episodes):
     theta = perturbed(learner)
     phi = adapt(learner, theta, episodes.support_x, episodes.support_y)
@@ -307,6 +317,18 @@ def test_jitter_shifts_rotates_and_scales_each_picture_independently():
     assert 1 < down.std() < 1.6 and 1 < across.std() < 2  # uniform over 4 pixels has 1.15
     only_scaled = jitter(x, seeded(0), degrees=0, pixels=0).flatten(0, 2).sum((-2, -1))
     assert 0.8 < (only_scaled.min() / 9) ** 0.5 < 0.95 and 1.05 < (only_scaled.max() / 9) ** 0.5 < 1.15
+
+
+def test_pictures_that_are_no_bytes_are_refused(characters):
+    """Scaled to 0..1 already, they would be scaled again, and nearly white."""
+    with pytest.raises(ValueError, match="takes pictures as torch.uint8, in which ink is 255, not torch.float32: multiply"):
+        CharacterTasks(characters.images.float() / 255, WAYS, 1)
+
+
+def test_jitter_moves_the_channels_of_a_picture_together():
+    x = torch.rand(2, 3, 1, 28, 28, generator=seeded(1)).expand(-1, -1, 3, -1, -1)
+    jittered = jitter(x, seeded(0))
+    assert jittered.shape == x.shape and torch.equal(jittered, jittered[:, :, :1].expand_as(x))
 
 
 def test_jittered_tasks_are_the_same_tasks(characters):

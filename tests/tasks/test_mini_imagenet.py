@@ -21,6 +21,7 @@ from maml_core.tasks import ImageTasks, MiniImageNet
 from maml_core.tasks.mini_imagenet import Pictures
 from maml_core.training import checkpoints
 from maml_core.util import seeded_generator as seeded
+from tests.engine.test_trainer import NoHostSync
 
 CLASSES = {"train": 6, "val": 5, "test": 5}
 PICTURES = 17
@@ -77,6 +78,13 @@ def test_episodes_hold_each_picture_once_and_its_own_class(tree):
         assert found.all(-1).any(-1).all() and len(places.unique()) == 5 * 17
         classes = of_class[places]
         assert (classes == classes[:, :1]).all() and len(classes[:, 0].unique()) == 5
+
+
+def test_sampling_asks_no_tensor_for_a_number(tree):
+    """As a CUDA graph requires."""
+    tasks = ImageTasks(MiniImageNet(tree).split("train"), 3, 1)
+    with NoHostSync():
+        tasks.sample(2, seeded(0))
 
 
 def test_every_picture_is_drawn_sooner_or_later(tree):
