@@ -61,7 +61,7 @@ class FamiliesPanel(SheetPanel):
         self._marks = [self.marks(ax) for ax in axes[1:]]
         self._hows = [self.moves(ax.text(0, 1.02, HOW.get(name), transform=ax.transAxes, fontsize=9))
                       for ax, name in zip(axes[1:], self._learners)]  # fmt: skip
-        self._below = [self.moves(ax.set_xlabel(" ")) for ax in axes]
+        self._labels = [self.moves(ax.set_xlabel(" ")) for ax in axes]
 
     def episode(self) -> Episodes:
         """The task that the controls ask for: the first K support drawings of each class, turned and redrawn.
@@ -93,10 +93,10 @@ class FamiliesPanel(SheetPanel):
         episode, told, steps = self.episode(), [], self.steps.value
         self.fill(self._sheets[0], episode.support_x, self._most_ways)
         self._support_title.set_text(f"support, K = {self.shots.value}")
-        self._below[0].set_text(f"queries judged {self.judged.label}")
+        self._labels[0].set_text(f"queries judged {self.judged.label}")
         y = episode.query_y[0]
         for name, sheet, marks, how, below in zip(
-            self._learners, self._sheets[1:], self._marks, self._hows, self._below[1:]
+            self._learners, self._sheets[1:], self._marks, self._hows, self._labels[1:]
         ):
             predicted = self.predict(name, episode)
             right = 100 * (predicted == y).float().mean().item()

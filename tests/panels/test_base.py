@@ -1,7 +1,10 @@
 """What all panels share: a state that can be written down, reset and restored, and one picture for many changes."""
 
+import ast
+import inspect
 import io
 import json
+import textwrap
 import threading
 import time
 from html import escape
@@ -75,16 +78,43 @@ def test_a_readers_own_drawing_is_part_of_the_line():
     learner = record.recipe.build_learner()
     panel = DrawingPanel(learner, theta)
     panel.clear_query.click()
+    drawn = [len(field) for field in panel.canvas.strokes[:-1]]
     for x, y in ((650, 20), (680, 60)):
         panel.canvas.pen_down(x, y)
         panel.canvas.pen_up(x, y)
     again = eval(panel.code(), {"DrawingPanel": DrawingPanel, "learner": learner, "theta": theta})
     assert again.canvas.strokes == panel.canvas.strokes and again.image.value == panel.image.value
+    picture = again.image.value
     panel.reset.click()
     assert panel.recorded.value == 0 and "strokes" not in panel.code()
     panel.clear_all.click()
-    again.reset.click()
-    assert len(again.canvas.strokes[-1]) == 2
+    for change in (again.clear_query.click, again.clear_all.click, lambda: draw_a_dash(again)):
+        change()
+        again.reset.click()
+        assert [len(field) for field in again.canvas.strokes] == [*drawn, 2]
+        assert again.image.value == picture
+
+
+def draw_a_dash(panel: DrawingPanel) -> None:
+    panel.canvas.pen_down(10, 10)
+    panel.canvas.pen_move(60, 60)
+    panel.canvas.pen_up()
+
+
+def assigned(kind: type) -> set[str]:
+    """The names of the attributes that the methods of a class set."""
+    nodes = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(kind))))
+    ours = (node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+    return {node.attr for node in ours if isinstance(node.value, ast.Name) and node.value.id == "self"}
+
+
+def test_a_panel_overwrites_nothing_of_the_base(panel):
+    """And each of its moving artists is drawn once."""
+    kinds = type(panel).__mro__[: type(panel).__mro__.index(Panel)]
+    assert {"image", "_below"} <= assigned(Panel)
+    assert not set().union(*map(assigned, kinds)) & assigned(Panel)
+    artists = [id(artist) for artist in (*panel._moving, *panel._below)]
+    assert len(set(artists)) == len(artists)
 
 
 @pytest.mark.parametrize(

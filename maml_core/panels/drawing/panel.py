@@ -54,7 +54,8 @@ class DrawingPanel(Panel):
 
     def state(self) -> dict[str, Any]:
         """The controls' values; strokes: of each field, where the drawing is the reader's own."""
-        return super().state() | ({"strokes": self.canvas.strokes} if self.recorded.value == YOURS else {})
+        strokes = [list(field) for field in self.canvas.strokes]  # a copy: the drawing goes on
+        return super().state() | ({"strokes": strokes} if self.recorded.value == YOURS else {})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore({name: value for name, value in state.items() if name != "strokes"})
