@@ -1,6 +1,7 @@
 """How the repository's files become the site's sources: links, outputs of cells, signatures and docstrings."""
 
 import inspect
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -8,13 +9,16 @@ import pytest
 
 from maml_core import FewShotTasks, Learner, MetaTrainer, TaskDistribution, adapt
 from maml_core.learners.variants import MetaSGD
+from tools.site import __main__ as site
 from tools.site import api, chapters, pages
 from tools.site.live import FRAGMENTS, fragment
+from tools.site.pages import origin as clone_of
 
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not on GitHub's machines."""
+    """Not on GitHub's machines, and in no clone of a repository there."""
+    monkeypatch.setattr(pages, "origin", lambda: "")
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
     monkeypatch.delenv("GITHUB_REF_NAME", raising=False)
 
@@ -51,11 +55,47 @@ def test_code_keeps_its_links_and_comments() -> None:
 def test_the_address_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """In README, unless GitHub builds the site; it then takes the place of YOUR/FORK on every page."""
     assert pages.address() == "YOUR/FORK" and pages.branch() == "main"
+    monkeypatch.setattr(pages, "origin", lambda: "grace/maml")
+    assert pages.address() == "grace/maml"
     monkeypatch.setenv("GITHUB_REPOSITORY", "ada/maml")
     monkeypatch.setenv("GITHUB_REF_NAME", "trunk")
     assert pages.source("tests/modules") == "https://github.com/ada/maml/tree/trunk/tests/modules"
     assert pages.colab("x.ipynb") == "https://colab.research.google.com/github/ada/maml/blob/trunk/x.ipynb"
     assert "ada/maml" in pages.relink('pip install "git+https://github.com/YOUR/FORK"', "README.md", pages.find_pages())
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("https://github.com/ada/maml.git", "ada/maml"),
+        ("https://github.com/ada/maml.core/", "ada/maml.core"),
+        ("https://ada:secret@github.com/ada/maml", "ada/maml"),
+        ("git@github.com:ada/maml.git", "ada/maml"),
+        ("ssh://git@github.com/ada/maml.git", "ada/maml"),
+        ("https://gitlab.com/ada/maml.git", ""),
+        ("https://github.com.example.org/ada/maml", ""),
+        ("/home/ada/github.com/ada/maml", ""),
+        ("", ""),
+    ],
+)
+def test_a_clone_names_its_repository(url: str, named: str, tmp_path: Path) -> None:
+    """And a folder within it, that was only copied there, does not."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    if url:
+        subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", url], check=True)
+    assert clone_of(tmp_path) == named
+    (tmp_path / "copied").mkdir()
+    assert clone_of(tmp_path / "copied") == ""
+
+
+def test_links_that_lead_nowhere_are_mentioned(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(site, "build", lambda out: None)
+    site.main(["build/site"])
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2 and "say YOUR/FORK: set GITHUB_REPOSITORY=OWNER/NAME" in told[1]
+    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/maml")
+    site.main(["build/site"])
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def cell(source: str, shown: str = "", tags: tuple[str, ...] = ()) -> nbformat.NotebookNode:

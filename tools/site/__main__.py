@@ -10,7 +10,7 @@ from sphinx.cmd.build import build_main
 from . import api
 from .chapters import Chapter
 from .live import FRAGMENTS, Fragments
-from .pages import ROOT, address, find_pages, relink
+from .pages import PLACEHOLDER, ROOT, address, find_pages, relink
 
 
 def toctree(caption: str, entries: list[str]) -> str:
@@ -72,6 +72,10 @@ def main(arguments: list[str]) -> None:
     except (FileExistsError, FileNotFoundError, RuntimeError) as error:
         sys.exit(str(error))
     print(f"The site is in {out}: open {out / 'index.html'}, or copy the folder to any file server.")
+    if address() == PLACEHOLDER:
+        print(
+            f"Its links to GitHub and Colab say {PLACEHOLDER}: set GITHUB_REPOSITORY=OWNER/NAME to have them lead to yours."
+        )
 
 
 if __name__ == "__main__":

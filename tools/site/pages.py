@@ -3,19 +3,38 @@
 import os
 import posixpath
 import re
+import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLACEHOLDER = "YOUR/FORK"
 FENCE = re.compile(r"^ *(`{3,}|~{3,})")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+REMOTE = re.compile(r"(?:https://(?:[^@/]*@)?github\.com/|(?:ssh://)?git@github\.com[:/])([^/\s]+/[^/\s]+?)(?:\.git)?/?")
 
 
 def address() -> str:
-    """OWNER/NAME of the repository on GitHub: GITHUB_REPOSITORY, which GitHub's machines set, else what README installs."""
+    """OWNER/NAME of the repository on GitHub, or PLACEHOLDER.
+
+    By GITHUB_REPOSITORY, which GitHub's machines set, else by what README installs, else by this clone's `origin`.
+    """
     named = re.search(r"git\+https://github\.com/([^\s\"/]+/[^\s\"/]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    return os.environ.get("GITHUB_REPOSITORY") or (named[1] if named else PLACEHOLDER)
+    installed = named[1] if named and named[1] != PLACEHOLDER else ""
+    return os.environ.get("GITHUB_REPOSITORY") or installed or origin() or PLACEHOLDER
+
+
+@cache
+def origin(folder: Path = ROOT) -> str:
+    """OWNER/NAME of the GitHub repository that a folder was cloned from; empty if it was not, or git is missing."""
+    command = ["git", f"--git-dir={folder / '.git'}", "remote", "get-url", "origin"]  # not that of a folder around it
+    try:
+        url = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
+    found = REMOTE.fullmatch(url)
+    return found[1] if found else ""
 
 
 def branch() -> str:
