@@ -1,4 +1,7 @@
-"""The animated part of `make figures`: figures/panels.gif, the panels while their sliders move."""
+"""The animated part of `make figures`: figures/panels.gif, the panels while their sliders move.
+
+Its last frame is figures/panels.png, for readers whose system asks for no motion: the site shows them that one.
+"""
 
 import io
 from collections import Counter
@@ -62,7 +65,7 @@ def show_control(frame: Image.Image, control: widgets.Widget) -> None:
 
 
 def main(folder: Path = FOLDER) -> None:
-    """Draw figures/panels.gif."""
+    """Draw figures/panels.gif, and panels.png of its last frame."""
     folder.mkdir(exist_ok=True)
     frames, pauses = zip(*scenes())
     # One palette for all frames, so that still parts are identical from frame to frame and the file stays small.
@@ -72,7 +75,9 @@ def main(folder: Path = FOLDER) -> None:
     first.save(
         folder / "panels.gif", save_all=True, append_images=others, duration=list(pauses), loop=REPEATS, optimize=True
     )
-    print(f"{folder.name}/panels.gif")
+    others[-1].save(folder / "panels.png", optimize=True)
+    for kind in ("gif", "png"):
+        print(f"{folder.name}/panels.{kind}")
 
 
 def choose_colours(frames: Sequence[Image.Image], most: int = 200) -> list[int]:

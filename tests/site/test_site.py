@@ -4,7 +4,6 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
@@ -12,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser import lab as labs
+from tests.site.page_content import Html
 
 pytest.importorskip("sphinx", reason="make site installs Sphinx")
 from tools.site.__main__ import build  # noqa: E402
@@ -24,33 +24,6 @@ WIDTHS = (400, 800, 1400, 1920)
 WIDE = "[...document.querySelectorAll('pre, .table-wrapper, .math')].filter(box => box.scrollWidth > box.clientWidth)"
 # Highlighted code and formulas have thousands of elements, over which axe takes seconds
 PLAIN = "document.querySelectorAll('pre, math').forEach(box => box.textContent = box.textContent)"
-
-
-class Html(HTMLParser):
-    """What a page holds: anchors, links, what it loads (of itself, and when scrolled to), and its pictures' attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.ids: set[str] = set()
-        self.links: list[str] = []
-        self.loads: list[str] = []
-        self.pictures: list[dict[str, str | None]] = []
-        self.headings: list[int] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        values = dict(attributes)
-        self.ids |= {values["id"]} if values.get("id") else set()
-        if tag == "a" and values.get("href"):
-            self.links.append(values["href"])
-        if tag == "link" and values.get("rel") in ("stylesheet", "icon", "preload"):
-            self.loads.append(values["href"])
-        if values.get("src"):
-            self.loads.append(values["src"])
-        if tag == "img":
-            self.pictures.append(values)
-        if tag in ("h1", "h2", "h3", "h4"):
-            self.headings.append(int(tag[1]))
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +182,26 @@ def test_pictures_load_when_scrolled_to_and_nothing_moves(page: Page, address: s
         picture.scroll_into_view_if_needed()
         page.wait_for_function("picture => picture.complete && picture.naturalWidth > 0", arg=picture.element_handle())
     assert page.evaluate("document.documentElement.scrollHeight") == height
+
+
+@pytest.mark.parametrize("motion, shown", [("no-preference", "panels.gif"), ("reduce", "panels.png")])
+def test_nothing_moves_for_readers_who_want_no_motion(page: Page, address: str, motion: str, shown: str) -> None:
+    page.emulate_media(reduced_motion=motion)
+    page.goto(address + "index.html")
+    picture = page.locator("article img").first
+    page.wait_for_function("picture => picture.complete && picture.naturalWidth == 800", arg=picture.element_handle())
+    assert picture.evaluate("picture => picture.currentSrc") == f"{address}_images/{shown}"
+    page.emulate_media(reduced_motion="null")
+    assert not page.problems
+
+
+def test_paper_has_no_skip_link(page: Page, address: str) -> None:
+    page.goto(address + "notebooks/01_sinusoid.html")
+    link = page.locator(".skip-to-content")
+    assert link.evaluate("link => getComputedStyle(link).display") != "none"
+    page.emulate_media(media="print")
+    assert link.evaluate("link => getComputedStyle(link).display") == "none"
+    page.emulate_media(media="null")
 
 
 def test_a_wide_box_can_be_scrolled_with_the_keyboard(page: Page, address: str) -> None:

@@ -1,10 +1,14 @@
-"""The last steps to HTML, as an extension of Sphinx: formulas as MathML; pictures that load late and keep their place."""
+"""The last steps to HTML, as an extension of Sphinx: formulas as MathML; pictures that load late and keep their place.
+
+Nothing moves for readers whose system asks for that.
+"""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import imagesize
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from docutils.nodes import SkipNode, math, math_block
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
@@ -51,7 +55,17 @@ def place_pictures(app: Sphinx, name: str, template: str, context: dict[str, Any
         picture["decoding"] = "async"
         if number:
             picture["loading"] = "lazy"
+        if file and file.suffix == ".gif":
+            offer_still(app, page, picture, file.with_suffix(".png"))
     context["body"] = str(page)
+
+
+def offer_still(app: Sphinx, page: BeautifulSoup, picture: Tag, still: Path) -> None:
+    """Have a reader who wants no motion see the still picture in place of the animated one."""
+    app.builder.images[still.relative_to(app.srcdir).as_posix()] = still.name  # Sphinx copies it with the others
+    address = f"{picture['src'].rpartition('/')[0]}/{still.name}"
+    source = page.new_tag("source", media="(prefers-reduced-motion: reduce)", srcset=address)
+    picture.wrap(page.new_tag("picture")).insert(0, source)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -59,4 +73,4 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_html_math_renderer("mathml", (formula, None), (display, None))
     app.connect("html-page-context", place_pictures)
     app.connect("html-page-context", level_captions, priority=900)  # after Furo, which makes the navigation
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": False}  # a page may add a picture to the builder's
