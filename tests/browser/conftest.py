@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import lab as labs
+from tests.browser import plain
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,10 @@ def screenshots() -> Path:
     folder = Path(os.environ.get("SCREENSHOTS", labs.ROOT / "runs" / "screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def open_folder(chromium: Browser) -> Iterator[plain.Open]:
+    """Opens the root of a plain file server for a folder."""
+    with plain.folders(chromium) as open_it:
+        yield open_it

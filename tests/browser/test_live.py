@@ -1,10 +1,7 @@
 """The live panels in a real browser: their JavaScript computes what maml_core does; they work with and without a kernel."""
 
-import functools
-import http.server
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import torch
 from playwright.sync_api import Browser, Page
 from torch import Tensor
 
-from maml_core.live import LIVE, LivePlane, LiveSinusoid, fragment
+from maml_core.live import LIVE, LivePlane, LiveSinusoid
 from maml_core.live.base import FOLDER
 from maml_core.live.sinusoid import HALVES, MOST_SHOTS, pack
 from maml_core.maml import Learner, adapt, meta_objective
@@ -21,42 +18,9 @@ from maml_core.networks import Weights, sinusoid_network
 from maml_core.results import load_shipped
 from maml_core.tasks.quadratics import directions, plane_network, plane_tasks
 from tests.browser.lab import Lab, NotebookPage, write_notebook
+from tests.browser.plain import Open, changes, drag, write_page
 
 SETTINGS = 200
-Open = Callable[[Path], Page]
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A plain file server that logs nothing."""
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def open_folder(chromium: Browser) -> Iterator[Open]:
-    """Opens the root of a plain file server for a folder; a page that fails, or asks another host, fails the test."""
-    servers, contexts, wrong = [], [], []
-
-    def open_it(folder: Path, **options: Any) -> Page:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        servers.append(server)
-        address = f"http://127.0.0.1:{server.server_port}/"
-        contexts.append(chromium.new_context(**options))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: request.url.startswith((address, "data:")) or wrong.append(request.url))
-        page.goto(address)
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-    assert wrong == []
 
 
 def close(found: Any, expected: Tensor, scale: float = 1.0) -> None:
@@ -146,29 +110,6 @@ def test_the_plane_is_maml_cores(open_folder: Open, generator: torch.Generator) 
         close(one["loss"], meta_objective(Learner(plane_network(), alpha, steps), {"theta": theta}, tasks))
 
 
-def drag(page: Page, point: Any, by: tuple[float, float]) -> None:
-    """Drag a point by pixels, in a few moves."""
-    point.scroll_into_view_if_needed()
-    box = point.locator(".ring").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + by[0], y + by[1], steps=4)
-    page.mouse.up()
-    page.wait_for_timeout(100)
-    after = point.locator(".ring").bounding_box()
-    moved = (after["x"] - box["x"], after["y"] - box["y"])
-    assert moved == pytest.approx(by, abs=1.5)  # it stays under the pointer
-
-
-def changes(page: Page, what: Any, action: Callable[[], None]) -> str:
-    """The text of an element after an action has changed it."""
-    before = what.inner_text()
-    action()
-    page.wait_for_function("([e, old]) => e.innerText != old", arg=[what.element_handle(), before], timeout=5000)
-    return what.inner_text()
-
-
 def ink(panel: Any) -> float:
     """How light a panel's text is, from 0 to 1."""
     colour = panel.evaluate("e => getComputedStyle(e).color")  # "rgb(26, 26, 26)" or "color(srgb 0.1 0.1 0.1)"
@@ -197,9 +138,7 @@ def test_fragments_work_on_a_plain_page(
 ) -> None:
     """Without a kernel: all of them on one page, dragged by mouse and keyboard, within the width there is."""
     panels = [LiveSinusoid(), LivePlane(), LivePlane(tasks=3, alpha=0.2), LiveSinusoid(shots=3)]
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Live panels</title>'
-    style = "<style>:root { color-scheme: light dark }</style><body>"
-    (tmp_path / "index.html").write_text(head + style + "<hr>".join(map(fragment, panels)), encoding="utf-8")
+    write_page(tmp_path, panels)
     size = {"width": width, "height": 900}
     page = open_folder(tmp_path, viewport=size, color_scheme="dark" if dark else "light", device_scale_factor=2)
     roots = page.locator(".maml-live")
