@@ -92,12 +92,16 @@ export function mount(model, el, { title, controls, buttons, body, layout, paint
   let frame = 0;
   let settled = 0;
   let width = 0;
+  let focused = -1; // the place of the point with the focus, while layout replaces it
+  const points = () => [...root.querySelectorAll(".handle")].filter((point) => point.style.display !== "none");
   const redraw = () => {
     if (!width || frame) return; // many changes, one picture: the display's frame rate is enough
     frame = requestAnimationFrame(() => {
       frame = 0;
       controls.forEach((one) => one.show());
       paint();
+      points()[focused]?.focus({ preventScroll: true });
+      focused = -1;
       clearTimeout(settled); // of a drag, only its end is read out
       settled = setTimeout(() => (status.textContent = summary()), 500);
     });
@@ -106,6 +110,8 @@ export function mount(model, el, { title, controls, buttons, body, layout, paint
     const now = Math.floor(body.clientWidth);
     if (!now || now === width) return;
     width = now;
+    const place = points().findIndex((point) => point.matches(":focus"));
+    if (place >= 0) focused = place; // a second resize before the frame finds none
     layout(width);
     redraw();
   });

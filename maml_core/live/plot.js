@@ -78,14 +78,17 @@ export class Plot {
   /**
    * A point that can be dragged, and moved by the arrow keys in steps of 0.1 (Shift: 1). draw(parent) draws it around
    * [0, 0]; get() returns [x, y]; move(x, y) sets it; done() follows the last move; home(), if any, is for the Home key.
-   * Returns show(label), which brings its place and its description up to date.
+   * Returns show(), which brings its place and its description up to date.
    */
-  handle({ name, draw, get, move, done, home = () => {} }) {
+  handle({ name, draw, get, move, done, home }) {
     const node = svg(this.over, "g", { class: "handle", tabindex: 0, role: "slider", "aria-label": name });
     svg(node, "circle", { class: "ring", r: 13 }); // invisible until it has the focus: a larger target for fingers
     draw(node);
     let grip = null; // from the pointer to the point, so that it does not jump when it is grasped off its centre
+    // A finger drags the point rather than the page: Chromium heeds no `touch-action` of elements inside an SVG.
+    node.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     node.addEventListener("pointerdown", (event) => {
+      if (event.button || !event.isPrimary) return; // another button, a second finger
       const [[x, y], [px, py]] = [get(), this.at(event)];
       grip = [x - px, y - py];
       node.setPointerCapture(event.pointerId);
@@ -93,19 +96,21 @@ export class Plot {
       event.preventDefault(); // no text is selected on the way
     });
     node.addEventListener("pointermove", (event) => {
-      if (!grip) return;
+      if (!grip || !event.isPrimary) return;
       const [px, py] = this.at(event);
       move(px + grip[0], py + grip[1], true);
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      node.addEventListener(end, () => {
-        if (grip) done();
+      node.addEventListener(end, (event) => {
+        if (!grip || !event.isPrimary) return;
         grip = null;
+        done();
       });
     }
     const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     node.addEventListener("keydown", (event) => {
-      if (event.key !== "Home" && !ways[event.key]) return;
+      if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's: Alt+Left is the page before
+      if (event.key === "Home" ? !home : !ways[event.key]) return;
       event.preventDefault(); // the page stays where it is
       const [x, y] = get();
       const size = event.shiftKey ? 1 : 0.1;

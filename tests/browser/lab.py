@@ -298,7 +298,7 @@ class LiveView:
               const end = performance.now() + 1000 * seconds;
               for (let turn = 0; performance.now() < end; turn += 0.05) {
                 const [clientX, clientY] = [x + radius * Math.sin(turn), y + radius * (Math.cos(turn) - 1)];
-                node.dispatchEvent(new PointerEvent('pointermove', { clientX, clientY }));
+                node.dispatchEvent(new PointerEvent('pointermove', { clientX, clientY, isPrimary: true }));
                 await new Promise((resolve) => setTimeout(resolve, 4));
               }
             }""",
