@@ -74,7 +74,7 @@ function render({ model, el }) {
   const within = (value) => Math.min(SIDE[1], Math.max(SIDE[0], value));
 
   function layout(width) {
-    const wide = width >= 640;
+    const wide = width >= 760; // below that, the table would not fit beside the plot
     const size = Math.min(520, Math.round(wide ? 0.56 * width : width));
     body.classList.toggle("wide", wide);
     const axes = { x: SIDE, y: SIDE, ticks: 1, labels: ["first weight", "second weight"] };

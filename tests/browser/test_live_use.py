@@ -1,4 +1,4 @@
-"""How the live panels are used: fingers, other buttons, keys, changing windows."""
+"""How the live panels are used: fingers, other buttons, keys, narrow and changing windows, paper, contrast themes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -120,3 +120,46 @@ def test_a_point_keeps_the_focus_when_the_window_changes(panels: Panels) -> None
             page.wait_for_function("width => innerWidth == width", arg=width)
             page.wait_for_timeout(150)
             assert page.evaluate(focused) == [name, plot]
+
+
+def test_the_table_is_whole_at_every_width(panels: Panels, screenshots: Path) -> None:
+    page, _, plane = panels(viewport={"width": 800, "height": 900})
+    for width in (320, 360, 640, 680, 720, 760, 780, 800, 1000):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(150)
+        table, side, root = (plane.locator(of).bounding_box() for of in ("table", ".side", ".body"))
+        assert table["x"] + table["width"] <= min(side["x"] + side["width"], root["x"] + root["width"]) + 1, width
+        if width in (320, 720):
+            plane.screenshot(path=screenshots / f"live-plane-{width}.png")
+
+
+@pytest.mark.parametrize("button", [False, True])
+def test_paper_is_white_and_shows_the_key(panels: Panels, screenshots: Path, button: bool) -> None:
+    """In the dark theme, of the system or of the site's button."""
+    page, wave, plane = panels(viewport={"width": 1200, "height": 900}, color_scheme="dark")
+    if button:
+        page.evaluate("() => { document.body.dataset.theme = 'dark' }")
+    looks = [style(plane, "color"), style(plane.locator(".curve.path").first, "stroke")]
+    assert style(plane.locator(".plane"), "flex-direction") == "row"
+    page.emulate_media(media="print")
+    assert style(plane, "color") == "rgb(26, 26, 26)" and style(plane, "color-scheme") == "light"
+    assert style(plane.locator(".curve.path").first, "stroke") not in looks
+    assert style(plane.locator(".plane"), "flex-direction") == "column"
+    for part in (plane.locator(".bar").first, plane.locator(".swatch").first, wave.locator(".swatch").first):
+        assert style(part, "print-color-adjust") == "exact"
+    page.screenshot(path=screenshots / "live-print.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_themes_show_the_bars_and_the_key(panels: Panels, screenshots: Path, scheme: str) -> None:
+    """In their own colours: the bars are told apart by nothing else, and the arrows in the plot have them, too."""
+    page, wave, plane = panels(viewport={"width": 900, "height": 900}, forced_colors="active", color_scheme=scheme)
+    bars = [style(bar, "background-color") for bar in plane.locator(".bar").all()]
+    assert bars == [style(arrow, "stroke") for arrow in plane.locator(".arrow").all()] and len(set(bars)) == 3
+    stars = {
+        style(plane.locator(of).first, name) for of, name in ((".swatch.star", "background-color"), (".optimum", "fill"))
+    }
+    assert len(stars) == 1
+    lines = [style(line, "border-top-color") for line in wave.locator(".swatch:not(.triangle)").all()]
+    assert len(set(lines)) == 4
+    page.screenshot(path=screenshots / f"live-contrast-{scheme}.png", full_page=True)
