@@ -14,8 +14,9 @@ export function element(tag, attributes = {}, ...children) {
  */
 export function slider(model, name, text, mark) {
   const [min, max, step] = model.get("ranges")[name];
+  const span = `${min} to ${max}, in steps of ${step}`; // what is typed ends up there
   const range = element("input", { type: "range", min, max, step, "aria-label": text });
-  const field = element("input", { type: "number", min, max, step, "aria-label": `${text}, as a number` });
+  const field = element("input", { type: "number", min, max, step, title: span, "aria-label": `${text}, as a number` });
   const track = element("span", { class: "track" }, range);
   if (mark) {
     const place = (mark.value - min) / (max - min);

@@ -12,11 +12,16 @@ const METHODS = { maml: "MAML", baseline: "pretrained" };
 const SNAP = 0.2; // a point that is dropped this near to the wave lies on it
 const MOVED = ["alpha", "steps", "shots", "amplitude", "phase", "half", "places", "offsets"];
 
-/** The support points: a place in [0, 1] of the chosen half, and how far the point was pulled off the wave. */
+const within = (y) => Math.min(TALL[1], Math.max(TALL[0], y));
+
+/**
+ * The support points: a place in [0, 1] of the chosen half, and how far the point was pulled off the wave. When the wave
+ * moves, they stop at the plot's edges: the learner fits no point that cannot be seen.
+ */
 export function supportPoints({ shots, half, places, offsets, amplitude, phase }) {
   const [low, high] = HALVES[half];
   const xs = places.slice(0, shots).map((place) => low + (high - low) * place);
-  return { xs, ys: xs.map((x, k) => wave(x, amplitude, phase) + offsets[k]) };
+  return { xs, ys: xs.map((x, k) => within(wave(x, amplitude, phase) + offsets[k])) };
 }
 
 /** What a panel shows of one theta: its curve before and after the steps, and the mean squared error of both. */
@@ -82,7 +87,7 @@ function render({ model, el }) {
         const [low, high] = HALVES[model.get("half")];
         const place = Math.min(1, Math.max(0, (x - low) / (high - low)));
         const on = wave(low + (high - low) * place, model.get("amplitude"), model.get("phase"));
-        const off = Math.min(TALL[1], Math.max(TALL[0], y)) - on;
+        const off = within(y) - on;
         const sideways = !dragged && x !== get()[0];
         change("places", k, place);
         if (!sideways) change("offsets", k, dragged && Math.abs(off) < SNAP ? 0 : off);
@@ -126,7 +131,8 @@ function render({ model, el }) {
 
   const summary = () => {
     const told = views.map((one) => `${METHODS[one.method]}: ${one.told}`);
-    return `Before and after ${model.get("steps")} steps: ${told.join("; ")}.`;
+    const steps = model.get("steps");
+    return `Before and after ${steps} step${steps === 1 ? "" : "s"}: ${told.join("; ")}.`;
   };
   const title = "MAML and a pretrained network adapt to a wave";
   return mount(model, el, { title, controls, buttons, body, layout, paint, summary });

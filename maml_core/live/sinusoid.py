@@ -19,6 +19,7 @@ from .base import Live, bundle, number
 
 MOST_SHOTS = 20
 GRID = torch.linspace(*X_RANGE, 201)
+TALL = (-6.4, 6.4)  # the plot's y
 HALVES = {"both": X_RANGE, "left": (X_RANGE[0], 0.0), "right": (0.0, X_RANGE[1])}
 
 
@@ -26,7 +27,8 @@ class LiveSinusoid(Live):
     """MAML's theta and a pretrained one adapt to the same K points of a wave, computed in the browser.
 
     alpha, steps, shots: the inner loop, and K. amplitude, phase: the wave's. half: where the points lie, "both",
-    "left" or "right". places: each point's place in that part, 0 to 1; offsets: how far above the wave it is.
+    "left" or "right". places: each point's place in that part, 0 to 1; offsets: how far above the wave it is, as far as
+    the plot reaches.
     """
 
     _esm = bundle("network", "parts", "plot", "sinusoid")
@@ -67,7 +69,7 @@ class LiveSinusoid(Live):
         low, high = HALVES[self.half]
         places, offsets = torch.tensor([self.places, self.offsets])[:, None, : self.shots]
         x = low + (high - low) * places
-        return x[..., None], wave(x, self.amplitude, self.phase) + offsets
+        return x[..., None], (wave(x, self.amplitude, self.phase) + offsets).clamp(*TALL)
 
     def target(self) -> Tensor:
         """The wave on GRID, [201]."""

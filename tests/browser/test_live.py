@@ -30,7 +30,7 @@ def close(found: Any, expected: Tensor, scale: float = 1.0) -> None:
 
 
 def draw_waves(generator: torch.Generator) -> Iterator[dict[str, Any]]:
-    """States of the sinusoid panel: all its sliders, and points on and off the wave."""
+    """States of the sinusoid panel: all its sliders, and points on and off the wave, some of them at the plot's edges."""
 
     def between(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
@@ -39,7 +39,7 @@ def draw_waves(generator: torch.Generator) -> Iterator[dict[str, Any]]:
         yield {
             "alpha": between(0.001, 0.03), "steps": i % 11, "shots": 1 + i % MOST_SHOTS, "amplitude": between(0.1, 5),
             "phase": between(0, 3.14), "half": list(HALVES)[i % 3], "places": [between(0, 1) for _ in range(MOST_SHOTS)],
-            "offsets": [between(-1, 1) * (i % 2) for _ in range(MOST_SHOTS)],
+            "offsets": [between(-4, 4) * (i % 2) for _ in range(MOST_SHOTS)],
         }  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def expected_wave(theta: Weights, state: dict[str, Any]) -> dict[str, Tensor]:
     places, offsets = torch.tensor([state["places"], state["offsets"]], dtype=torch.float64)[:, None, : state["shots"]]
     x = low + (high - low) * places[..., None]
     y = state["amplitude"] * torch.sin(x[..., 0] - state["phase"]) + offsets
+    y = y.clamp(-6.4, 6.4)  # points stay in the plot
     target = state["amplitude"] * torch.sin(grid - state["phase"])
     learner = Learner(sinusoid_network(), state["alpha"])
     phis = (adapt(learner, theta, x, y, steps) for steps in (0, state["steps"]))

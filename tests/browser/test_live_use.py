@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page
 
 from maml_core.live import LivePlane, LiveSinusoid
-from tests.browser.plain import Open, centre, write_page
+from tests.browser.plain import Open, centre, changes, write_page
 
 Panels = Callable[..., tuple[Page, Locator, Locator]]
 WAVE, PLANE = 0, 1
@@ -131,6 +131,28 @@ def test_the_table_is_whole_at_every_width(panels: Panels, screenshots: Path) ->
         assert table["x"] + table["width"] <= min(side["x"] + side["width"], root["x"] + root["width"]) + 1, width
         if width in (320, 720):
             plane.screenshot(path=screenshots / f"live-plane-{width}.png")
+
+
+def test_points_stay_in_the_plot_when_the_wave_moves(panels: Panels) -> None:
+    _, wave, _ = panels()
+    svg, point = wave.locator("svg").first, wave.locator(".handle").nth(3)
+    for _ in range(14):
+        point.press("Shift+ArrowUp")
+    for phase in ("0", "1", "2", "3"):
+        type_in(wave, "phase", phase)
+        wave.page.wait_for_timeout(100)
+        frame, (_, y) = svg.bounding_box(), centre(point)
+        assert frame["y"] + 7 <= y <= frame["y"] + frame["height"] - 36, phase
+
+
+def test_fields_and_the_spoken_summary_say_what_they_mean(panels: Panels) -> None:
+    page, wave, _ = panels()
+    field = wave.get_by_label("alpha, as a number")
+    assert field.get_attribute("title") == "0.001 to 0.1, in steps of 0.001"
+    status = wave.get_by_role("status")
+    page.wait_for_function("e => e.textContent", arg=status.element_handle())
+    assert "after 1 step: " in changes(page, status, lambda: type_in(wave, "alpha", "0.02"))
+    assert "after 2 steps: " in changes(page, status, lambda: type_in(wave, "steps", "2"))
 
 
 @pytest.mark.parametrize("button", [False, True])

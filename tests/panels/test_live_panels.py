@@ -83,6 +83,14 @@ def test_starts_where_the_kernel_panels_start():
         torch.testing.assert_close(found[name], direction)
 
 
+def test_points_stay_in_the_plot():
+    """However far one was pulled off an earlier wave: they end where the plot does."""
+    panel = LiveSinusoid(shots=3, amplitude=5.0, offsets=[12.0, -12.0, 0.25, *[0.0] * 17])
+    x, y = panel.points()
+    third = 5 * np.sin(x[0, 2, 0].item() - 0.5) + 0.25
+    assert y[0].tolist() == pytest.approx([6.4, -6.4, third], abs=1e-5)
+
+
 def test_its_colours_are_the_concepts(live):
     assert live.colours == {name.replace(" ", "-"): COLOURS[name] for name in live.CONCEPTS}
     source = live._esm
