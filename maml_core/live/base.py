@@ -5,6 +5,7 @@ are: `bundle` joins them, since a widget's front end is a single module.
 """
 
 import base64
+import copy
 import io
 import json
 import re
@@ -47,6 +48,7 @@ class Live(anywidget.AnyWidget):
 
     colours = traitlets.Dict().tag(sync=True)
     ranges = traitlets.Dict().tag(sync=True)  # of the sliders: {name: [lowest, highest, step]}
+    first = traitlets.Dict().tag(sync=True)  # what "reset" brings back: {name: value when the panel was made}
 
     def __init__(self, **state: Any) -> None:
         """state: values of the panel's traits. Raises TypeError for a name that is none of them."""
@@ -58,6 +60,9 @@ class Live(anywidget.AnyWidget):
             ranges={name: [trait.min, trait.max, trait.metadata["step"]] for name, trait in sliders.items()},
             **state,
         )
+        # Readers change no dict: those are weights, colours and ranges.
+        changing = {name: value for name, value in self.state().items() if not isinstance(value, dict)}
+        self.first = copy.deepcopy(changing)
 
     @classmethod
     def names(cls) -> list[str]:

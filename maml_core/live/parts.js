@@ -61,11 +61,8 @@ export function button(model, text, changes) {
   return node;
 }
 
-/** A button that puts `names` back to what they are now. */
-export function reset(model, names) {
-  const first = Object.fromEntries(names.map((name) => [name, model.get(name)]));
-  return button(model, "reset", () => first);
-}
+/** A button that puts everything back to how the model began, in whichever of its views it is pressed. */
+export const reset = (model) => button(model, "reset", () => model.get("first"));
 
 /** A line of the legend. mark: the class of its swatch in live.css; colour: a custom property. */
 export function key(mark, colour, text) {

@@ -38,7 +38,7 @@ function render({ model, el }) {
   ];
   const buttons = [
     button(model, "flatten the tasks", () => Object.fromEntries(CURVATURES.map((name) => [name, 0.02]))),
-    reset(model, MOVED),
+    reset(model),
   ];
 
   const rows = Object.keys(METHODS).map((method) => {

@@ -52,7 +52,7 @@ function render({ model, el }) {
       const drawn = model.get("places").map(() => Math.random());
       return { places: drawn, offsets: drawn.map(() => 0) };
     }),
-    reset(model, MOVED),
+    reset(model),
   ];
 
   const views = Object.keys(METHODS).map((method) => {

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page
 
 from maml_core.live import LivePlane, LiveSinusoid
+from maml_core.live.base import FOLDER
 from tests.browser.plain import Open, centre, changes, write_page
 
 Panels = Callable[..., tuple[Page, Locator, Locator]]
@@ -143,6 +144,33 @@ def test_points_stay_in_the_plot_when_the_wave_moves(panels: Panels) -> None:
         wave.page.wait_for_timeout(100)
         frame, (_, y) = svg.bounding_box(), centre(point)
         assert frame["y"] + 7 <= y <= frame["y"] + frame["height"] - 36, phase
+
+
+def test_reset_brings_back_the_first_state_in_every_view(open_folder: Open) -> None:
+    """A second view of one model, as JupyterLab makes it, is younger than some changes."""
+    page = open_folder(FOLDER)
+    for name, panel in (("sinusoid", LiveSinusoid(alpha=0.02)), ("plane", LivePlane(alpha=0.02))):
+        state = panel.state()
+        found = page.evaluate(
+            """async ([name, state]) => {
+              const { default: panel } = await import(`/${name}.js`);
+              const { plainModel } = await import("/page.js");
+              const model = plainModel({ ...state });
+              const view = () => { const el = document.createElement("div"); document.body.append(el); return el };
+              const views = [view(), view()];
+              panel.render({ model, el: views[0] });
+              model.set("alpha", 0.05);
+              panel.render({ model, el: views[1] });
+              return views.map((el) => {
+                model.set("alpha", 0.07);
+                model.set("steps", 3);
+                [...el.querySelectorAll("button")].find((one) => one.textContent === "reset").click();
+                return Object.fromEntries(Object.keys(state).map((key) => [key, model.get(key)]));
+              });
+            }""",
+            [name, state],
+        )
+        assert found == [state, state] and state["alpha"] == 0.02
 
 
 def test_fields_and_the_spoken_summary_say_what_they_mean(panels: Panels) -> None:

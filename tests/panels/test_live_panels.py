@@ -91,6 +91,19 @@ def test_points_stay_in_the_plot():
     assert y[0].tolist() == pytest.approx([6.4, -6.4, third], abs=1e-5)
 
 
+def test_it_remembers_how_it_began(live):
+    """All that a reader can change; lists of its own, so that a change of the panel's leaves them alone."""
+    began = {name: value for name, value in live.state().items() if name in live.first}
+    assert {"alpha", "steps"} < set(live.first) and not set(live.first) & {"thetas", "colours", "ranges", "first"}
+    before = json.dumps(live.first)
+    assert json.loads(before) == began
+    live.alpha = 0.05
+    for value in began.values():
+        if isinstance(value, list):
+            value[0] = None
+    assert json.dumps(live.first) == before and live.first["alpha"] != 0.05
+
+
 def test_its_colours_are_the_concepts(live):
     assert live.colours == {name.replace(" ", "-"): COLOURS[name] for name in live.CONCEPTS}
     source = live._esm
