@@ -99,7 +99,7 @@ def test_seen_table_has_loss_and_both_accuracies():
 
 def test_annealing_table_has_both_accuracies():
     rows, body = load_study("annealing").rows, [cells(line) for line in comparisons.annealing_table().splitlines()[2:]]
-    assert [line[0] for line in body] == ["(theta as shipped)", "constant", "constant, averaged", "falling to 0"]
+    assert [line[0] for line in body] == ["(before, theta at the start)", "constant", "constant, averaged", "falling to 0"]
     for line, row in zip(body, rows, strict=True):
         assert line[1] == str(row.get("seed", ""))
         assert [float(cell.split(" ")[0]) for cell in line[2:]] == [
