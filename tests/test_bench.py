@@ -150,7 +150,7 @@ def test_a_quick_run(tmp_path: Path, capsys, monkeypatch) -> None:
     assert ours["ratio_to_ours"] == 1 < plain["ratio_to_ours"]
     assert written["machine"]["torch"] == str(torch.__version__) and written["peak_gflops"]["float32"] > 1
     assert "maml_core eager" in capsys.readouterr().out
-    assert benchmark(load_benchmark(out)).axes[0].get_xlabel() == "ms per meta-step"
+    assert benchmark(load_benchmark(out)).axes[0].get_xlabel() == "ms per meta-iteration"
 
 
 def test_a_wrong_gradient_loses_nothing_that_was_measured_before(tmp_path: Path, monkeypatch) -> None:
