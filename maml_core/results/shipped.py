@@ -11,7 +11,7 @@ from ..recipes import RECIPES, Recipe
 from ..tasks.registry import Data
 from ..training import checkpoints
 from ..training.checkpoints import load_training
-from ..training.record import TrainingRecord
+from ..training.record import TrainingRecord, setting_as_text
 from ..util.atomic_files import check_writable
 from .protocol import measure
 from .study_result import StudyResult
@@ -152,7 +152,8 @@ def _check_is_the_recipe(record: TrainingRecord, run: Path) -> None:
     """Raise ValueError if the run differs from its recipe, under whose name tables compare it with the paper."""
     name = record.recipe.name
     recipe = asdict(RECIPES.get(name, record.recipe))
-    different = [f"{key} is {value}" for key, value in asdict(record.recipe).items() if value != recipe[key]]
+    ours = asdict(record.recipe)
+    different = [f"{key} is {setting_as_text(value)}" for key, value in ours.items() if value != recipe[key]]
     different += ["data is glyphs"] if record.data == "glyphs" else []
     if different:
         raise ValueError(

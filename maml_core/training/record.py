@@ -106,7 +106,7 @@ class TrainingRecord:
         different = [name for name, value in requested.items() if value not in (stored[name], accepted[name])]
         if different:
             differences = ", ".join(
-                f"{name} is {_as_text(stored[name])} in the checkpoint and {_as_text(requested[name])} here"
+                f"{name} is {setting_as_text(stored[name])} in the checkpoint and {setting_as_text(requested[name])} here"
                 for name in different
             )
             raise ValueError(
@@ -119,7 +119,8 @@ def joined(before: str, now: str) -> str:
     return before if before.split(", ")[-1] == now else f"{before}, {now}"
 
 
-def _as_text(value: Any) -> str:
+def setting_as_text(value: Any) -> str:
+    """The value of a setting, for messages."""
     return "not set" if value is None else str(value)
 
 

@@ -26,23 +26,19 @@ def set_generator_state(generator: torch.Generator, state: Tensor, iteration: in
 
 
 @contextmanager
-def torch_seeded_by(
-    generator: torch.Generator, rank: int = 0, active: bool = True, iteration: int | None = None
-) -> Iterator[None]:
+def torch_seeded_by(generator: torch.Generator, rank: int = 0, active: bool = True, iteration: int = 0) -> Iterator[None]:
     """Within the block, torch's global randomness, which is all that dropout can use, follows from the generator.
 
-    rank: of the process, so that the tasks of several processes draw differently. active: False draws nothing and
-    changes nothing. iteration: of a training run. The generator is then left where it is, so that tasks that were read
-    ahead stay valid, and tasks that draw nothing from it still meet other random numbers at every meta-iteration.
+    The generator itself stays where it is, so that tasks that were read ahead of a training stay valid. rank: of the
+    process, so that the tasks of several processes draw differently. active: False changes nothing. iteration: of a
+    training run, so that each draws anew, even if its tasks leave the generator alone.
     """
     if not active:
         yield
         return
-    source = generator
-    if iteration is not None:
-        source = torch.Generator(generator.device)
-        source.set_state(generator.get_state())
-    seed = int(torch.randint(2**62, (), generator=source, device=generator.device).item()) + ((iteration or 0) << 20)
+    copied = torch.Generator(generator.device)
+    copied.set_state(generator.get_state())
+    seed = int(torch.randint(2**62, (), generator=copied, device=generator.device).item()) + (iteration << 20)
     with torch.random.fork_rng([generator.device] if generator.device.type == "cuda" else []):
         torch.manual_seed(seed + rank)
         yield
