@@ -11,7 +11,7 @@ from ..episodes import Episodes, query_points
 from ..util.checks import at_least, one_of
 from .glyphs import draw_glyphs
 from .omniglot import load_omniglot
-from .sampling import check_classes, class_episodes
+from .sampling import check_bytes, check_classes, class_episodes
 
 # Characters in each part, by split. "alphabets" keeps alphabets whole: the 20 alphabets of Omniglot's own evaluation set
 # are for the test, and the last three of the 30 background alphabets (Syriac, Tagalog, Tifinagh) for validation.
@@ -92,11 +92,7 @@ class CharacterTasks:
     turned_classes: bool = False
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8:
-            raise ValueError(
-                f"CharacterTasks takes pictures as torch.uint8, in which ink is 255, not {self.images.dtype}: multiply "
-                "pictures in 0..1 by 255 and call .byte()."
-            )
+        check_bytes(self.images, "CharacterTasks")
         characters, drawings = self.images.shape[:2]
         queries = query_points(self.shots, self.queries)
         classes, there_are = (4 * characters, "turned characters") if self.turned_classes else (characters, "characters")

@@ -18,7 +18,7 @@ from ..util.checks import at_least, one_of
 from ..util.progress import progress
 from .disk.listing import data_root, entries
 from .disk.pictures import need_pillow, read_picture
-from .sampling import check_classes, class_episodes, draw_examples
+from .sampling import check_bytes, check_classes, class_episodes, draw_examples
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 LAYOUTS = (tuple(FOLDERS.values()), ("images", *(f"{name}.csv" for name in FOLDERS.values())))
@@ -137,6 +137,7 @@ class ImageTasks:
     _largest: int = field(init=False, repr=False, compare=False)  # kept, since a CUDA graph cannot ask a tensor for it
 
     def __post_init__(self) -> None:
+        check_bytes(self.pictures.images, "ImageTasks")
         queries = query_points(self.shots, self.queries)
         counts, names = self.pictures.counts, self.pictures.names
         few = names[int(counts.argmin())] if names else "one"

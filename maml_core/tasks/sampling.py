@@ -35,6 +35,15 @@ def draw_examples(
     return starts[chosen][..., None] + drawn.indices, drawn.values
 
 
+def check_bytes(images: Tensor, who: str) -> None:
+    """ValueError, unless the pictures are bytes, which `who` scales to 0..1."""
+    if images.dtype != torch.uint8:
+        raise ValueError(
+            f"{who} takes pictures as torch.uint8, in 0..255, not {images.dtype}: multiply pictures in 0..1 by 255 and "
+            "call .byte()."
+        )
+
+
 def check_classes(ways: int, shots: int, queries: int, classes: int, there_are: str, members: int, needed: str) -> None:
     """ValueError, if tasks of N ways with K shots and Q queries cannot be drawn from so many classes and members.
 

@@ -321,7 +321,9 @@ def test_jitter_shifts_rotates_and_scales_each_picture_independently():
 
 def test_pictures_that_are_no_bytes_are_refused(characters):
     """Scaled to 0..1 already, they would be scaled again, and nearly white."""
-    with pytest.raises(ValueError, match="takes pictures as torch.uint8, in which ink is 255, not torch.float32: multiply"):
+    with pytest.raises(
+        ValueError, match="CharacterTasks takes pictures as torch.uint8, in 0..255, not torch.float32: multiply"
+    ):
         CharacterTasks(characters.images.float() / 255, WAYS, 1)
 
 

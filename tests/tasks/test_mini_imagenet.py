@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,14 @@ def test_episodes_hold_each_picture_once_and_its_own_class(tree):
         assert found.all(-1).any(-1).all() and len(places.unique()) == 5 * 17
         classes = of_class[places]
         assert (classes == classes[:, :1]).all() and len(classes[:, 0].unique()) == 5
+
+
+def test_pictures_that_are_no_bytes_are_refused(tree):
+    part = MiniImageNet(tree).split("train")
+    with pytest.raises(
+        ValueError, match="ImageTasks takes pictures as torch.uint8, in 0..255, not torch.float32: multiply"
+    ):
+        ImageTasks(replace(part, images=part.images.float() / 255), 3, 1)
 
 
 def test_sampling_asks_no_tensor_for_a_number(tree):
