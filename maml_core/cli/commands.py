@@ -15,7 +15,7 @@ from ..recipes import RECIPES, Recipe, find_recipe
 from ..results.comparisons import families_table, navigation_table, pointmass_table, records_table, variants_table
 from ..results.protocol import measure
 from ..results.shipped import STUDY_FOLDER, is_shipped, load_shipped, publish, unfinished_file, weights_name
-from ..results.tables import accuracy_rows, accuracy_table, error_table, literature_table
+from ..results.tables import accuracy_rows, accuracy_table, error_table, literature_table, reproductions_table
 from ..studies.navigation import is_policy, publish_policy
 from ..studies.registry import STUDIES
 from ..studies.study import Study, StudyContext
@@ -62,7 +62,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(checkpoints.as_json(result) if options.json else _as_text(recipe, result))
 
 
-def _load_weights(recipe: Recipe, path: Path | None) -> tuple[Weights, Recipe, int]:
+def _load_weights(recipe: Recipe, path: Path | None) -> tuple[Weights, Recipe, int | None]:
     """theta from a file or the package, the recipe it was trained with, and its meta-iteration.
 
     Weights are evaluated with the settings of their own training, such as --inner-loss, unless they were trained with
@@ -80,9 +80,9 @@ def _publish(options: argparse.Namespace) -> None:
     if is_policy(options.folder):
         if options.name is not None:
             raise ValueError(f"{options.folder} holds a policy, which ships under its own name: leave --as out.")
-        record = publish_policy(options.folder)
-        returns = ", ".join(f"{mean:.2f}" for mean in record["evaluation"]["return"])
-        print(f"{record['recipe']['name']} on 2-D navigation, average return by gradient steps: {returns}")
+        policy = publish_policy(options.folder)
+        returns = ", ".join(f"{mean:.2f}" for mean in policy["evaluation"]["return"])
+        print(f"{policy['recipe']['name']} on 2-D navigation, average return by gradient steps: {returns}")
         return
     weights = options.folder / "weights.pt"
     if not weights.exists() and (options.folder / CHECKPOINT).exists():
@@ -92,7 +92,7 @@ def _publish(options: argparse.Namespace) -> None:
         )
     recipe = TrainingRecord.from_json(checkpoints.load(weights), weights).recipe
     record = publish(options.folder, TASKS[recipe.data].load("omniglot", False), options.name)
-    print(_as_text(recipe, record.evaluation))
+    print(_as_text(recipe, record.evaluation or {}))
     if options.name in (None, recipe.name) and (unfinished := unfinished_file(recipe.name)).exists():
         at = f"meta-iteration {record.iterations_run:,} of {recipe.meta_iterations:,}"
         print(f"The run is at {at}: its checkpoint is shipped too, in {unfinished}.")
@@ -110,6 +110,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(accuracy_table(accuracy_rows(evaluations)))
     print("\nOther methods, as reported by their authors\n")
     print(literature_table())
+    print("\nMAML, its first order and Meta-SGD, as reproduced by others\n")
+    print(reproductions_table())
     print("\nThree families on the same episodes (reported: full training runs)\n")
     print(families_table())
     print("\nSinusoid, 5-shot, mean squared error (the paper's Table 2)\n")

@@ -19,9 +19,22 @@ from ..results.comparisons import (
     variants_table,
 )  # fmt: skip
 from ..results.shipped import BENCHMARK, SHIPPED, load_benchmark, load_cpu_record, load_gpu_check
-from ..results.tables import ONE_THETA, accuracy_table, as_cell, error_table, literature_table, percent
+from ..results.tables import ONE_THETA, accuracy_table, as_cell, error_table, literature_table, percent, reproductions_table
 from ..studies.multitask_training import TO_THE_MEAN
-from .recipes import FAST, FAST_5WAY, MEAN, SUM, accuracy, flat, minutes, reported, standing, verdict
+from .recipes import (
+    FAST,
+    FAST_5WAY,
+    MEAN,
+    SUM,
+    accuracy,
+    flat,
+    minutes,
+    reported,
+    reported_for,
+    reproductions,
+    standing,
+    verdict,
+)  # fmt: skip
 from .studies import (
     after_ten_steps,
     annealed_from,
@@ -76,6 +89,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "navigation-table": navigation_table,
     "pointmass-table": pointmass_table,
     "literature-table": literature_table,
+    "reproductions-table": reproductions_table,
     "families-table": families_table,
     "variants-table": variants_table,
     "records-table": records_table,
@@ -101,6 +115,11 @@ CONTENT: dict[str, Callable[[], str]] = {
     "sum-5way-standing": partial(standing, SUM),
     "mean-20way-standing": partial(standing, "omniglot-20way-1shot-mean"),
     "maml-20way-standing": partial(standing, "omniglot-20way-1shot"),
+    "maml-20way-accuracy": partial(accuracy, "omniglot-20way-1shot"),
+    **{f"{name}-20way-reproduced": partial(reproductions, method, "20way-1shot")
+       for name, method in (("maml", "MAML"), ("first-order", "first-order MAML"), ("meta-sgd", "Meta-SGD"))},
+    **{f"{name}-20way-reported": partial(reported_for, method, "20way-1shot")
+       for name, method in (("anil", "ANIL"), ("meta-sgd", "Meta-SGD"))},
     "first-order-20way-standing": partial(standing, "omniglot-20way-1shot-first-order"),
     "first-order-5way-standing": partial(standing, "omniglot-5way-1shot-first-order"),
     "5shot-flat": partial(flat, "omniglot-5way-5shot"),

@@ -1,5 +1,6 @@
 """Markdown tables beyond the paper's own: variants, three families, navigation policies, records, speed."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -11,8 +12,8 @@ from .shipped import is_shipped, load_benchmark, load_cpu_record, load_gpu_check
 from .tables import as_cell, as_printed, in_words, markdown, percent
 
 # A variant's name in the table of the literature, if its own paper reports 5-way 1-shot.
-REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Reptile, transductive", "MAML++": "MAML++",
-               "iMAML": "iMAML, gradient descent"}  # fmt: skip
+REPORTED_AS = {"MAML": "MAML", "first order": "first-order MAML", "Reptile": "Reptile, transductive",
+               "Meta-SGD": "Meta-SGD", "MAML++": "MAML++", "iMAML": "iMAML, gradient descent"}  # fmt: skip
 
 
 def variants_table() -> str:
@@ -103,8 +104,9 @@ def records_table() -> str:
             continue
         record = _as_record(study[name]) if name in study else load_cpu_record(name)
         marks = [minutes_to(record, mark) for mark in MARKS]
-        body.append([change, f"{record.cpu_seconds / record.iterations_run:.2f} s", *marks, f"{record.iterations_run:,}",
-                     f"{record.cpu_seconds / 60:.0f}", percent(as_cell(record.evaluation))])  # fmt: skip
+        seconds = record.cpu_seconds or math.nan
+        body.append([change, f"{seconds / record.iterations_run:.2f} s", *marks, f"{record.iterations_run:,}",
+                     f"{seconds / 60:.0f}", percent(as_cell(record.evaluation))])  # fmt: skip
     head = ["what changed", "time per meta-iteration", *(f"to {100 * mark:g}%" for mark in MARKS)]
     return markdown([*head, "meta-iterations", "minutes", "test accuracy"], body)
 

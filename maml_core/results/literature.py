@@ -14,6 +14,9 @@ IMAML = "Rajeswaran, Finn, Kakade, Levine 2019 (arXiv 1909.04630)"
 PROTOTYPES = "Snell, Swersky, Zemel 2017 (arXiv 1703.05175)"
 SNAIL = "Mishra, Rohaninejad, Chen, Abbeel 2018 (arXiv 1707.03141)"
 MAMLPP = "Antoniou, Edwards, Storkey 2019 (arXiv 1810.09502)"
+META_SGD = "Li, Zhou, Chen, Li 2017 (arXiv 1707.09835)"
+ANIL = "Raghu, Raghu, Bengio, Vinyals 2020 (arXiv 1909.09157)"
+GITHUB = "https://github.com/"
 
 Cell = tuple[float, float | None] | None
 
@@ -24,7 +27,7 @@ class Report:
 
     method: str
     source: str
-    cells: tuple[Cell, Cell, Cell, Cell]
+    cells: tuple[Cell, ...]
 
     def cell(self, setting: str) -> Cell:
         return self.cells[SETTINGS.index(setting)]
@@ -55,7 +58,21 @@ OMNIGLOT = (
     _row("Reptile, transductive", REPTILE, (97.68, 0.04), (99.48, 0.06), (89.43, 0.14), (97.12, 0.32)),
     _row("iMAML, gradient descent", IMAML, (99.16, 0.35), (99.67, 0.12), (94.46, 0.42), (98.69, 0.1)),
     _row("iMAML, Hessian-free", IMAML, (99.50, 0.26), (99.74, 0.11), (96.18, 0.36), (99.14, 0.1)),
+    _row("Meta-SGD", META_SGD, (99.53, 0.26), (99.93, 0.09), (95.93, 0.38), (98.97, 0.19)),
     _row("MAML++", MAMLPP, 99.47, 99.85, 97.65, 99.33),
+    _row("ANIL", ANIL, None, None, (96.2, 0.5), (98.0, 0.3)),
+)
+
+# What others report of their own runs of a method, the best first at 20 ways. Some name the best of many tests.
+REPRODUCTIONS = (
+    _row("MAML", ANIL, None, None, (93.7, 0.7), (96.4, 0.1)),
+    _row("MAML", GITHUB + "jik0730/MAML-in-pytorch", 99.4, 99.9, 92.8, None),
+    _row("MAML", GITHUB + "katerakelly/pytorch-maml", 98.9, None, 92.0, None),
+    _row("MAML", GITHUB + "oscarknagg/few-shot", 98.1, 99.8, 91.6, 95.9),
+    _row("MAML", GITHUB + "potsawee/maml", (94.7, 0.5), (98.8, 0.1), (83.4, 0.4), (94.1, 0.2)),
+    _row("first-order MAML", GITHUB + "haebeom-lee/maml", 98.0, None, 94.5, None),
+    _row("first-order MAML", GITHUB + "oscarknagg/few-shot", 95.5, 99.5, 92.2, 97.7),
+    _row("Meta-SGD", GITHUB + "jik0730/Meta-SGD-pytorch", 99.3, 99.8, 95.4, 97.8),
 )
 
 # The other two families, from full training runs; prototypes were trained on 60 ways.
@@ -82,6 +99,11 @@ def reported(method: str, setting: str) -> Cell:
     """The reported accuracy of a method in OMNIGLOT or FAMILIES, in one of SETTINGS."""
     (row,) = (row for row in OMNIGLOT + FAMILIES if row.method == method)
     return row.cell(setting)
+
+
+def reproduced(method: str, setting: str) -> list[tuple[float, float | None]]:
+    """What others report of their own runs of a method, in one of SETTINGS."""
+    return [cell for row in REPRODUCTIONS if row.method == method and (cell := row.cell(setting))]
 
 
 # What our recipes are compared with.

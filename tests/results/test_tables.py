@@ -8,7 +8,7 @@ from maml_core.cli import commands
 from maml_core.learners import READERS
 from maml_core.recipes import RECIPES
 from maml_core.results import comparisons, load_shipped, load_study, tables
-from maml_core.results.literature import OMNIGLOT, PAPER_ACCURACY, SETTINGS, SINUSOID, reported
+from maml_core.results.literature import OMNIGLOT, PAPER_ACCURACY, REPRODUCTIONS, SETTINGS, SINUSOID, reported, reproduced
 from maml_core.results.shipped import SHIPPED, load_cpu_record
 from maml_core.studies import STUDIES
 from maml_core.training.record import TrainingRecord
@@ -22,12 +22,20 @@ def cells(line: str) -> list[str]:
 
 
 def test_literature_has_fractions_and_the_papers_rows():
-    values = [cell for row in OMNIGLOT for cell in row.cells if cell]
+    values = [cell for row in OMNIGLOT + REPRODUCTIONS for cell in row.cells if cell]
     assert all(0.8 < mean < 1 and (half is None or 0 < half < 0.02) for mean, half in values)
     assert reported("MAML", "20way-1shot") == (0.958, 0.003)
     assert reported("MANN, no conv", "20way-1shot") is None
     assert SINUSOID["MAML"] == {1: 0.67, 5: 0.38, 10: 0.35}
     assert len({row.method for row in OMNIGLOT}) == len(OMNIGLOT)
+
+
+def test_reproductions_are_of_reported_methods_and_say_where_from():
+    assert {row.method for row in REPRODUCTIONS} < {row.method for row in OMNIGLOT}
+    assert all(row.source.startswith("https://github.com/") or "arXiv" in row.source for row in REPRODUCTIONS)
+    assert reproduced("Meta-SGD", "20way-1shot") == [(0.954, None)] and reproduced("MAML++", "5way-1shot") == []
+    body = [cells(line) for line in tables.reproductions_table().splitlines()[2:]]
+    assert [line[3] for line in body if line[0] == "first-order MAML"] == ["94.5", "92.2"]
 
 
 def test_every_recipe_of_table_1_has_a_reported_accuracy():
@@ -82,7 +90,7 @@ def test_reproduce_prints_the_shipped_results(capsys):
             assert line[5] == "not trained"
     (mse,) = (cells(line) for line in out.splitlines() if "5 query points a wave" in line)
     assert mse[2].startswith(f"{load_shipped('sinusoid-5shot')[1].evaluation['mse']['1']:.2f} ±")
-    assert tables.literature_table() in out and comparisons.families_table() in out
+    assert tables.literature_table() in out and tables.reproductions_table() in out and comparisons.families_table() in out
 
 
 def test_seen_table_has_loss_and_both_accuracies():
