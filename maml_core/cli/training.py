@@ -65,7 +65,7 @@ def _train_shard(recipe: Recipe, options: argparse.Namespace, shard: Shard, devi
         metadata=metadata, resume_hint=f"this command:\n  {_resume_command(options, out)}",
     )  # fmt: skip
     record = TrainingRecord.from_json(train(recipe, tasks, validation, out, settings), out)
-    if shard.rank == 0:
+    if shard.rank == 0 and record.best is not None:
         after, last = record.iterations_run, describe(recipe, record.history[-1])
         print(f"After {after:,} meta-iterations and {record.wall_seconds:.0f} s: {last}")
         best = f"{describe(recipe, record.best)} after {record.best_iteration:,}"
@@ -102,9 +102,9 @@ def _nothing_to_do(recipe: Recipe, saved: TrainingRecord, iterations: int, out: 
     if at < iterations or (at == iterations and (not history or history[-1]["iteration"] < at)):
         return None
     message = f"{out} is already at meta-iteration {at:,}, so there is nothing left to train up to {iterations:,}."
-    if not history:
+    last, best = history[-1] if history else None, saved.best
+    if last is None or best is None:
         return f"{message} It has not been validated yet: continue it with a larger --iterations."
-    last, best = history[-1], saved.best
     return (
         f"{message} Its last validation, after {last['iteration']:,}: {describe(recipe, last)}; "
         f"the best, after {saved.best_iteration:,}: {describe(recipe, best)}, saved in {out / 'weights.pt'}."

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..results.shipped import SHIPPED
-from ..util.atomic_files import write_atomically
+from ..util.atomic_files import write_bytes_atomically
 from .content import CONTENT
 
 ROOT = SHIPPED.parents[1]
@@ -62,7 +62,7 @@ def main(root: Path = ROOT) -> int:
         done = [(page, *fill(page.read_text(encoding="utf-8"), page.relative_to(root).as_posix())) for page in pages(root)]
         for page, text, changed in done:
             if changed:
-                write_atomically(page, lambda file, text=text: file.write(text.encode()))
+                write_bytes_atomically(page, text.encode())
                 print(f"{page.relative_to(root).as_posix()}: {', '.join(dict.fromkeys(changed))}")
     except (ValueError, OSError) as error:
         print(f"maml_core.docs: {error}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Pictures of 2-D navigation: average return against gradient steps, and the robots' paths."""
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -95,7 +96,7 @@ def navigation() -> "Figure":
     axes[1].set_title("MAML, after one step", fontsize=10)
     axes[2].set_title("pretrained, after one step", fontsize=10)
     axes[2].set(yticklabels=[], ylabel="")
-    keys, names = (sum(parts, []) for parts in zip(*(ax.get_legend_handles_labels() for ax in axes[:2])))
+    keys, names = (list(chain(*parts)) for parts in zip(*(ax.get_legend_handles_labels() for ax in axes[:2])))
     figure.legend(keys, names, loc="outside lower left", ncols=4, fontsize=9, handlelength=1.5)
     return figure
 

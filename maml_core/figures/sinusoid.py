@@ -74,7 +74,8 @@ def error_against_steps() -> "Figure":
         curves = {}
         for method, concept in CONCEPTS.items():
             mine = [row for row in rows if row["method"] == method and row["shots"] == shots]
-            curves[concept] = tuple([row[key] for row in mine] for key in ("steps", "mean", "ci95"))
+            steps, mean, ci95 = ([row[key] for row in mine] for key in ("steps", "mean", "ci95"))
+            curves[concept] = steps, mean, ci95
         draw_error_against_steps(ax, curves)
         ax.set_title(f"K = {shots}: one step does most of it")
     axes[0].get_legend().remove()

@@ -88,7 +88,7 @@ class Live(anywidget.AnyWidget):
         return png.getvalue()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         data["text/plain"] = f"{type(self).__name__}: run this cell in JupyterLab, VS Code or Colab to drag its points"
         data["image/png"] = base64.b64encode(self.picture()).decode()
         return data, metadata

@@ -77,7 +77,7 @@ class LivePlane(Live):
         for i, optimum in enumerate(self.optima[: self.tasks]):
             colour = COLOURS[f"task {i}"]
             ax.plot(*optimum, "*", color=colour, ms=13, mec="white")
-            ax.annotate(f"$\\theta^*_{i + 1}$", optimum, (7, 5), textcoords="offset points", fontsize=12)
+            ax.annotate(f"$\\theta^*_{i + 1}$", (optimum[0], optimum[1]), (7, 5), textcoords="offset points", fontsize=12)
             ax.plot(*path[:, i].T, "o-", color=colour, ms=4, lw=1.2)
         for place, (method, colour) in enumerate(METHODS.items()):
             tip = ARROW * found[method] / found[method].norm().clamp(min=1e-9)

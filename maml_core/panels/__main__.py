@@ -42,7 +42,7 @@ def drag(panel: Panel, control: str, values: list[float] | range) -> Iterator[tu
     for i, value in enumerate(values, 1):
         slider.value = value
         frame = Image.new("RGB", SIZE, "white")
-        picture = Image.open(io.BytesIO(panel.image.value))
+        picture: Image.Image = Image.open(io.BytesIO(panel.image.value))
         picture = picture.resize((SIZE[0], picture.height * SIZE[0] // picture.width), Image.Resampling.LANCZOS)
         frame.paste(picture, (0, STRIP + (SIZE[1] - STRIP - picture.height) // 2))
         show_control(frame, slider)
@@ -88,7 +88,7 @@ def choose_colours(frames: Sequence[Image.Image], most: int = 200) -> list[int]:
     chosen = [(255, 255, 255), *(ImageColor.getrgb(colour) for colour in COLOURS.values())]
     seen: Counter = Counter()
     for frame in frames:
-        seen.update({colour: number for number, colour in frame.getcolors(1 << 24)})
+        seen.update({colour: number for number, colour in frame.getcolors(1 << 24) or []})
     for colour, _ in seen.most_common():
         if len(chosen) < most and all(max(abs(a - b) for a, b in zip(colour, other)) > 10 for other in chosen):
             chosen.append(colour)

@@ -83,8 +83,8 @@ class AlphaPanel(Panel):
             numbers.append(
                 f"{NAMES[concept]}: {as_error(at)} at alpha {alpha:.3f}, lowest {as_error(min(values))} at {best:.3f}"
             )
-        at = as_error(self.error("maml", alpha, steps))
-        self._title.set_text(f"MAML after {steps} step{'s' * (steps != 1)} of {alpha:.3f}: {at}")
+        mse = as_error(self.error("maml", alpha, steps))
+        self._title.set_text(f"MAML after {steps} step{'s' * (steps != 1)} of {alpha:.3f}: {mse}")
         return f"mean squared error of {self.TASKS} waves. " + "; ".join(numbers)
 
 

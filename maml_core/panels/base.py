@@ -98,7 +98,7 @@ class Panel(widgets.VBox):
         self._still = self._with_below = self._canvas.copy_from_bbox(figure.bbox)
         for control in controls:
             if id(control) in ours:
-                control.observe(lambda change: self._held or self.redraw(), "value")
+                control.observe(lambda change: None if self._held else self.redraw(), "value")
             elif isinstance(control, widgets.Button):
                 control.on_click(lambda button: self.redraw())
             if control.has_trait("trained"):
@@ -193,7 +193,7 @@ class Panel(widgets.VBox):
             self._with_below = self._canvas.copy_from_bbox(self._canvas.figure.bbox)
         self._draw_on(self._with_below, self._moving)
         texts = [artist for artist in self._moving if isinstance(artist, Text)]
-        self.image.value = as_png(with_texts(self._canvas.buffer_rgba(), texts))
+        self.image.value = as_png(with_texts(self._canvas.buffer_rgba(), texts, PIXELS_PER_INCH))
         self.text.value = text
 
     def _draw_on(self, background: Any, artists: list[Artist]) -> None:

@@ -36,7 +36,9 @@ class NavigationPanel(Panel):
         both = (own(maml), own(pretrained))
         self._theta = {name: torch.stack([theta[name] for theta in both]) for name in maml}
         self.seed = seed
-        self._noise_of = self._begun = self._before = None
+        self._noise_of: int | None = None
+        self._begun: tuple[int, tuple[float, float], float] | None = None
+        self._before: np.ndarray | None = None
         self.goal_x = float_slider("goal x", 0.34, -SIDE, SIDE, 0.02)
         self.goal_y = float_slider("goal y", 0.26, -SIDE, SIDE, 0.02)
         self.steps = int_slider("steps", 1, 0, self.STEPS)
@@ -85,7 +87,7 @@ class NavigationPanel(Panel):
         seen = self.adapted()
         returns = [trajectories.returns().mean(1) for trajectories in seen]
         before, after = (paths(seen[place])[:, : self.DRAWN].numpy() for place in (0, -1))
-        numbers, moved = [], not np.array_equal(before, self._before)
+        numbers, moved = [], self._before is None or not np.array_equal(before, self._before)
         self._before = before
         for i, (lines, name) in enumerate(zip(self._axes, ("MAML", "pretrained on all goals"))):
             if moved:

@@ -19,7 +19,7 @@ from torch import Tensor
 try:
     from isal import isal_zlib as zlib  # several times as fast: 1 ms for a picture instead of 6
 except ImportError:
-    import zlib
+    import zlib  # type: ignore[no-redef]
 
 
 def as_png(image: Image.Image) -> bytes:
@@ -37,17 +37,17 @@ def as_png(image: Image.Image) -> bytes:
     )
 
 
-def with_texts(rgba: memoryview, texts: Sequence[Text]) -> Image.Image:
+def with_texts(rgba: memoryview, texts: Sequence[Text], dpi: float) -> Image.Image:
     """An RGB image of a canvas's pixels [H, W, 4], with one-line texts on top.
 
     Pillow writes them, since matplotlib takes 4 ms for the layout of a title, which is more than ten curves take.
     """
-    height, width, _ = rgba.shape
+    height, width, _ = np.asarray(rgba).shape
     image = Image.frombytes("RGB", (width, height), rgba, "raw", "RGBX")
     pen = ImageDraw.Draw(image)
     for text in texts:
         x, y = text.get_transform().transform(text.get_unitless_position())
-        font = _font(findfont(text.get_fontproperties()), text.get_fontsize() * text.get_figure().dpi / 72)
+        font = _font(findfont(text.get_fontproperties()), text.get_fontproperties().get_size_in_points() * dpi / 72)
         anchor = text.get_horizontalalignment()[0].replace("c", "m") + _VERTICAL[text.get_verticalalignment()]
         pen.text((x, image.height - y), text.get_text(), to_hex(text.get_color()), font, anchor)
     return image

@@ -41,6 +41,6 @@ PANELS: dict[str, Callable[[Tensor], Panel]] = {
     "episode": lambda images: EpisodePanel(*_characters(), images),
     "drawing": lambda images: DrawingPanel(*_characters()),
     "families": lambda images: FamiliesPanel({name: load_family(name)[:2] for name in SHIPPED_AS}, images),
-    "navigation": lambda images: NavigationPanel(*(load_policy(name)[0] for name in ("maml-20", "pretrained-20"))),
+    "navigation": lambda images: NavigationPanel(load_policy("maml-20")[0], load_policy("pretrained-20")[0]),
     "modules": lambda images: ModulePanel(load_modules()),
 }

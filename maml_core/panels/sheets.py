@@ -1,5 +1,7 @@
 """Sheets of pictures in a panel: frames show right and wrong, and wrong ones carry the predicted label."""
 
+from typing import Any
+
 import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -27,7 +29,8 @@ class SheetPanel(Panel):
 
     def draw_tasks(self, images: Tensor, ways: int, seed: int) -> None:
         """Show tasks that `seed` draws, the next one when "new task" is pressed; images: uint8 [C, D, 28, 28]."""
-        self._most_ways, self.seed, self._drawn = ways, seed, []
+        self._most_ways, self.seed = ways, seed
+        self._drawn: list[Episodes] = []
         self._tasks = CharacterTasks(images, ways, self.MOST_SHOTS, self.QUERIES)
         self._generator = torch.Generator().manual_seed(seed)
         self.new_task = CountingButton("new task", "draw other characters")
@@ -48,12 +51,12 @@ class SheetPanel(Panel):
         One artist holds all marks of a label, since separate texts take a millisecond each.
         """
         ax.set_yticks([])
-        look = {"ms": 8, "mew": 0.3, "ls": "none", "color": COLOURS["wrong"]}
+        look: dict[str, Any] = {"ms": 8, "mew": 0.3, "ls": "none", "color": COLOURS["wrong"]}
         return [self.moves(ax.plot([], [], marker=f"$\\mathbf{{{label}}}$", **look)[0]) for label in range(self._most_ways)]
 
     def fill(self, sheet: Sheet, x: Tensor, ways: int, wrong: Tensor | None = None) -> None:
         """Fill a sheet with pictures [1, N*k, 1, 28, 28], framed by whether they are wrong [N*k]; the rest stays white."""
-        rows, columns = self._most_ways, sheet.get_array().shape[1] // CELL
+        rows, columns = self._most_ways, sheet.get_size()[1] // CELL
         pictures = x[0, :, 0].unflatten(0, (ways, -1))
         filled = slice(len(pictures)), slice(pictures.shape[1])
         room = torch.full((rows, columns, *pictures.shape[2:]), WHITE, dtype=torch.int32)
@@ -78,4 +81,6 @@ def empty_sheet(ax: Axes, rows: int, columns: int) -> Sheet:
     """White paper for pictures in rows and columns, without axes around it."""
     white = picture_sheet(torch.zeros(rows, columns, 28, 28))
     show_sheet(ax, white).remove()  # what is left are the limits and the look of the axes
-    return ax.add_image(Sheet(ax, as_words(white).numpy()))
+    sheet = Sheet(ax, as_words(white).numpy())
+    ax.add_image(sheet)
+    return sheet

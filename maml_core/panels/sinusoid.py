@@ -58,7 +58,7 @@ class SinusoidPanel(Panel):
 
     def build(self, figure: Figure) -> None:
         axes = figure.subplots(1, 2, sharey=True)
-        self._lines = []
+        self._lines: list[dict[str, Any]] = []
         for ax, concept in zip(axes, self._thetas):
             lines = wave_lines(ax, concept)
             for line in lines.values():

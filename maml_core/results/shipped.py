@@ -128,7 +128,7 @@ def publish(run: Path, characters: Data | None, name: str | None = None) -> Trai
     record.best = best_record.best or record.best  # matches this theta even if the run was killed between two writes
     checkpoints.save(best, weights_file)
     checkpoints.save(record.to_json(), record_file)
-    if training and record.iterations_run < recipe.meta_iterations:
+    if unfinished and training and record.iterations_run < recipe.meta_iterations:
         checkpoints.save(training, unfinished)
     elif unfinished:
         unfinished.unlink(missing_ok=True)

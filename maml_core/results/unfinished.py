@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from ..training.checkpoints import CHECKPOINT
-from ..util.atomic_files import check_writable, write_atomically
+from ..util.atomic_files import check_writable, write_bytes_atomically
 from . import shipped
 
 
@@ -28,8 +28,7 @@ def copy_unfinished(name: str, out: Path) -> None:
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     try:
         for file, source in files.items():
-            content = source.read_bytes()
-            write_atomically(part / file, lambda opened, content=content: opened.write(content))
+            write_bytes_atomically(part / file, source.read_bytes())
         if folder.exists():
             folder.rmdir()
         part.rename(folder)

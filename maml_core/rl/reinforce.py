@@ -36,15 +36,16 @@ class Batch:
     def thin(self, every: int) -> "Batch":
         """Keep every `every`-th step only, with weights that again sum to 1."""
         weight = self.weight[:, ::every]
-        parts = (t[:, ::every].contiguous() for t in (self.x, self.actions, self.advantage))
-        return Batch(*parts, weight / weight.sum(1, keepdim=True))
+        x, actions, advantage = (t[:, ::every].contiguous() for t in (self.x, self.actions, self.advantage))
+        return Batch(x, actions, advantage, weight / weight.sum(1, keepdim=True))
 
 
 def as_batch(trajectories: Trajectories) -> Batch:
     """Flatten trajectories into steps, with their advantages."""
-    flat = (t.flatten(1, 2) for t in (trajectories.positions, trajectories.actions, advantages(trajectories)))
+    steps = (trajectories.positions, trajectories.actions, advantages(trajectories))
+    x, actions, advantage = (t.flatten(1, 2) for t in steps)
     alive = trajectories.alive.flatten(1)
-    return Batch(*flat, alive / alive.sum(1, keepdim=True))
+    return Batch(x, actions, advantage, alive / alive.sum(1, keepdim=True))
 
 
 def policy_loss(policy: Policy, weights: Weights, batch: Batch) -> Tensor:

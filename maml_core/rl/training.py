@@ -119,8 +119,10 @@ def train_policy(
     iterations = recipe.meta_iterations if iterations is None else iterations
     at_least(1, iterations=iterations)
     policy, generator, path = recipe.build_policy(), seeded_generator(seed, device), out / FILE
-    record = {"theta": policy.init(generator), "recipe": asdict(recipe), "iteration": 0, "seed": seed, "device": device,
-              "torch": str(torch.__version__), "wall_seconds": 0.0, "history": []} | (metadata or {})  # fmt: skip
+    record: dict[str, Any] = {
+        "theta": policy.init(generator), "recipe": asdict(recipe), "iteration": 0, "seed": seed, "device": device,
+        "torch": str(torch.__version__), "wall_seconds": 0.0, "history": [], **(metadata or {}),
+    }  # fmt: skip
     if path.exists():
         saved = checkpoints.load(path)
         if (PolicyRecipe(**saved["recipe"]), saved.get("seed")) != (recipe, seed):

@@ -124,7 +124,7 @@ def trpo_step(objective: Objective, settings: Settings = Settings()) -> tuple[We
     curvature = sum((w * image[name]).sum() for name, w in solved.items())
     if not curvature > 0:
         return objective.theta, Report(before.item(), before.item(), 0.0, 0)
-    length = (2 * settings.delta / curvature).sqrt()
+    length = (2 * settings.delta / curvature) ** 0.5
     for tries in range(settings.backtracks):
         size = length * settings.shrink**tries
         theta = {name: w - size * solved[name][0] for name, w in objective.theta.items()}

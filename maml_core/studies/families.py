@@ -73,8 +73,8 @@ def families_shift(context: StudyContext) -> Findings:
             key = (label, *setting.values())
             if key not in known:
                 known[key] = _measure(label, test, **setting)
-            if known[key]:
-                mean, ci95 = known[key]
+            if found := known[key]:
+                mean, ci95 = found
                 rows.append(
                     {"axis": axis, "value": value, "learner": label, "mean": round(mean, 5), "ci95": round(ci95, 5)}
                 )

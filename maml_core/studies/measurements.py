@@ -123,7 +123,7 @@ def tuned_alpha(learner: Learner, theta: Weights, tasks: SinusoidTasks) -> float
 def omniglot_only(context: StudyContext) -> Characters:
     """Omniglot's characters. Raises ValueError if they are not available."""
     characters = context.characters()
-    if characters is None or characters.source != "omniglot":
+    if characters.source != "omniglot":
         raise ValueError("This study measures on Omniglot, which is not on disk: docs/training.md says where to put it.")
     return characters
 

@@ -20,6 +20,7 @@ Silent choices:
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -78,10 +79,14 @@ def multi_task(context: StudyContext, regimen: Regimen = Regimen()) -> Findings:
         return regressors, own_wave_errors(network, regressors, *waves)
 
     few = replace(regimen, regressors=min(regimen.regressors, 4 * regimen.generation))
+
+    def own_wave_error(method: str, strength: float) -> float:
+        return train(method, strength, TRIAL_SEED, few)[1].mean().item()
+
     chosen, tried = {NO_PENALTY: 0.0}, []
     for method in (L2, TO_THE_MEAN):
-        chosen[method], errors = strongest_within_limit(lambda s, m=method: train(m, s, TRIAL_SEED, few)[1].mean().item())
-        tried += [{"method": method, "strength": s, "own_wave_error": round(error, 5)} for s, error in errors.items()]
+        chosen[method], found = strongest_within_limit(partial(own_wave_error, method))
+        tried += [{"method": method, "strength": s, "own_wave_error": round(error, 5)} for s, error in found.items()]
     rows, trainings, weights = [], [], {}
     for seed in SEEDS:
         for method in METHODS:

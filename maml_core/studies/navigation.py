@@ -31,7 +31,8 @@ def navigation_study(context: StudyContext, conditions: Mapping[str, str | None]
     iterations = PolicyRecipe("any").meta_iterations if context.iterations is None else context.iterations
     at_least(1, iterations=iterations)
     stages = sorted({max(1, iterations // 5), iterations})
-    rows, trainings = [], []
+    rows: list[dict[str, Any]] = []
+    trainings: list[dict[str, Any]] = []
     for condition, name in conditions.items():
         for stage in stages if name else (0,):
             for seed in context.seeds:
@@ -61,11 +62,11 @@ def evaluate_by_alpha(theta: Weights, recipe: PolicyRecipe | None) -> Iterator[d
     alpha on separate goals.
     """
     policy = recipe.build_policy() if recipe else navigation_policy()
-    adapts = recipe is not None and recipe.inner_steps > 0
-    chosen = recipe.alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
+    adapts = recipe if recipe and recipe.inner_steps > 0 else None
+    chosen = adapts.alpha if adapts else tuned_alpha(policy, theta, TUNING_SEED)
     std = round(theta["log_std"].exp().mean().item(), 4)
     reward = recipe.reward if recipe else REWARDS[0]
-    for alpha in (chosen,) if recipe and adapts and recipe.name != "maml" else ALPHAS:
+    for alpha in (chosen,) if adapts and adapts.name != "maml" else ALPHAS:
         result = evaluate_policy(policy, theta, alpha, TEST_SEED, reward=reward).summary()
         yield {"alpha": alpha, "chosen": alpha == chosen, "std": std} | result
 

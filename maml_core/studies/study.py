@@ -26,7 +26,7 @@ class StudyContext:
     """
 
     out: Path
-    characters: Callable[[], Characters | None]
+    characters: Callable[[], Characters]
     seeds: tuple[int, ...] = (0, 1)
     iterations: int | None = None
     device: str = "cpu"
@@ -64,8 +64,9 @@ class Study:
     def run(self, context: StudyContext) -> StudyResult:
         """Answer the question and save the weights. Raises ValueError if something is missing, such as Omniglot."""
         found = self.answer(context)
-        for condition in self.ships if context.weights else ():
-            checkpoints.save(found.weights[condition], context.weights / weights_name(condition))
+        if context.weights is not None:
+            for condition in self.ships:
+                checkpoints.save(found.weights[condition], context.weights / weights_name(condition))
         return StudyResult(
             study=self.name, question=self.question, settings=found.settings, rows=found.rows, extra=found.extra,
             torch=str(torch.__version__), commit=context.metadata.get("commit"),

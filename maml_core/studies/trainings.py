@@ -64,7 +64,8 @@ class Trainings:
     def __call__(self, context: StudyContext) -> Findings:
         """Run the study. Raises ValueError if a folder holds a longer run, or the device lacks a condition's precision."""
         iterations = self.iterations if context.iterations is None else context.iterations
-        characters, rows, weights = context.characters(), [], {}
+        characters, rows = context.characters(), []
+        weights: dict[str, dict[str, Any]] = {}
         for label, condition in self.conditions.items():
             recipe = condition.build()
             train_part, held_out = (
@@ -75,8 +76,8 @@ class Trainings:
                 out = context.out / condition.folder(seed)
                 context.log(f"{label}, seed {seed}: {out}")
                 length = recipe.meta_iterations if iterations is None else iterations
-                settings = self._settings(context, length, seed, out, characters, condition.precision or "float32")
-                record = _complete(condition, out, settings) or _train(recipe, tasks, validation, out, settings)
+                how = self._settings(context, length, seed, out, characters, condition.precision or "float32")
+                record = _complete(condition, out, how) or _train(recipe, tasks, validation, out, how)
                 best = checkpoints.load(out / "weights.pt")
                 weights.setdefault(label, best)
                 row = {"condition": label, "seed": seed, "recipe": recipe.name}

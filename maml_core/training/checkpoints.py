@@ -97,7 +97,7 @@ def _is_checkpoint(content: Any) -> bool:
 
 
 def check_weights(
-    theta: Weights, network: Network, path: Path, remedy: str = "Name the recipe that it was trained with"
+    theta: Weights, network: Network, path: Path | str, remedy: str = "Name the recipe that it was trained with"
 ) -> Weights:
     """Return theta if it fits the network; otherwise raise ValueError naming the first mismatch, and the remedy."""
     expected = network.init(torch.Generator().manual_seed(0))

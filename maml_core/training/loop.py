@@ -166,7 +166,7 @@ class Training:
             size = min(trainer.block, until_validation, iterations - trainer.iteration)
             before = time.process_time()
             self._losses.append(trainer.run(size, check=False))
-            self.record.cpu_seconds += time.process_time() - before
+            self.record.cpu_seconds = (self.record.cpu_seconds or 0.0) + time.process_time() - before
             check_finite(self.recipe, trainer, self._losses[-1], self.writer.last_saved, self.out)
             bar.update(size)
             if size == until_validation or trainer.iteration == iterations:
@@ -182,7 +182,7 @@ class Training:
             score, ci95 = validation_score(self.recipe, self.trainer, self.validation)
             loss = torch.cat(self._losses).mean().item() if self._losses else None
             record.history.append({"iteration": iteration, "loss": loss, "validation": score, "ci95": ci95})
-            record.cpu_by_history.append(round(record.cpu_seconds, 2))
+            record.cpu_by_history.append(round(record.cpu_seconds or 0.0, 2))
             self._losses.clear()
         row, best = record.history[-1], record.best
         is_best = best is None or best["iteration"] == iteration or is_better(self.recipe, row, best)

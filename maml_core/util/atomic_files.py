@@ -33,6 +33,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], previous:
         raise
 
 
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """`write_atomically` for content that is at hand."""
+    write_atomically(path, lambda file: file.write(content))
+
+
 def check_writable(file: Path, remedy: str) -> None:
     """Raise OSError, ending in the remedy, if `file` cannot be written; the check leaves no files behind."""
     nearest = next(folder for folder in file.absolute().parents if os.path.lexists(folder))

@@ -392,7 +392,7 @@ def test_a_small_shift_study(characters, monkeypatch, tmp_path):
     assert len(rows) == 5 + 3 + 4 and ("ways", 10, "MAML") not in rows and ("ways", 10, "MAML, equal columns") in rows
     assert rows["turned", 0, "memory"] == rows["ways", 5, "memory"] and min(rows.values()) > 0.4
     with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
-        families.families_shift(StudyContext(out=tmp_path, characters=lambda: None))
+        families.families_shift(StudyContext(out=tmp_path, characters=lambda: replace(characters, source="glyphs")))
 
 
 def test_the_cost_study_times_every_learner(characters, monkeypatch, tmp_path):
@@ -409,4 +409,4 @@ def test_the_cost_study_times_every_learner(characters, monkeypatch, tmp_path):
     seconds = {(row["ways"], row["learner"]): row["cpu_seconds"] for row in found.rows}
     assert 0 < seconds[20, "prototypes"] < seconds[20, "MAML"] and found.settings == {"rounds": 2}
     with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
-        families_cost.families_cost(StudyContext(out=tmp_path, characters=lambda: None))
+        families_cost.families_cost(StudyContext(out=tmp_path, characters=lambda: replace(characters, source="glyphs")))

@@ -218,7 +218,7 @@ def test_texts_are_where_matplotlib_would_write_them():
     canvas.draw()
     before = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
     for text in texts:
-        ink = np.abs(np.asarray(with_texts(canvas.buffer_rgba(), [text])) - before).sum(-1) > 60
+        ink = np.abs(np.asarray(with_texts(canvas.buffer_rgba(), [text], figure.dpi)) - before).sum(-1) > 60
         rows, columns = ink.any(1).nonzero()[0], ink.any(0).nonzero()[0]
         box = text.get_window_extent()
         assert abs(columns[0] - box.x0) < 4 and abs(columns[-1] + 1 - box.x1) < 4

@@ -155,13 +155,13 @@ def test_interrupt_while_copying_a_run_leaves_nothing(monkeypatch):
     train("--out", "mine", stop=5)
     publish(run=Path("mine"))
 
-    def die(path, write):
-        real(path, write)
+    def die(path, content):
+        real(path, content)
         raise KeyboardInterrupt
 
-    real = unfinished.write_atomically
+    real = unfinished.write_bytes_atomically
     with monkeypatch.context() as patch:
-        patch.setattr(unfinished, "write_atomically", die)
+        patch.setattr(unfinished, "write_bytes_atomically", die)
         assert cli.main([*TRAIN, "--resume"]) == 130
     assert [path.name for path in Path("runs").iterdir()] == []
     train("--resume", stop=6)

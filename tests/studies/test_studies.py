@@ -232,9 +232,8 @@ def test_measurements_need_omniglot(few_glyphs, tmp_path):
     for measure in (
         measurements.query_batches, measurements.alpha_at_test, measurements.seen_and_new, annealing.annealing
     ):  # fmt: skip
-        for characters in (few_glyphs, None):
-            with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
-                measure(quiet_context(characters, tmp_path))
+        with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
+            measure(quiet_context(few_glyphs, tmp_path))
 
 
 def test_small_query_batches_and_alpha_at_test(characters, monkeypatch, tmp_path):

@@ -89,7 +89,8 @@ class DrawingCanvas:
 
         ipycanvas names the canvas that is drawn on only when it is another than before, which a new page cannot know.
         """
-        self.canvas._canvas_manager._current_canvas = None
+        if self.canvas is not None:
+            self.canvas._canvas_manager._current_canvas = None
         self._paint()
 
     @alone  # ipycanvas sends what all canvases are told through one object: a page that is ready may ask in between
@@ -134,8 +135,8 @@ def _on_canvas(field: int, point: tuple[float, float]) -> tuple[float, float]:
 
 def _on_paper(field: int, x: float, y: float) -> tuple[float, float]:
     """Rounded to a tenth of a pixel of Omniglot's paper, and kept inside it."""
-    inside = (min(max(value, 0), FIELD) for value in (x - _left(field), y))
-    return tuple(round(value * PAPER / FIELD, 1) for value in inside)
+    across, down = (round(min(max(value, 0), FIELD) * PAPER / FIELD, 1) for value in (x - _left(field), y))
+    return across, down
 
 
 def _first(pen: Callable[[float, float], None]) -> Callable[[list], None]:

@@ -50,7 +50,7 @@ class DrawingPanel(Panel):
         self._play()
         controls = [self.steps, self.recorded, self.clear_query, self.clear_all]
         super().__init__(controls, (8, 0.5 + SHOWN / 100 * self._ways), state)
-        self.children = [*self.children[:3], self.canvas.widget, *self.children[3:]]
+        self.children = [*self.children[:3], self.canvas.widget, *self.children[3:]]  # type: ignore[has-type]
 
     def state(self) -> dict[str, Any]:
         """The controls' values; strokes: of each field, where the drawing is the reader's own."""
