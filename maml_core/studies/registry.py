@@ -14,6 +14,7 @@ from .measurements import alpha_at_test, error_against_steps, query_batches, see
 from .multitask import multi_task
 from .multitask_training import METHODS
 from .navigation import AS_IN_CODE, navigation_study
+from .shrinking import shrinking
 from .study import Study
 from .trainings import Condition, Protocol, Trainings
 
@@ -107,6 +108,9 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
              iterations=None, validate_every=1000),
     _families(5, iterations=20_000, validate_every=1000),
     _families(20, iterations=20_000, validate_every=1000),
+    Study("shrinking",
+          "Omniglot's pictures shrunk with a Lanczos filter or by nearest neighbour: what does that change at 20 ways?",
+          shrinking, trains=True),
     # Measurements of shipped weights.
     Study("query-batches", "How much of the accuracy comes from judging the query pictures together?", query_batches),
     Study("alpha-at-test", "Does the alpha of training remain the best one at test?", alpha_at_test),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..util.atomic_files import folder_lock, write_atomically
-from ..util.checks import positive
+from ..util.checks import one_of, positive
 from ..util.progress import progress
 from .disk.listing import File, data_root
 from .disk.omniglot_tree import PAPER, SIZE, Tree, difference, find_trees, missing_part
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CHARACTERS, DRAWINGS = 1623, 20
 PATIENCE = 120.0  # seconds that a process waits for another to read or download the pictures
 CACHE = "omniglot-28x28-v1.pt"
+RESAMPLINGS = ("lanczos", "nearest")  # ways of shrinking the pictures
 
 
 def load_omniglot(root: Path | str | None = None, download: bool = False, timeout: float = 10.0) -> Tensor:
@@ -55,6 +56,21 @@ def load_omniglot(root: Path | str | None = None, download: bool = False, timeou
         _make_folder(root)
     with folder_lock(root, wait=PATIENCE):
         return _load_alone(root, download, timeout)
+
+
+def read_omniglot(root: Path | str | None = None, resampling: str = "lanczos") -> Tensor:
+    """Omniglot's pictures from disk, without the cache: as `load_omniglot` returns them, or shrunk in another way.
+
+    resampling:  one of RESAMPLINGS; "nearest" is what the authors' script comes to. Pictures that are 28x28 already are
+                 taken as they are.
+    Raises FileNotFoundError if there are no pictures, and ValueError as `load_omniglot` does.
+    """
+    one_of(RESAMPLINGS, resampling=resampling)
+    root = data_root() if root is None else Path(root)
+    trees = find_trees(root)
+    if not _is_whole(trees):
+        raise missing_part(root, trees)
+    return _read_trees(list(trees.values()), resampling)
 
 
 def _load_alone(root: Path, download: bool, timeout: float) -> Tensor:
@@ -106,7 +122,7 @@ def _write_cache(images: Tensor, cache: Path) -> None:
         print(f"Omniglot was read but not cached ({error}); the next start reads the images again.", file=sys.stderr)
 
 
-def _read_trees(trees: list[Tree]) -> Tensor:
+def _read_trees(trees: list[Tree], resampling: str = "lanczos") -> Tensor:
     need_pillow()
     characters = [(tree, name) for tree in trees for name in tree.expected]
     images = np.empty((len(characters), DRAWINGS, SIZE, SIZE), np.uint8)
@@ -114,7 +130,7 @@ def _read_trees(trees: list[Tree]) -> Tensor:
         files = tree.characters[name]
         _check_drawings(tree, name, [file.name for file in files])
         for i, file in enumerate(files):
-            out[i] = _read_image(file, tree.remedy, tree.sides)
+            out[i] = _read_image(file, tree.remedy, tree.sides, resampling)
     return torch.from_numpy(images)
 
 
@@ -130,21 +146,21 @@ def _check_drawings(tree: Tree, name: str, files: list[str]) -> None:
     raise ValueError(f"{tree.place / name} has {len(files)} drawings instead of {DRAWINGS}{told}: {remedy}.")
 
 
-def _read_image(file: File, remedy: str, sides: tuple[int, ...] = (PAPER,)) -> np.ndarray:
+def _read_image(file: File, remedy: str, sides: tuple[int, ...] = (PAPER,), resampling: str = "lanczos") -> np.ndarray:
     image = read_picture(file, "L", remedy)
     width, height = image.size
     if width != height or width not in sides:
         sizes = " or ".join(f"{side} x {side}" for side in sides)
         raise ValueError(f"{file} has {width} x {height} pixels instead of {sizes}: {remedy}.")
-    return shrink(image) if width != SIZE else 255 - np.asarray(image)
+    return shrink(image, resampling) if width != SIZE else 255 - np.asarray(image)
 
 
-def shrink(image: "Image") -> np.ndarray:
-    """A picture of 105x105, black ink on white, as uint8 [28, 28] with ink 255 on paper 0."""
+def shrink(image: "Image", resampling: str = "lanczos") -> np.ndarray:
+    """A picture of 105x105, black ink on white, as uint8 [28, 28] with ink 255 on paper 0; one of RESAMPLINGS."""
     from PIL.Image import Resampling
 
     # The files are 1-bit, and Pillow silently resizes those with NEAREST: grey first, then Lanczos.
-    return 255 - np.asarray(image.convert("L").resize((SIZE, SIZE), Resampling.LANCZOS))
+    return 255 - np.asarray(image.convert("L").resize((SIZE, SIZE), Resampling[resampling.upper()]))
 
 
 def _download(root: Path, timeout: float) -> None:
