@@ -21,6 +21,7 @@ from ..results.comparisons import (
 from ..results.shipped import BENCHMARK, SHIPPED, load_benchmark, load_cpu_record, load_gpu_check
 from ..results.tables import ONE_THETA, accuracy_table, as_cell, error_table, literature_table, percent, reproductions_table
 from ..studies.multitask_training import TO_THE_MEAN
+from ..studies.shrinking import AUTHORS, OURS
 from .recipes import (
     FAST,
     FAST_5WAY,
@@ -161,6 +162,11 @@ CONTENT: dict[str, Callable[[], str]] = {
     "context-navigation-maml": partial(table_4_return, "MAML", 3),
     **{f"trained-on-{on}-tested-on-{to}": partial(study_accuracy, "rotations", f"trained on {on}", f"{to} characters")
        for on in ("turned", "upright") for to in ("turned", "upright")},
+    **{f"shrinking-{name}": partial(study_accuracy, "shrinking", trained_on, tested_on)
+       for name, trained_on, tested_on in (
+           ("ours", OURS, OURS), ("theirs", AUTHORS, AUTHORS), ("ours-on-theirs", OURS, AUTHORS),
+           ("theirs-on-ours", AUTHORS, OURS))},
+    "shrinking-length": partial(length, "shrinking"),
     "alpha-tenth": partial(at_alpha, MEAN, 0.1, 3),
     "alpha-same": partial(at_alpha, MEAN, 1, 3),
     "alpha-twice": partial(at_alpha, MEAN, 2, 1),

@@ -18,10 +18,20 @@ from maml_core.results import load_shipped, load_study, load_study_weights, prot
 from maml_core.results import shipped as results
 from maml_core.results.study_result import StudyResult
 from maml_core.results.tables import ONE_THETA, error_table
-from maml_core.studies import STUDIES, Condition, Study, StudyContext, Trainings, annealing, measurements, trainings
+from maml_core.studies import (
+    STUDIES,
+    Condition,
+    Study,
+    StudyContext,
+    Trainings,
+    annealing,
+    measurements,
+    shrinking,
+    trainings,
+)  # fmt: skip
 from maml_core.tasks import Characters, SinusoidTasks
 from maml_core.tasks.glyphs import draw_glyphs
-from maml_core.training import monitor
+from maml_core.training import checkpoints, monitor
 from maml_core.training.loop import Settings
 from maml_core.util import seeded_generator
 
@@ -230,7 +240,8 @@ def test_pretrained_network_gets_a_tuned_alpha():
 
 def test_measurements_need_omniglot(few_glyphs, tmp_path):
     for measure in (
-        measurements.query_batches, measurements.alpha_at_test, measurements.seen_and_new, annealing.annealing
+        measurements.query_batches, measurements.alpha_at_test, measurements.seen_and_new, annealing.annealing,
+        shrinking.shrinking,
     ):  # fmt: skip
         with pytest.raises(ValueError, match="Omniglot, which is not on disk"):
             measure(quiet_context(few_glyphs, tmp_path))
@@ -259,6 +270,27 @@ def test_small_comparison_of_seen_and_new_characters(characters, monkeypatch, tm
     seen, new = measurements.seen_and_new(quiet_context(characters, tmp_path)).rows
     assert seen["recipe"] == new["recipe"] == name and 0.9 < new["mean"] < seen["mean"]
     assert seen["characters"] == "training characters" and new["iterations"] == load_shipped(name)[1].iterations_run
+
+
+def test_shrinking_trains_and_tests_on_both_kinds_of_pictures(few_glyphs, monkeypatch, tmp_path):
+    grey = replace(few_glyphs, source="omniglot")
+    hard = replace(grey, images=(grey.images > 127).to(torch.uint8) * 255)
+    condition = Condition("omniglot-5way-1shot-mlp", TINY)
+    monkeypatch.setattr(shrinking, "CONDITION", condition)
+    monkeypatch.setattr(shrinking, "read_omniglot", lambda resampling: {"nearest": hard.images}[resampling])
+    tiny = Trainings({"any": condition}, iterations=2, validate_every=1, test_tasks=10, protocols={})
+    found = shrinking.shrinking(quiet_context(grey, tmp_path, seeds=(0,)), tiny)
+    assert [row["condition"] for row in found.rows] == ["Lanczos", "nearest neighbour"]
+    losses = [[entry["loss"] for entry in row["history"]] for row in found.rows]
+    assert losses[0] != losses[1] and found.settings["iterations"] == 2
+    for row, folder in zip(found.rows, (tmp_path, tmp_path / "nearest")):
+        theta = checkpoints.load(folder / condition.folder(0) / "weights.pt")["theta"]
+        for kind, pictures in (("Lanczos", grey), ("nearest neighbour", hard)):
+            again = protocol.measure(condition.build(), theta, pictures, 0, 10, by_step=False)
+            assert row["judged"][kind] == again
+    monkeypatch.setattr(shrinking, "read_omniglot", lambda resampling: grey.images)
+    with pytest.raises(ValueError, match="those on disk are 28 x 28 already"):
+        shrinking.shrinking(quiet_context(grey, tmp_path), tiny)
 
 
 def test_annealing_begins_at_the_shipped_theta(characters, monkeypatch, tmp_path):

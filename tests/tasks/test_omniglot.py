@@ -107,6 +107,21 @@ def test_order_inversion_and_filter(root):
     assert 0 < (images > 127).float().mean() < 0.5
 
 
+def test_shrunk_by_nearest_neighbour_pictures_are_those_of_the_authors_script(root):
+    """Which asks Pillow for Lanczos on the 1-bit files; the cache, which holds ours, is passed over."""
+    ours = load_omniglot(root)
+    theirs = [
+        [picture(c, d).resize((28, 28), Image.Resampling.LANCZOS) for d in range(DRAWINGS)] for c in range(len(CLASSES))
+    ]
+    expected = 255 * (1 - np.asarray([[np.asarray(image, np.uint8) for image in row] for row in theirs]))
+    assert np.array_equal(omniglot.read_omniglot(root, "nearest").numpy(), expected)
+    assert torch.equal(omniglot.read_omniglot(root), ours)
+    with pytest.raises(ValueError, match="resampling must be one of lanczos, nearest, not 'cubic'"):
+        omniglot.read_omniglot(root, "cubic")
+    with pytest.raises(FileNotFoundError):
+        omniglot.read_omniglot(root / "elsewhere", "nearest")
+
+
 def test_cache_is_written_whole_and_used(root):
     images = load_omniglot(root)
     assert sorted(path.name for path in root.iterdir()) == [omniglot.CACHE, "omniglot-py"]
