@@ -156,7 +156,7 @@ def _read_image(file: File, remedy: str, sides: tuple[int, ...] = (PAPER,), resa
 
 
 def shrink(image: "Image", resampling: str = "lanczos") -> np.ndarray:
-    """A picture of 105x105, black ink on white, as uint8 [28, 28] with ink 255 on paper 0; one of RESAMPLINGS."""
+    """A picture of 105x105, black ink on white, as uint8 [28, 28], ink 255 on paper 0; resampling: one of RESAMPLINGS."""
     from PIL.Image import Resampling
 
     # The files are 1-bit, and Pillow silently resizes those with NEAREST: grey first, then Lanczos.
