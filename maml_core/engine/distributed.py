@@ -96,6 +96,10 @@ def join(device: str) -> tuple[Shard, str]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
+    # This module's functions have the process group as a default argument, namely the one that exists when torch.compile
+    # imports them. They would keep it alive after `leave`, and its threads can abort a process that is about to exit.
+    from torch.distributed.nn import functional  # noqa: F401
+
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return Shard(dist.get_rank(), world), device
 

@@ -70,6 +70,31 @@ def test_two_processes_compute_the_gradient_of_one(tmp_path, kind):
     torch.testing.assert_close(their_losses, losses, rtol=1e-13, atol=1e-15)
 
 
+LEFT = """import torch.distributed as dist
+from pathlib import Path
+from maml_core.engine.distributed import join, leave
+def threads():
+    return sorted(name for file in Path("/proc/self/task").glob("*/comm") if "gloo" in (name := file.read_text().strip()))
+shard, _ = join("cpu")
+import torch._dynamo  # as the first compiled or differentiated function does
+dist.barrier()
+before = threads()
+leave()
+print(shard.rank, bool(before), threads())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="lists threads in /proc")
+def test_no_thread_of_the_process_group_is_left(tmp_path):
+    """One that is left while Python shuts down aborts the process: "terminate called without an active exception"."""
+    script = tmp_path / "left.py"
+    script.write_text(LEFT)
+    environment = ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
+    done = subprocess.run([*TORCHRUN, str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(done.stdout.split("\n")) == ["", "0 True []", "1 True []"]
+
+
 def process_of_rank(rank: int, parent: int) -> int | None:
     """The process ID of torchrun's worker with this rank, found in /proc."""
     for entry in Path("/proc").iterdir():
