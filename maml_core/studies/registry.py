@@ -14,7 +14,7 @@ from .measurements import alpha_at_test, error_against_steps, query_batches, see
 from .multitask import multi_task
 from .multitask_training import METHODS
 from .navigation import AS_IN_CODE, navigation_study
-from .shrinking import shrinking
+from .shrinking import SHORT, shrinking
 from .study import Study
 from .trainings import Condition, Protocol, Trainings
 
@@ -31,7 +31,7 @@ def _few_tasks(**changes: Any) -> Condition:
 
 def _adapting(what: str) -> Condition:
     """20-way 1-shot with the fast recipe, another choice of what adapts, and the schedule of a short run."""
-    return Condition("omniglot-20way-1shot-fast", {"adapts": what, "meta_iterations": 1_000, "jitter": False})
+    return Condition("omniglot-20way-1shot-fast", SHORT | {"adapts": what})
 
 
 def _remedies(turned_classes: bool, jitter: bool) -> Condition:

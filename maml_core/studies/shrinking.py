@@ -19,7 +19,7 @@ from .study import Findings, StudyContext
 from .trainings import Condition, Trainings
 
 OURS, AUTHORS = "Lanczos", "nearest neighbour"
-SHORT = {"adapts": "last block", "meta_iterations": 1_000, "jitter": False}  # as a condition of what-adapts
+SHORT = {"adapts": "last block", "meta_iterations": 1_000, "jitter": False}  # what-adapts trains this, too
 CONDITION = Condition("omniglot-20way-1shot-fast", SHORT)
 TRAININGS = Trainings({OURS: CONDITION}, iterations=1_000, validate_every=250, protocols={})
 
