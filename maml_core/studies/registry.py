@@ -39,6 +39,11 @@ def _remedies(turned_classes: bool, jitter: bool) -> Condition:
     return Condition("omniglot-20way-1shot-best", {"turned_classes": turned_classes, "jitter": jitter})
 
 
+def _in_both_precisions(recipe: str) -> dict[str, Condition]:
+    """A recipe trained with float32 products and with bf16 products."""
+    return {precision: Condition(recipe, precision=precision) for precision in ("float32", "bf16")}
+
+
 def _trained(name: str, question: str, conditions: dict[str, Condition], ships: bool = False, **how: Any) -> Study:
     """A study that trains. ships: whether its weights ship with its results; how: arguments of Trainings."""
     answer = Trainings(conditions, **how)
@@ -98,8 +103,10 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
              iterations=24_000, validate_every=2000),
     _trained("precision",
              "The products of a training in float32 or in bf16, 5-way 1-shot: does it change what is learned?",
-             {precision: Condition("omniglot-5way-1shot", precision=precision) for precision in ("float32", "bf16")},
-             iterations=8000, validate_every=1000),
+             _in_both_precisions("omniglot-5way-1shot"), iterations=8000, validate_every=1000),
+    _trained("precision-20way",
+             "The products of a training in float32 or in bf16, 20-way 1-shot: does it change what is learned?",
+             _in_both_precisions("omniglot-20way-1shot"), iterations=2000, validate_every=250),
     _trained("seeds",
              "The fast recipes with three seeds each: how much does the seed decide?",
              {"5-way 1-shot": Condition("omniglot-5way-1shot-fast"),
