@@ -23,7 +23,7 @@ from bench.workloads import RECIPE_NAMES, Workload, build_workload, reference_gr
 from maml_core.figures.reported import benchmark
 from maml_core.recipes import RECIPES
 from maml_core.results import load_benchmark
-from maml_core.results.comparisons import speed_table
+from maml_core.results.speed import speed_table
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +252,16 @@ def test_rounding_to_bfloat16_is_checked_in_float64(sinusoid: Workload) -> None:
     assert not errors.wrong and 1e-4 < errors.float32 < 1e-2
     assert 0.999 < errors.cosine < 1 and errors.norm_ratio == pytest.approx(1, abs=1e-2)
     assert check.errors(CoarseAndWrong(sinusoid)).wrong
+
+
+def test_jax_with_bf16_factors_is_exact_in_float64(characters) -> None:
+    with_jax = pytest.importorskip("bench.sides.with_jax", reason="JAX is in .venv-bench", exc_type=ImportError)
+    workload = build_workload("O", tasks=2, inner_steps=1)
+    side = with_jax.Jax(workload, "jax bf16", chunk=1, precision="bf16")
+    theta, episodes = {name: w.double() for name, w in workload.theta.items()}, workload.episodes.to(dtype=torch.float64)
+    truth = reference_gradient(workload, theta, episodes)
+    assert relative_error(side.gradient(theta, episodes), truth) < 1e-10
+    assert relative_error(side.gradient(workload.theta, workload.episodes), truth) > 1e-3
 
 
 def test_results_that_are_not_remeasured_are_kept() -> None:

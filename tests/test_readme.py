@@ -11,7 +11,7 @@ from maml_core import fine_tune, reference
 from maml_core.engine import MetaTrainer
 from maml_core.engine.compiling import has_compiler
 from maml_core.results import load_benchmark
-from maml_core.results.comparisons import speed_table
+from maml_core.results.speed import speed_table
 from tests.small import make_trainer, read_page
 
 README = Path(__file__).parent.parent / "README.md"

@@ -33,7 +33,10 @@ def im2col_convolution(x: Array, kernel: Array) -> Array:
 
 
 def bf16_convolution(x: Array, kernel: Array) -> Array:
-    """The same, with both factors rounded to bfloat16 and float32 sums; nothing is rounded in float64, where it is checked."""
+    """The same, with both factors of the product rounded to bfloat16 and accumulated in float32.
+
+    In float64, where its gradient is checked, nothing is rounded.
+    """
     rounded = jnp.bfloat16 if x.dtype == jnp.float32 else x.dtype
     factors = (patches(x).astype(rounded), kernel.reshape(-1, kernel.shape[-1]).astype(rounded))
     return jnp.matmul(*factors, preferred_element_type=x.dtype)

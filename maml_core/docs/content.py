@@ -1,24 +1,20 @@
 """The content between the markers of README.md and docs/*.md, by the marker's name."""
 
-import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from ..results.comparisons import (
     annealing_table,
     families_table,
-    gpu_table,
     navigation_table,
     overfitting_table,
     pointmass_table,
     records_table,
     seen_table,
-    speed_rows,
-    speed_table,
     variants_table,
 )  # fmt: skip
-from ..results.shipped import BENCHMARK, SHIPPED, load_benchmark, load_cpu_record, load_gpu_check
+from ..results.shipped import load_benchmark, load_cpu_record, load_gpu_check
+from ..results.speed import BENCHMARKS, gpu_table, machine, processors_table, speed_rows, speed_table
 from ..results.tables import ONE_THETA, accuracy_table, as_cell, error_table, literature_table, percent, reproductions_table
 from ..studies.multitask_training import TO_THE_MEAN
 from ..studies.shrinking import AUTHORS, OURS
@@ -63,19 +59,17 @@ from .studies import (
     zero_error,
 )
 
-AVX2 = SHIPPED / "benchmark-avx2.json"  # of a processor without AVX-512
+
+def speed(line: str) -> str:
+    """A line's cell for 5-way 1-shot in the table of speeds."""
+    return f"{speed_rows()[line]['O']} ms"
 
 
-def speed(line: str, workload: str, benchmark: Path) -> str:
-    """A cell of the speed table."""
-    return f"{speed_rows(load_benchmark(benchmark)['rows'])[line][workload]} ms"
-
-
-def machine(benchmark: Path) -> str:
-    """Where the times were measured."""
-    about = load_benchmark(benchmark)["machine"]
-    name = re.sub(r"\((R|TM)\)| Processor$", "", about["cpu"])
-    return f"{about['cores']} cores ({name})"
+def of_bf16(workload: str, what: str, side: str = "maml_core compiled bf16") -> str:
+    """The "gradient_cosine" or "gradient_norm_ratio" of a side with bf16 factors, at the initial theta."""
+    rows = load_benchmark(BENCHMARKS["Zen 4, AVX-512 and bf16"])["rows"]
+    (row,) = (row for row in rows if (row["workload"], row["implementation"]) == (workload, side))
+    return f"{row[what]:.2f}"
 
 
 def gpu_float64() -> str:
@@ -101,14 +95,18 @@ CONTENT: dict[str, Callable[[], str]] = {
     "seen-table": seen_table,
     "seen-maml-difference": lost_on_new,
     "speed-table": speed_table,
-    "speed-machine": partial(machine, BENCHMARK),
-    "speed-avx2-machine": partial(machine, AVX2),
+    "speed-machine": machine,
+    **{f"speed-{name}": partial(speed, line)
+       for name, line in (("ours", "maml_core compiled"), ("jax", "jax"), ("torchopt", "torchopt"))},
+    "processors-table": processors_table,
+    **{f"bf16-{name}-{kind}": partial(of_bf16, workload, what)
+       for workload, name in (("O", "5way"), ("O20", "20way"))
+       for what, kind in (("gradient_cosine", "cosine"), ("gradient_norm_ratio", "length"))},
+    **{f"bf16-{name}-cosine-jax": partial(of_bf16, workload, "gradient_cosine", "jax bf16")
+       for workload, name in (("O", "5way"), ("O20", "20way"))},
     "gpu-table": gpu_table,
     "gpu-machine": lambda: f"an {load_gpu_check()['gpu']} with torch {load_gpu_check()['torch'].partition('+')[0]}",
     "gpu-float64": gpu_float64,
-    **{f"speed-{on}{name}": partial(speed, line, "O", benchmark)
-       for on, benchmark in (("", BENCHMARK), ("avx2-", AVX2))
-       for name, line in (("ours", "maml_core compiled"), ("jax", "jax"), ("torchopt", "torchopt"))},
     "maml-5way-accuracy": partial(accuracy, MEAN),
     "maml-5way-reported": partial(reported, MEAN),
     "mlp-accuracy": partial(accuracy, f"{MEAN}-mlp"),

@@ -7,7 +7,7 @@ from maml_core import __main__ as cli
 from maml_core.cli import commands
 from maml_core.learners import READERS
 from maml_core.recipes import RECIPES
-from maml_core.results import comparisons, load_shipped, load_study, tables
+from maml_core.results import comparisons, load_shipped, load_study, speed, tables
 from maml_core.results.literature import OMNIGLOT, PAPER_ACCURACY, REPRODUCTIONS, SETTINGS, SINUSOID, reported, reproduced
 from maml_core.results.shipped import SHIPPED, load_cpu_record
 from maml_core.studies import STUDIES
@@ -198,9 +198,9 @@ def test_gpu_table_has_a_line_for_each_recipe_and_precision():
         },
         "timings: b": {"ms": {"graph, tf32": 5.5}, "minutes of a full training": {"graph, tf32": 5.5}},
     }  # fmt: skip
-    _, _, *body = map(cells, comparisons.gpu_table(seen).splitlines())
+    _, _, *body = map(cells, speed.gpu_table(seen).splitlines())
     assert body == [["`a`", "float32", "1.73", "1.7", "2e-06"], ["`b`", "tf32", "5.50", "5.5", "–"]]
-    shipped = comparisons.gpu_rows()
+    shipped = speed.gpu_rows()
     assert (
         shipped["omniglot-20way-1shot"]["float32"]["minutes"] < 12
         and shipped["omniglot-5way-1shot"]["float32"]["minutes"] < 2
