@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ..results.comparisons import (
     annealing_table,
@@ -65,11 +66,21 @@ def speed(line: str) -> str:
     return f"{speed_rows()[line]['O']} ms"
 
 
+def on_zen_4(side: str) -> dict[str, dict[str, Any]]:
+    """{workload: row} of a side on the processor with bf16 products."""
+    rows = load_benchmark(BENCHMARKS["Zen 4, AVX-512 and bf16"])["rows"]
+    return {row["workload"]: row for row in rows if row["implementation"] == side}
+
+
 def of_bf16(workload: str, what: str, side: str = "maml_core compiled bf16") -> str:
     """The "gradient_cosine" or "gradient_norm_ratio" of a side with bf16 factors, at the initial theta."""
-    rows = load_benchmark(BENCHMARKS["Zen 4, AVX-512 and bf16"])["rows"]
-    (row,) = (row for row in rows if (row["workload"], row["implementation"]) == (workload, side))
-    return f"{row[what]:.2f}"
+    return f"{on_zen_4(side)[workload][what]:.2f}"
+
+
+def of_peak(side: str) -> str:
+    """ "45 to 54%": the least and the largest part of a conv net's meta-iteration that its products take at the peak."""
+    parts = [100 * row["floor_fraction"] for workload, row in on_zen_4(side).items() if workload != "S"]
+    return f"{min(parts):.0f} to {max(parts):.0f}%"
 
 
 def gpu_float64() -> str:
@@ -104,6 +115,8 @@ CONTENT: dict[str, Callable[[], str]] = {
        for what, kind in (("gradient_cosine", "cosine"), ("gradient_norm_ratio", "length"))},
     **{f"bf16-{name}-cosine-jax": partial(of_bf16, workload, "gradient_cosine", "jax bf16")
        for workload, name in (("O", "5way"), ("O20", "20way"))},
+    "peak-float32": partial(of_peak, "maml_core compiled"),
+    "peak-bf16": partial(of_peak, "maml_core compiled bf16"),
     "gpu-table": gpu_table,
     "gpu-machine": lambda: f"an {load_gpu_check()['gpu']} with torch {load_gpu_check()['torch'].partition('+')[0]}",
     "gpu-float64": gpu_float64,
