@@ -163,6 +163,8 @@ CONTENT: dict[str, Callable[[], str]] = {
     **{f"loss-scale-{ways}way-length": partial(length, f"loss-scale-{ways}way") for ways in (5, 20)},
     **{f"precision-{name}": partial(interval, "precision", name) for name in ("float32", "bf16")},
     "precision-length": partial(length, "precision"),
+    **{f"precision-20way-{name}": partial(study_accuracy, "precision-20way", name) for name in ("float32", "bf16")},
+    "precision-20way-length": partial(length, "precision-20way"),
     "order-second": partial(interval, "order", "second order"),
     "order-first": partial(interval, "order", "first order"),
     "order-length": partial(length, "order"),

@@ -106,7 +106,7 @@ STUDIES: dict[str, Study] = {study.name: study for study in (
              _in_both_precisions("omniglot-5way-1shot"), iterations=8000, validate_every=1000),
     _trained("precision-20way",
              "The products of a training in float32 or in bf16, 20-way 1-shot: does it change what is learned?",
-             _in_both_precisions("omniglot-20way-1shot"), iterations=2000, validate_every=250),
+             _in_both_precisions("omniglot-20way-1shot"), iterations=1000, validate_every=250),
     _trained("seeds",
              "The fast recipes with three seeds each: how much does the seed decide?",
              {"5-way 1-shot": Condition("omniglot-5way-1shot-fast"),
