@@ -38,6 +38,7 @@ def describe_machine(device: str) -> dict[str, Any]:
     """The hardware and software that the numbers were measured on."""
     metadata = {
         "cpu": cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # AVX2, AVX512 and so on: the most that torch uses
         "products": choose_backend(device),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -14,7 +14,7 @@ from maml_core.recipes import find_recipe
 from maml_core.results import load_shipped, load_study, load_study_weights
 from maml_core.results.literature import NAVIGATION, reported, reproduced
 from maml_core.results.shipped import load_benchmark, load_gpu_check
-from maml_core.results.speed import BENCHMARKS, speed_rows
+from maml_core.results.speed import BENCHMARKS, WITH_BF16, speed_rows
 from maml_core.results.tables import accuracy_rows
 from maml_core.second_order import flatten, largest_eigenvalues
 from maml_core.tasks import SinusoidTasks
@@ -475,9 +475,9 @@ def learned_alphas_and_heads_are_ahead() -> bool:
     return min(*changed, *(mean for mean, _ in reproduced("Meta-SGD", "20way-1shot"))) > plain
 
 
-def milliseconds(benchmark: str) -> dict[str, dict[str, float]]:
+def milliseconds(benchmark: Path) -> dict[str, dict[str, float]]:
     """{line: {workload: ms}} of a machine, as the tables print them."""
-    lines = speed_rows(load_benchmark(BENCHMARKS[benchmark])["rows"])
+    lines = speed_rows(load_benchmark(benchmark)["rows"])
     return {line: {of: float(ms.replace(",", "")) for of, ms in cells.items() if ms} for line, cells in lines.items()}
 
 
@@ -493,7 +493,7 @@ def the_order_is_the_same_everywhere() -> bool:
 
 def bf16_saves_a_third_at_20_ways() -> bool:
     """And less on 5-way 1-shot; JAX is no faster with bf16 than without."""
-    ms = milliseconds("Zen 4, AVX-512 and bf16")
+    ms = milliseconds(WITH_BF16)
     saved = {of: 1 - ms["maml_core compiled bf16"][of] / ms["maml_core compiled"][of] for of in ("O", "O5", "O20")}
     return (
         0 < saved["O"] < saved["O20"]

@@ -15,7 +15,7 @@ from ..results.comparisons import (
     variants_table,
 )  # fmt: skip
 from ..results.shipped import load_benchmark, load_cpu_record, load_gpu_check
-from ..results.speed import BENCHMARKS, gpu_table, machine, processors_table, speed_rows, speed_table
+from ..results.speed import WITH_BF16, gpu_table, machine, processors_table, speed_rows, speed_table
 from ..results.tables import ONE_THETA, accuracy_table, as_cell, error_table, literature_table, percent, reproductions_table
 from ..studies.multitask_training import TO_THE_MEAN
 from ..studies.shrinking import AUTHORS, OURS
@@ -66,20 +66,20 @@ def speed(line: str) -> str:
     return f"{speed_rows()[line]['O']} ms"
 
 
-def on_zen_4(side: str) -> dict[str, dict[str, Any]]:
+def where_bf16_is_fast(side: str) -> dict[str, dict[str, Any]]:
     """{workload: row} of a side on the processor with bf16 products."""
-    rows = load_benchmark(BENCHMARKS["Zen 4, AVX-512 and bf16"])["rows"]
+    rows = load_benchmark(WITH_BF16)["rows"]
     return {row["workload"]: row for row in rows if row["implementation"] == side}
 
 
 def of_bf16(workload: str, what: str, side: str = "maml_core compiled bf16") -> str:
     """The "gradient_cosine" or "gradient_norm_ratio" of a side with bf16 factors, at the initial theta."""
-    return f"{on_zen_4(side)[workload][what]:.2f}"
+    return f"{where_bf16_is_fast(side)[workload][what]:.2f}"
 
 
 def of_peak(side: str) -> str:
     """ "45 to 54%": the least and the largest part of a conv net's meta-iteration that its products take at the peak."""
-    parts = [100 * row["floor_fraction"] for workload, row in on_zen_4(side).items() if workload != "S"]
+    parts = [100 * row["floor_fraction"] for workload, row in where_bf16_is_fast(side).items() if workload != "S"]
     return f"{min(parts):.0f} to {max(parts):.0f}%"
 
 

@@ -8,12 +8,9 @@ from typing import Any
 from .shipped import BENCHMARK, SHIPPED, load_benchmark, load_gpu_check
 from .tables import markdown
 
-# Results of `make bench` by the instructions of the processor; the first has the figure and the large table.
-BENCHMARKS = {
-    "AVX-512": BENCHMARK,
-    "Zen 4, AVX-512 and bf16": SHIPPED / "benchmark-bf16.json",
-    "Zen 3, AVX2": SHIPPED / "benchmark-avx2.json",
-}
+# Results of `make bench` on several machines; the first is the one that it writes, with the figure and the large table.
+WITH_BF16, WITH_AVX2 = (SHIPPED / f"benchmark-{name}.json" for name in ("bf16", "avx2"))
+BENCHMARKS = (BENCHMARK, WITH_BF16, WITH_AVX2)
 
 # The label of each line in the speed table, by the prefix of its implementations' names.
 SPEED_LINES = {
@@ -71,11 +68,11 @@ def processors_table() -> str:
     """Milliseconds per meta-iteration of the conv nets on each processor that was measured."""
     lines = ("maml_core compiled", "maml_core compiled bf16", "jax", "torchopt")
     body = []
-    for able, benchmark in BENCHMARKS.items():
-        measured = speed_rows(load_benchmark(benchmark)["rows"])
-        for workload in (name for name in WORKLOADS if name != "S" and measured["torchopt"][name]):
-            cells = [measured[line][workload] or "–" for line in lines]
-            body.append([f"{processor(benchmark)}, {able}", WORKLOADS[workload], *cells])
+    for path in BENCHMARKS:
+        benchmark = load_benchmark(path)
+        measured, name = speed_rows(benchmark["rows"]), f"{processor(path)}, {benchmark['machine']['instructions']}"
+        for workload in (workload for workload in WORKLOADS if workload != "S" and measured["torchopt"][workload]):
+            body.append([name, WORKLOADS[workload], *(measured[line][workload] or "–" for line in lines)])
     return markdown(["processor", "ms per meta-iteration", *(SPEED_LINES[line] for line in lines)], body)
 
 

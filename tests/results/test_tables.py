@@ -1,5 +1,7 @@
 """The paper's tables beside our results: reported values, printed tables, and figures."""
 
+import json
+
 import matplotlib
 import pytest
 
@@ -186,6 +188,24 @@ def test_records_table_gets_faster_from_row_to_row():
     at = next(i for i, row in enumerate(record.history) if row["validation"] >= 0.8)
     assert body[0][2] == f"{record.cpu_by_history[at] / 60:.1f}"
     assert body[0][head.index("meta-iterations")] == f"{record.iterations_run:,}"
+
+
+def test_processors_table_has_a_line_for_each_conv_net_that_was_measured():
+    _, _, *body = map(cells, speed.processors_table().splitlines())
+    expected = []
+    for path in speed.BENCHMARKS:
+        measured = json.loads(path.read_text())
+        assert measured["machine"]["cores"] == 2  # as the page says
+        for workload, name in (("O", "5-way 1-shot"), ("O20", "20-way 1-shot"), ("O5", "5-way 5-shot")):
+            line = [name]
+            for side, precision in (("maml_core compiled", "float32"), ("maml_core compiled", "bf16"),
+                                    ("jax", "float32"), ("torchopt", "float32")):  # fmt: skip
+                times = [row["median_ms"] for row in measured["rows"] if row["workload"] == workload
+                         and row["implementation"].startswith(side) and row["precision"] == precision]  # fmt: skip
+                line.append(f"{min(times):,.0f}" if times else "–")
+            expected += [line] if line[1] != "–" else []
+    assert [row[1:] for row in body] == expected and len(body) >= 7
+    assert len({row[0] for row in body}) == len(speed.BENCHMARKS)
 
 
 def test_gpu_table_has_a_line_for_each_recipe_and_precision():
