@@ -1,11 +1,12 @@
 """Command-line arguments: python -m maml_core COMMAND ..."""
 
 import argparse
+import textwrap
 from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
-from typing import get_args
+from typing import Any, get_args
 
 from ..engine.precision import PRECISIONS
 from ..learners.adapting import CHOICES as ADAPTING
@@ -14,6 +15,24 @@ from ..recipes import SCHEDULES, Recipe
 from ..studies.registry import STUDIES
 from ..tasks.characters import SPLITS
 from ..training.autotune import ENGINES
+
+
+class WholeNames(argparse.HelpFormatter):
+    """Help whose lines never break inside a name such as omniglot-5way-1shot, so that names can be searched and copied."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return textwrap.indent("\n".join(self._split_lines(text, width)), indent)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"formatter_class": WholeNames} | options)
+
 
 DESCRIPTION = """Meta-train and evaluate the settings of the MAML paper.
 
@@ -71,9 +90,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m maml_core", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command", parser_class=CommandParser)
 
-    common = argparse.ArgumentParser(add_help=False)
+    common = CommandParser(add_help=False)
     common.add_argument("recipe", metavar="RECIPE", help="a recipe by name; `recipes` lists them")
     common.add_argument("--seed", type=int, help="random seed (default 0, or the checkpoint's)")
     common.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")

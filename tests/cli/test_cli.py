@@ -18,6 +18,7 @@ from maml_core.cli import training as train_command
 from maml_core.cli.arguments import CHANGES, build_parser
 from maml_core.recipes import RECIPES, Recipe
 from maml_core.results import shipped as results
+from maml_core.studies import STUDIES
 from maml_core.tasks import Characters, registry
 from maml_core.tasks.glyphs import draw_glyphs
 from maml_core.training import checkpoints, loop
@@ -58,6 +59,15 @@ def trained(folder, capsys) -> Path:
     assert cli.main(["train", "sinusoid-5shot", *TINY]) == 0
     capsys.readouterr()
     return folder / "runs" / "sinusoid-5shot"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_help_never_breaks_a_name(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        cli.main(["study", "--help"])
+    words = {word.strip(",.|") for word in capsys.readouterr().out.split()}
+    assert STUDIES.keys() <= words
 
 
 def test_help_in_its_own_process(folder):
