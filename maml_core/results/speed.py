@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from .shipped import BENCHMARK, SHIPPED, load_benchmark, load_gpu_check
@@ -54,14 +53,15 @@ def speed_table(rows: Iterable[Mapping[str, Any]] | None = None, device: str = "
     return markdown(["ms per meta-iteration", *WORKLOADS.values()], body)
 
 
-def processor(benchmark: Path = BENCHMARK) -> str:
-    """The name of a benchmark's processor, without trademarks: "Intel Xeon"."""
-    return re.sub(r"\((R|TM)\)| Processor$", "", load_benchmark(benchmark)["machine"]["cpu"])
+def processor(about: Mapping[str, Any]) -> str:
+    """The name of a benchmark's processor, without trademarks: "Intel Xeon". about: the benchmark's "machine" """
+    return re.sub(r"\((R|TM)\)| Processor$", "", about["cpu"])
 
 
-def machine(benchmark: Path = BENCHMARK) -> str:
-    """Where a benchmark was run: "2 cores (Intel Xeon)"."""
-    return f"{load_benchmark(benchmark)['machine']['cores']} cores ({processor(benchmark)})"
+def machine() -> str:
+    """Where the benchmark of the large table was run: "2 cores (Intel Xeon)"."""
+    about = load_benchmark()["machine"]
+    return f"{about['cores']} cores ({processor(about)})"
 
 
 def processors_table() -> str:
@@ -70,9 +70,10 @@ def processors_table() -> str:
     body = []
     for path in BENCHMARKS:
         benchmark = load_benchmark(path)
-        measured, name = speed_rows(benchmark["rows"]), f"{processor(path)}, {benchmark['machine']['instructions']}"
+        measured, about = speed_rows(benchmark["rows"]), benchmark["machine"]
         for workload in (workload for workload in WORKLOADS if workload != "S" and measured["torchopt"][workload]):
-            body.append([name, WORKLOADS[workload], *(measured[line][workload] or "–" for line in lines)])
+            cells = [measured[line][workload] or "–" for line in lines]
+            body.append([f"{processor(about)}, {about['instructions']}", WORKLOADS[workload], *cells])
     return markdown(["processor", "ms per meta-iteration", *(SPEED_LINES[line] for line in lines)], body)
 
 
