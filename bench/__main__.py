@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         options.rounds, options.seconds = 1, 0
     peak = peaks(options.device)
     print("Peak GFLOP/s of products: " + ", ".join(f"{name} {gflops:.0f}" for name, gflops in peak.items()), flush=True)
-    result = {"machine": describe_machine(options.device), "peak_gflops": peak, "rows": [], "sweeps": []}
+    result: dict[str, Any] = {"machine": describe_machine(options.device), "peak_gflops": peak, "rows": [], "sweeps": []}
     for name in options.workloads:
         workload = build_workload(name, options.device)
         result["rows"] += measure(workload, options, peak)

@@ -6,6 +6,7 @@ and in float32 on *well-conditioned* tasks, whose gradient does not change when 
 rounds.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -51,8 +52,8 @@ def relative_error(gradient: Weights, truth: Weights) -> float:
     """||gradient - truth|| / ||truth||; infinite if a weight is missing or has the wrong shape."""
     if {name: w.shape for name, w in gradient.items()} != {name: w.shape for name, w in truth.items()}:
         return float("inf")
-    difference = sum(((gradient[name].double() - w) ** 2).sum() for name, w in truth.items())
-    return torch.sqrt(difference / sum((w**2).sum() for w in truth.values())).item()
+    difference = sum(((gradient[name].double() - w) ** 2).sum().item() for name, w in truth.items())
+    return math.sqrt(difference / sum((w**2).sum().item() for w in truth.values()))
 
 
 def cosine_and_norm_ratio(gradient: Weights, truth: Weights) -> tuple[float, float]:

@@ -21,7 +21,7 @@ LEARN2LEARN_FILES = ("algorithms/base_learner.py", "algorithms/maml.py", "utils/
 
 def pip(python: Path, *arguments: str) -> str | None:
     """Run pip quietly; returns None on success, else the last line of its error message."""
-    command = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
     return None if done.returncode == 0 else (lines or ["pip gave no reason"])[-1]
@@ -42,7 +42,8 @@ def unpack_learn2learn(sdist: Path, packages: Path) -> None:
             else:
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(archive.extractfile(member).read())
+            with archive.extractfile(member) as file:  # type: ignore[union-attr]  # None for folders only
+                target.write_bytes(file.read())
     for parent in ("learn2learn", "learn2learn/algorithms"):
         (packages / parent / "__init__.py").touch()
 

@@ -106,8 +106,9 @@ class BackgroundLoad:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            self.cores = max(0.0, (self._seconds() - self._before) / (time.perf_counter() - self._started))
+        after = self._seconds()
+        if self._before is not None and after is not None:
+            self.cores = max(0.0, (after - self._before) / (time.perf_counter() - self._started))
 
     @staticmethod
     def _seconds() -> float | None:

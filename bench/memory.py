@@ -34,7 +34,8 @@ class Watched:
     """Tasks that record the resident size when the meta-batches numbered `at` are drawn."""
 
     def __init__(self, tasks: TaskDistribution, at: tuple[int, int]) -> None:
-        self.tasks, self.at, self.drawn, self.sizes = tasks, at, 0, []
+        self.tasks, self.at, self.drawn = tasks, at, 0
+        self.sizes: list[float] = []  # in MB
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episodes:
         self.drawn += 1
@@ -51,16 +52,17 @@ def measure(run: str) -> tuple[float, float]:
         watched = Watched(CharacterTasks(images, 5, 1), (50 // 25, 600 // 25))
         theta = recipe.build_network().init(seeded_generator(0))
         evaluate(recipe.build_learner(), theta, watched, [3], seeded_generator(0))
-        return tuple(watched.sizes)
-    name, engine = run.split()
-    recipe = replace(find_recipe(name), meta_batch=4)
-    characters = None if recipe.is_regression else load_characters("auto").split("train")
-    tasks = recipe.build_tasks(characters)
-    watched = Watched(tasks, (EARLY, LATE))
-    with tempfile.TemporaryDirectory() as out:
-        settings = Settings(iterations=LATE, engine=engine, validate_every=500, log=lambda text: None)
-        train(recipe, watched, tasks, Path(out) / "run", settings)
-    return tuple(watched.sizes)
+    else:
+        name, engine = run.split()
+        recipe = replace(find_recipe(name), meta_batch=4)
+        characters = None if recipe.is_regression else load_characters("auto").split("train")
+        tasks = recipe.build_tasks(characters)
+        watched = Watched(tasks, (EARLY, LATE))
+        with tempfile.TemporaryDirectory() as out:
+            settings = Settings(iterations=LATE, engine=engine, validate_every=500, log=lambda text: None)
+            train(recipe, watched, tasks, Path(out) / "run", settings)
+    early, late = watched.sizes
+    return early, late
 
 
 def main() -> int:

@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from maml_core.engine import MetaTrainer
 from maml_core.results.shipped import STUDY_FOLDER
 from maml_core.results.study_result import StudyResult
 from maml_core.studies.registry import STUDIES
+from maml_core.studies.trainings import Trainings
 from maml_core.util import seeded_generator
 
 from .machine import ALLOCATOR, BackgroundLoad, describe_machine, peak_memory, reset_peak_memory, with_allocator
@@ -25,7 +27,7 @@ from .workloads import build_workload
 
 OUT = STUDY_FOLDER / "variants-cost.json"
 ROUNDS = 7
-VARIANTS = STUDIES["variants"].answer.conditions
+VARIANTS = cast(Trainings, STUDIES["variants"].answer).conditions
 
 
 def start(label: str, steps: int, device: str = "cpu") -> Callable[[], None]:

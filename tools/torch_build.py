@@ -107,7 +107,7 @@ def main() -> None:
         sys.exit(str(error))
     print(sentence, file=sys.stderr, flush=True)
     if installed not in (None, build):  # pip does not distinguish the builds
-        pip = [PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check"]
         if problem := subprocess.run([*pip, "uninstall", "--yes", "torch", "torchvision"], stdout=sys.stderr).returncode:
             sys.exit(problem)
     print(*options)

@@ -36,6 +36,13 @@ def from_torch(name: str, w: Tensor) -> Tensor:
 class SinusoidModule(nn.Module):
     """1-40-40-1 with ReLU: x [B, 1] -> [B]."""
 
+    w1: Tensor
+    b1: Tensor
+    w2: Tensor
+    b2: Tensor
+    w3: Tensor
+    b3: Tensor
+
     def __init__(self, theta: Weights, frozen: dict[str, Tensor]) -> None:
         super().__init__()
         for name, w in theta.items():
@@ -50,6 +57,9 @@ class SinusoidModule(nn.Module):
 
 class ConvModule(SinusoidModule):
     """Four blocks of convolution, batch norm and ReLU: x [B, 1, 28, 28] -> logits [B, N]."""
+
+    w5: Tensor
+    b5: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         # TensorFlow's SAME padding at stride 2 for sizes 28, 14, 7 and 4.
@@ -97,7 +107,8 @@ class TorchLoop(ABC):
         """The meta-gradient in maml_core's layout."""
         module, tensors = self.build(theta)
         self.accumulate(self.prepare(module), episodes)
-        return {name: from_torch(name, tensors[name].grad) for name in theta}
+        found = {name: tensors[name].grad for name in theta}
+        return {name: from_torch(name, gradient) for name, gradient in found.items() if gradient is not None}
 
     def start(self) -> Callable[[], None]:
         """Start training; each call runs one meta-step and returns when it is done."""

@@ -31,8 +31,8 @@ CHUNKS = (1, 2, 4, 8, None)
 
 
 def to_jax(x: Tensor, device: jax.Device) -> Array:
-    x = x.detach().cpu().numpy()
-    return jax.device_put(x if x.dtype.kind == "f" else x.astype(np.int32), device)
+    array = x.detach().cpu().numpy()
+    return jax.device_put(array if array.dtype.kind == "f" else array.astype(np.int32), device)
 
 
 def sample_waves(key: Array, steps: int, tasks: int, shots: int) -> jax_network.Task:
@@ -99,20 +99,23 @@ class Jax:
 
         if workload.is_regression:
 
-            def run(state: tuple[Array, ...], key: Array) -> tuple[tuple[Array, ...], Array]:
+            def sample_and_step(state: tuple[Array, ...], key: Array) -> tuple[tuple[Array, ...], Array]:
                 key, subkey = jax.random.split(key)
                 episodes = sample_waves(subkey, self.steps_per_call, recipe.meta_batch, recipe.shots)
                 return jax.lax.scan(meta_step, state, episodes)[0], key
 
+            jitted = jax.jit(sample_and_step)
             extra = jax.device_put(jax.random.key(1), self.device)
         else:
 
-            def run(state: tuple[Array, ...], episodes: jax_network.Task) -> tuple[tuple[Array, ...], jax_network.Task]:
+            def one_step(
+                state: tuple[Array, ...], episodes: jax_network.Task
+            ) -> tuple[tuple[Array, ...], jax_network.Task]:
                 return meta_step(state, episodes)[0], episodes
 
+            jitted = jax.jit(one_step)
             extra = tuple(to_jax(x, self.device) for x in workload.episodes.tensors())
 
-        jitted = jax.jit(run)
         current = [jax.device_put((flat, 0 * flat, 0 * flat, jnp.zeros(())), self.device), extra]
 
         def call() -> None:
@@ -137,7 +140,7 @@ def fastest(workload: Workload, precision: str = "float32") -> Jax:
     """The fastest number of tasks at a time; on a GPU, XLA's own convolution is tried too."""
     name = "jax" if precision == "float32" else f"jax {precision}"
     print(f"{workload.name}: finding the fastest number of tasks at a time for {name}", flush=True)
-    best: tuple[float, Jax] | None = None
+    timed: list[tuple[float, Jax]] = []
     for stock in (False, True) if workload.device.type == "cuda" and precision == "float32" else (False,):
         for chunk in CHUNKS:
             if chunk is not None and workload.recipe.meta_batch % chunk:
@@ -147,6 +150,5 @@ def fastest(workload: Workload, precision: str = "float32") -> Jax:
             clock.warm_up()
             for _ in range(3):
                 clock.sample()
-            if best is None or clock.median < best[0]:
-                best = clock.median, side
-    return best[1]
+            timed.append((clock.median, side))
+    return min(timed, key=lambda pair: pair[0])[1]

@@ -42,7 +42,7 @@ class TorchOptFunctional(TorchLoop):
     name = "torchopt functional"
 
     def accumulate(self, model: nn.Module, episodes: Episodes) -> None:
-        theta = dict(model.named_parameters())
+        theta: dict[str, Tensor] = dict(model.named_parameters())
         inner = torchopt.sgd(lr=self.learner.alpha)
         losses = []
         for task in episodes:

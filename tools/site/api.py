@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from html import escape
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
+from typing import cast
 
 import maml_core
 
@@ -20,6 +21,7 @@ MODULES = (
     "learners.attention", "engine",
 )  # fmt: skip
 WIDTH = 80
+Documented = FunctionType | type
 ITEM = re.compile(r"(\*{0,2}\w+(?:, \w+)*): +(?=\S)")
 
 
@@ -62,8 +64,11 @@ def _html(kind: str, lines: list[str]) -> str:
     return f"<dl><dt>{escape(name[1])}</dt><dd>{rest}</dd></dl>" if name else f"<p>{rest}</p>"
 
 
-def _definition(thing: object) -> ast.FunctionDef | ast.ClassDef:
-    return ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
+def _definition(thing: Documented) -> ast.FunctionDef | ast.ClassDef:
+    node = ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+        raise TypeError(f"{thing.__name__} is neither a function nor a class")
+    return node
 
 
 def _parameters(arguments: ast.arguments) -> Iterator[str]:
@@ -93,11 +98,11 @@ def _fields(thing: type) -> list[str]:
     return list(fields.values())
 
 
-def signature(thing: object) -> str:
+def signature(thing: Documented) -> str:
     """The signature of a function, or of a class's constructor: the source's annotations and defaults, in short lines."""
     node = _definition(thing)
     if isinstance(node, ast.ClassDef):
-        parts, head, end = _fields(thing), f"class {node.name}", ""
+        parts, head, end = _fields(cast(type, thing)), f"class {node.name}", ""
         if not parts:
             return head
     else:
@@ -107,7 +112,7 @@ def signature(thing: object) -> str:
     return line if len(line) <= WIDTH else f"{head}(\n" + "".join(f"    {part},\n" for part in parts) + f"){end}"
 
 
-def members(module: ModuleType) -> list[object]:
+def members(module: ModuleType) -> list[Documented]:
     """Public functions and classes: what a package names in __all__, what a module defines, in the order of its source."""
     names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
     found = [thing for name in names if inspect.isfunction(thing := getattr(module, name)) or inspect.isclass(thing)]
@@ -117,7 +122,7 @@ def members(module: ModuleType) -> list[object]:
     return sorted(own, key=lambda thing: inspect.getsourcelines(thing)[1])
 
 
-def _methods(thing: type) -> Iterator[object]:
+def _methods(thing: type) -> Iterator[Documented]:
     """Public methods and properties that the class itself defines and describes."""
     for name, value in vars(thing).items():
         value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
@@ -125,8 +130,8 @@ def _methods(thing: type) -> Iterator[object]:
             yield value
 
 
-def _entry(thing: object, level: int = 2) -> str:
-    path = Path(inspect.getsourcefile(inspect.unwrap(thing))).resolve().relative_to(ROOT).as_posix()
+def _entry(thing: Documented, level: int = 2) -> str:
+    path = Path(str(inspect.getsourcefile(inspect.unwrap(thing)))).resolve().relative_to(ROOT).as_posix()
     where = f'<a class="source" href="{source(path)}#L{inspect.getsourcelines(thing)[1]}">source of {thing.__name__}</a>'
     name = thing.__qualname__ if level > 2 else thing.__name__
     text = f"{'#' * level} {name}\n\n```python\n{signature(thing)}\n```\n\n"

@@ -30,8 +30,8 @@ def describe(code: str, heading: str, known: dict[str, str]) -> str:
             return known[name]
     titles, x, y = (re.findall(LABELS.format(kind), code) for kind in ("title", "xlabel", "ylabel"))
     axes = [f"{y[0]} against {x[0]}"] if x and y else []
-    drawn = [getdoc(getattr(figures, name)).splitlines()[0] for name in re.findall(r"\bfigures\.(draw_\w+)", code)]
-    said = "; ".join([*titles, *axes] or drawn[:1]) or f"plotted in “{heading}”"
+    drawn = [getdoc(getattr(figures, name)) or "" for name in re.findall(r"\bfigures\.(draw_\w+)", code)]
+    said = "; ".join([*titles, *axes] or [text.partition("\n")[0] for text in drawn[:1]]) or f"plotted in “{heading}”"
     return "Figure: " + re.sub(r" \[[^\]]*\]|[$\\`]", "", said).rstrip(".")  # without shapes and mathematics' signs
 
 

@@ -48,7 +48,7 @@ def place_pictures(app: Sphinx, name: str, template: str, context: dict[str, Any
     files = {to: app.srcdir / path for path, to in app.builder.images.items()}
     page = BeautifulSoup(context["body"], "html.parser")
     for number, picture in enumerate(page.find_all("img")):
-        file = files.get(picture["src"].rpartition("/")[2])
+        file = files.get(str(picture["src"]).rpartition("/")[2])
         if file:
             picture["width"], picture["height"] = imagesize.get(file)
             del picture["style"]
@@ -63,7 +63,7 @@ def place_pictures(app: Sphinx, name: str, template: str, context: dict[str, Any
 def offer_still(app: Sphinx, page: BeautifulSoup, picture: Tag, still: Path) -> None:
     """Have a reader who wants no motion see the still picture in place of the animated one."""
     app.builder.images[still.relative_to(app.srcdir).as_posix()] = still.name  # Sphinx copies it with the others
-    address = f"{picture['src'].rpartition('/')[0]}/{still.name}"
+    address = f"{str(picture['src']).rpartition('/')[0]}/{still.name}"
     source = page.new_tag("source", media="(prefers-reduced-motion: reduce)", srcset=address)
     picture.wrap(page.new_tag("picture")).insert(0, source)
 

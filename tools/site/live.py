@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from nbformat import NotebookNode
 
@@ -11,7 +12,13 @@ PANEL = re.compile(r"(\w+Panel|Live\w+): run this cell")  # how a panel's saved 
 
 # {class of a panel, or tag of a cell: builds a self-contained HTML fragment}
 Fragments = Mapping[str, Callable[[], str]]
-FRAGMENTS: Fragments = {panel.__name__: lambda panel=panel: live.fragment(panel()) for panel in live.LIVE.values()}
+
+
+def _fragment_of(panel: type[live.Live]) -> str:
+    return live.fragment(panel())
+
+
+FRAGMENTS: Fragments = {panel.__name__: partial(_fragment_of, panel) for panel in live.LIVE.values()}
 
 
 def fragment(cell: NotebookNode, fragments: Fragments) -> str | None:
