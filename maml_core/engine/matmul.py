@@ -114,10 +114,14 @@ def use_fastest_backend() -> Iterator[None]:
 
 
 def describe(backend: str) -> str:
-    """The backend and its benchmark: "Float32 matrix products use oneDNN (247 GFLOP/s per thread; MKL 105)."."""
+    """A run's backend and its benchmark: "Float32 matrix products use oneDNN (247 GFLOP/s per thread; MKL 105)."
+
+    A backend that is not the fastest is one that a resumed run keeps; the sentence says so.
+    """
     speeds = measure(*BACKENDS)
     others = ", ".join(f"{NAMES[other]} {speed.gflops:.0f}" for other, speed in speeds.items() if other != backend)
-    return f"Float32 matrix products use {NAMES[backend]} ({speeds[backend].gflops:.0f} GFLOP/s per thread; {others})."
+    name = NAMES[backend] + ("" if backend == fastest_backend(speeds) else ", as when this run began")
+    return f"Float32 matrix products use {name} ({speeds[backend].gflops:.0f} GFLOP/s per thread; {others})."
 
 
 def _factors(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:

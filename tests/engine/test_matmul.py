@@ -138,8 +138,10 @@ def test_a_resumed_run_keeps_its_backend(tmp_path, machine):
     straight = small_train(tmp_path / "straight", 20)
     small_train(tmp_path / "stopped", 10)
     machine(247, 105)  # another benchmark, or another machine
-    resumed = small_train(tmp_path / "stopped", 20, resume=True)
+    said = []
+    resumed = small_train(tmp_path / "stopped", 20, resume=True, log=said.append)
     assert resumed["products"] == straight["products"] == "onednn"
+    assert any("use oneDNN, as when this run began (105 GFLOP/s per thread; MKL 247)." in line for line in said)
     assert all(torch.equal(resumed["theta"][name], w) for name, w in straight["theta"].items())
     assert resumed["history"] == straight["history"]
 
