@@ -428,15 +428,20 @@ def maml_pulls_ahead_at_20_ways() -> bool:
     return second["accuracy"] - second["ci95"] > first["accuracy"] + first["ci95"]
 
 
-def the_learning_rate_is_not_missing() -> bool:
-    rows = load_study("annealing").rows
-    gaps = [abs(a[part]["mean"] - b[part]["mean"]) < a[part]["ci95"] + b[part]["ci95"]
-            for a in rows for b in rows for part in ("train", "test")]  # fmt: skip
-    return len(rows) == 4 and all(gaps)
+def the_learning_rate_is_a_small_part() -> bool:
+    """Constant is behind the start beyond the intervals, the other two are level, and none gets to the paper's interval."""
+    of = {row["condition"]: row["test"] for row in load_study("annealing").rows}
+    before, constant, mean, half = of["before"], of["constant"], *reported("MAML", "20way-1shot")
+    behind = constant["mean"] + constant["ci95"] < before["mean"] - before["ci95"]
+    level = all(
+        abs(of[name]["mean"] - before["mean"]) < of[name]["ci95"] + before["ci95"]
+        for name in ("constant, averaged", "cosine")
+    )
+    return len(of) == 4 and behind and level and all(one["mean"] + one["ci95"] < mean - half for one in of.values())
 
 
 def learning_is_missing_at_20_ways() -> bool:
-    """MAML's difference is within the intervals, and the readers', who have learned far more, is far beyond."""
+    """MAML's difference is within the intervals; it is below the paper's, and the readers are far above, where trained."""
     rows = {(row["recipe"].removeprefix("omniglot-20way-1shot"), row["characters"][:3]): row
             for row in load_study("seen-and-new").rows}  # fmt: skip
     gaps = {name: rows[name, "tra"]["mean"] - rows[name, "new"]["mean"] for name, _ in rows}
@@ -444,7 +449,8 @@ def learning_is_missing_at_20_ways() -> bool:
     seen = {name: rows[name, "tra"]["mean"] for name in gaps}
     maml, readers = ("", "-first-order", "-mean"), ("-prototypes", "-matching", "-memory")
     learned = min(seen[name] for name in readers)
-    underfit = all(gaps[name] < within[name] and seen[name] < learned - 0.04 for name in maml)
+    mean, half = reported("MAML", "20way-1shot")
+    underfit = all(gaps[name] < within[name] and seen[name] < min(mean - half, learned - 0.03) for name in maml)
     return underfit and all(0.01 < gaps[name] < 0.02 and abs(seen[name] - 0.98) < 0.005 for name in readers)
 
 
@@ -467,6 +473,12 @@ def nobody_reaches_the_row() -> bool:
     others = [accuracy for accuracy, _ in reproduced("MAML", "20way-1shot")]
     ours = load_shipped("omniglot-20way-1shot")[1].evaluation["accuracy"]
     return len(others) > 3 and min(others) < ours and max(others) < mean - half and 0.91 < sorted(others)[1] < 0.93
+
+
+def no_other_run_does_better() -> bool:
+    ours = load_shipped("omniglot-20way-1shot")[1]
+    assert ours.iterations_run == ours.recipe.meta_iterations
+    return max(accuracy for accuracy, _ in reproduced("MAML", "20way-1shot")) < ours.evaluation["accuracy"]
 
 
 def learned_alphas_and_heads_are_ahead() -> bool:
@@ -535,7 +547,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("docs/results.md", "Seeds of the fast recipe differ by more", seeds_differ_by_more_than_remedies),
     ("docs/results.md", "MAML catches up after some 30,000 meta-iterations", first_order_is_faster_at_first),
     ("docs/results.md", "some 30,000 meta-iterations, and then pulls ahead", maml_pulls_ahead_at_20_ways),
-    ("docs/results.md", "All four are level, as far as 600 tasks and one seed can show", the_learning_rate_is_not_missing),
+    ("docs/results.md", "the rate's noise is only a small part of what is missing", the_learning_rate_is_a_small_part),
     ("docs/results.md", "With second derivatives, no run among them gets to the paper's interval", nobody_reaches_the_row),
     ("docs/results.md", "Methods that change *what* adapts are reported to do better", learned_alphas_and_heads_are_ahead),
     ("docs/results.md", "Theirs are harder, at least in training runs as short as these", the_authors_pictures_are_harder),
@@ -562,6 +574,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         "So the second derivatives bring little here",
         second_derivatives_bring_little_with_five_shots,
     ),
+    ("docs/results.md", "No other run that we found does better", no_other_run_does_better),
     ("docs/results.md", "Shorter steps learn faster, and more so at 20 ways", the_mean_is_faster),
     ("docs/results.md", "at 5 ways the sum has caught up after 8,000 meta-iterations", the_sum_catches_up),
     ("docs/results.md", "makes no difference that 600 tasks could show", rotations_make_no_difference),
