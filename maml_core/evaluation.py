@@ -140,7 +140,7 @@ def evaluate(
             return scores_by_step(learner, theta, part, steps, sees)
 
     parts, chunk, side_by_side = [], batch, Workers(1)
-    with in_precision("float32", device, choose_backend(device.type, matmul_backend)):
+    with in_precision("float32", device, choose_backend(device.type, matmul_backend, theta)):
         for start in range(0, test_tasks, batch):
             episodes = tasks.sample(min(batch, test_tasks - start), generator)
             if start == 0:

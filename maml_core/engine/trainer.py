@@ -62,8 +62,8 @@ class MetaTrainer:
         self.learner, self.tasks, self.generator, self.meta_batch = learner, tasks, generator, meta_batch
         self.update, self.precision, self.shard = update, execution.precision, shard
         self.chunk = chunk if chunk and chunk < meta_batch // shard.world else None
-        self.matmul_backend = choose_backend(generator.device.type, execution.matmul_backend)
         self._state = update.start(initial_weights(learner.network, generator))
+        self.matmul_backend = choose_backend(generator.device.type, execution.matmul_backend, self.theta)
         if engine == "compiled" and not self._on_gpu and not has_compiler():
             warnings.warn(NO_COMPILER, stacklevel=2)
             engine = "eager"
@@ -149,7 +149,7 @@ class MetaTrainer:
         average differ from this trainer's in names or shapes, or if something is missing.
         """
         requested = state.get("products", "mkl")  # checkpoints without the key are older than the choice
-        backend = choose_backend(self.generator.device.type, requested)
+        backend = choose_backend(self.generator.device.type, requested, self.theta)
         self._state = restore(self._state, self.generator, state, source, in_place=self._replay is not None)
         self.matmul_backend = backend
 

@@ -25,7 +25,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ..engine.matmul import use_fastest_backend
+from ..engine.matmul import choose_backend, use_backend
 from ..figures.style import STYLE
 from ..networks import Weights
 from ..util.threads import threads
@@ -61,6 +61,8 @@ class Panel(widgets.VBox):
     Its controls are those of its attributes that have a value; their names are the attributes'. The first line of its
     docstring is what a screen reader says of the picture.
     """
+
+    LARGE_PRODUCTS = False  # of matrices, as in the conv net, which are worth the faster of torch's two libraries
 
     def __init__(
         self, controls: Sequence[widgets.Widget], size: tuple[float, float], state: Mapping[str, Any] | None = None
@@ -186,7 +188,8 @@ class Panel(widgets.VBox):
         if not self._stale:
             return
         self._stale = False  # before the controls are read: a change from now on makes another picture
-        with torch.no_grad(), threads(1), use_fastest_backend():
+        backend = choose_backend() if self.LARGE_PRODUCTS else "mkl"
+        with torch.no_grad(), threads(1), use_backend(backend):
             text = self.update()
         if any(artist.stale for artist in self._below):
             self._draw_on(self._still, self._below)

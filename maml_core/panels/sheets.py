@@ -26,6 +26,7 @@ class SheetPanel(Panel):
 
     MOST_SHOTS: int
     QUERIES: int
+    LARGE_PRODUCTS = True
 
     def draw_tasks(self, images: Tensor, ways: int, seed: int) -> None:
         """Show tasks that `seed` draws, the next one when "new task" is pressed; images: uint8 [C, D, 28, 28]."""

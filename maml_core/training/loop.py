@@ -86,7 +86,9 @@ def train(
     with folder_lock(out) if training.writes else nullcontext(True) as locked, catch_stop_signals() as stop:
         if not locked:
             raise ValueError(f"Another process is training in {out}: wait for it, or choose another --out.")
-        training.log(f"{why} {describe(trainer.matmul_backend)}" if device == "cpu" and precision == "float32" else why)
+        if device == "cpu" and precision == "float32":
+            why += f" {describe(trainer.matmul_backend, trainer.theta)}"
+        training.log(why)
         training.run(iterations, settings.validate_every, stop)
     return training.checkpoint()
 

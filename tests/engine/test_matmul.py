@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -36,7 +37,7 @@ def machine(monkeypatch):
 
     def simulate(mkl: float, onednn: float, error: float = EXACT, bf16: float = 1.0) -> None:
         speeds = {"mkl": Speed(mkl, EXACT), "onednn": Speed(onednn, error), "bf16": Speed(bf16, ROUNDED)}
-        monkeypatch.setattr(matmul, "measure", lambda *backends: {backend: speeds[backend] for backend in backends})
+        monkeypatch.setattr(matmul, "measure", lambda *backends, **_: {backend: speeds[backend] for backend in backends})
 
     return simulate
 
@@ -54,7 +55,8 @@ def machine(monkeypatch):
 def test_auto_takes_the_faster_backend_if_it_is_as_accurate(machine, mkl, onednn, error, backend):
     machine(mkl, onednn, error)
     assert choose_backend() == backend
-    assert f"{mkl:.0f}" in matmul.describe(backend) and f"{onednn:.0f}" in matmul.describe(backend)
+    said = matmul.describe(backend, SINUSOID.build_network().init(torch.Generator().manual_seed(0)))
+    assert f"{mkl:.0f}" in said and f"{onednn:.0f}" in said
     assert choose_backend("cuda") == "mkl"
 
 
@@ -65,6 +67,40 @@ def test_a_requested_backend_is_used_unless_it_would_round(machine):
     assert choose_backend(requested="onednn") == "mkl"
     with pytest.raises(ValueError, match="matmul_backend must be auto or one of mkl, onednn, not 'blis'"):
         choose_backend(requested="blis")
+
+
+def test_each_network_is_benchmarked_on_products_like_its_own(monkeypatch, tasks):
+    """An AMD EPYC (Zen 4): oneDNN is the faster one on large products, but takes longer to begin one."""
+
+    def measure(*backends: str, shapes: matmul.Shapes = matmul.SHAPES) -> dict[str, Speed]:
+        microseconds = sum(2 * tasks * rows * inner * columns for tasks, rows, inner, columns in shapes) / 1e3
+        speeds = {"mkl": microseconds / (microseconds / 95 + 5), "onednn": microseconds / (microseconds / 120 + 15)}
+        return {backend: Speed(speeds[backend], EXACT) for backend in backends}
+
+    monkeypatch.setattr(matmul, "measure", measure)
+    small, large = make_trainer(SINUSOID.build_learner(), SINUSOID.build_tasks(), torch.Generator(), 4), conv_trainer(tasks)
+    assert (small.matmul_backend, large.matmul_backend) == ("mkl", "onednn")
+    large.load_state(large.state() | {"products": "auto"})
+    assert large.matmul_backend == choose_backend() == "onednn"
+    used = []
+    monkeypatch.setattr("maml_core.evaluation.in_precision", lambda *how: used.append(how[-1]) or nullcontext())
+    for trainer in (small, large):
+        evaluate(trainer.learner, trainer.theta, trainer.tasks, [1], torch.Generator(), test_tasks=4)
+    assert used == ["mkl", "onednn"]
+
+
+@pytest.mark.parametrize(
+    ("theta", "shapes"),
+    [
+        ({"b": torch.zeros(50), "w": torch.zeros(40, 40)}, ((4, 10, 40, 40), (4, 40, 10, 40))),
+        ({"w": torch.zeros(784, 256), "conv": torch.zeros(3, 3, 4, 8)}, ((4, 10, 784, 256), (4, 784, 10, 256))),
+        ({"conv": torch.zeros(3, 3, 64, 64)}, ((4, 245, 576, 64), (4, 576, 245, 64))),
+        ({"conv": torch.zeros(512, 512, 3, 3)}, ((4, 245, 1024, 3), (4, 1024, 245, 3))),  # a module's, and too large
+        ({"b": torch.zeros(50), "scale": torch.zeros(())}, matmul.SHAPES),
+    ],
+)
+def test_products_are_like_those_by_the_largest_matrix(theta, shapes):
+    assert matmul.shapes_like(theta) == shapes
 
 
 def test_the_benchmark_of_this_machine_is_plausible():

@@ -262,6 +262,17 @@ def test_more_shots_keep_the_points(images):
     assert labels[0].tolist() == [label for label in range(5) for _ in range(3)]
 
 
+@pytest.mark.parametrize("faster, small, large", [("onednn", "highest", "medium"), ("mkl", "highest", "highest")])
+def test_only_the_conv_nets_panels_use_the_faster_library(images, monkeypatch, faster, small, large):
+    """Small products are slower in oneDNN, which takes longer to begin one."""
+    monkeypatch.setattr("maml_core.panels.base.choose_backend", lambda: faster)
+    for panel, setting in ((navigation_panel(), small), (episode_panel(images), large)):
+        seen = []
+        monkeypatch.setattr(panel, "update", lambda seen=seen: seen.append(torch.get_float32_matmul_precision()) or "")
+        panel.redraw()
+        assert seen == [setting]
+
+
 def test_two_threads_draw_one_picture_at_a_time():
     """As JupyterLab moves sliders: messages of two widgets may arrive in two threads at once."""
     inside, most = 0, 0

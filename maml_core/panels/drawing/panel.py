@@ -32,6 +32,8 @@ class DrawingPanel(Panel):
     statistics over the support set and the query, since a single picture makes no query batch.
     """
 
+    LARGE_PRODUCTS = True
+
     def __init__(self, learner: Learner, theta: Weights, steps: int = 3, state: Mapping[str, Any] | None = None) -> None:
         self._learner, self._theta, self._ways = learner, own(theta), learner.network.ways
         self._adapted: tuple[Tensor, list[Weights], Iterator[Weights]] = (torch.empty(0), [], iter(()))
