@@ -516,7 +516,7 @@ def bf16_saves_a_third_at_20_ways() -> bool:
 
 def both_libraries_are_close() -> bool:
     peaks = [load_benchmark(path)["peak_gflops"] for path in BENCHMARKS]
-    return len(peaks) == 3 and all(max(of["mkl"], of["onednn"]) < 1.15 * min(of["mkl"], of["onednn"]) for of in peaks)
+    return len(peaks) == 3 and all(max(of["mkl"], of["onednn"]) < 1.2 * min(of["mkl"], of["onednn"]) for of in peaks)
 
 
 def the_sum_is_behind_at_20_ways() -> bool:
@@ -617,7 +617,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     ("docs/results.md", "Both seeds agree on four groups", four_groups),
     ("docs/results.md", "the second order is ahead of the first", second_order_is_ahead),
     ("docs/results.md", "Memory need not grow with the inner steps", memory_stays),
-    ("docs/training.md", "they are within 15% of each other", both_libraries_are_close),
+    ("docs/training.md", "they are within a fifth of each other", both_libraries_are_close),
     ("docs/speed.md", "On the sinusoid most of the time goes into calling operators", the_sinusoid_gains_most),
 )
 
