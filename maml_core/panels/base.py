@@ -62,7 +62,7 @@ class Panel(widgets.VBox):
     docstring is what a screen reader says of the picture.
     """
 
-    LARGE_PRODUCTS = False  # of matrices, as in the conv net, which are worth the faster of torch's two libraries
+    LARGE_PRODUCTS = False  # whether its matrix products are large, as a conv net's: small ones are quickest with MKL
 
     def __init__(
         self, controls: Sequence[widgets.Widget], size: tuple[float, float], state: Mapping[str, Any] | None = None
