@@ -86,9 +86,8 @@ def train(
     with folder_lock(out) if training.writes else nullcontext(True) as locked, catch_stop_signals() as stop:
         if not locked:
             raise ValueError(f"Another process is training in {out}: wait for it, or choose another --out.")
-        if device == "cpu" and precision == "float32":
-            why += f" {describe(trainer.matmul_backend, trainer.theta)}"
-        training.log(why)
+        said = f" {describe(trainer.matmul_backend, trainer.theta)}" if (device, precision) == ("cpu", "float32") else ""
+        training.log(why + said)
         training.run(iterations, settings.validate_every, stop)
     return training.checkpoint()
 
